@@ -1,1 +1,52 @@
-"""Feature-first requests for Django."""
+"""
+Feature-first requests for Django: a request is a folder of numbered steps, its background work another.
+
+::
+
+    shop/features/create_order/
+        feature.py                  class CreateOrder(FeatureView): path = "api/orders/"; method = "POST"
+        steps/100_validate.py       def validate(ctx, request): ctx.sku = request.data["sku"]
+        steps/200_create_order.py   def create_order(ctx): ctx.order = Order.objects.create(sku=ctx.sku)
+        steps/300_respond.py        def respond(ctx): return JsonResponse({"id": ctx.order.pk}, status=201)
+        async_tasks/100_send_email.py   def send_email(ctx): mail(ctx.order)
+
+    urlpatterns = [path("", include(feature_urls("shop.features")))]
+
+The steps run in number order inside one ``transaction.atomic``. When they all succeed, the response leaves after
+COMMIT, and the async tasks run in order on an RQ worker (``manage.py rqworker``).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .context import Context as Context
+    from .exceptions import StepError as StepError
+    from .policy import Retry as Retry
+    from .policy import async_task as async_task
+    from .routing import feature_urls as feature_urls
+    from .views import FeatureView as FeatureView
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Context": "context",
+    "FeatureView": "views",
+    "Retry": "policy",
+    "StepError": "exceptions",
+    "async_task": "policy",
+    "feature_urls": "routing",
+}
+
+__all__ = ["Context", "FeatureView", "Retry", "StepError", "async_task", "feature_urls"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy (PEP 562): Django imports this package before its apps are ready, and the names need models
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

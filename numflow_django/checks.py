@@ -1,0 +1,68 @@
+"""System checks: one small function for each id, each with a hint."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
+
+from .conf import KEYS, conf
+from .registry import load_routes, registry
+
+
+@register("numflow")
+def check_features(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E101 to E112: the mistakes in the features' folders, all at once; each class tells its remedy."""
+    load_routes()  # registers the features that are routed by hand
+    for mistake in registry.mistakes:
+        yield Error(str(mistake), hint=(type(mistake).__doc__ or "").strip(), id=mistake.code)
+
+
+@register("numflow")
+def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E001: ``NUMFLOW`` holds a key that means nothing."""
+    for key in conf.values:
+        if key not in KEYS:
+            close = get_close_matches(str(key).upper(), KEYS, 1, 0.5)
+            hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(KEYS)}."
+            yield Error(f"NUMFLOW has the unknown key {key!r}.", hint=hint, id="numflow.E001")
+
+
+@register("numflow")
+def check_setting_values(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E002: a value of ``NUMFLOW`` is of the wrong type or out of range."""
+    for key, (is_good, wanted) in _GOOD_VALUES.items():
+        if key in conf.values and not is_good(conf.values[key]):
+            yield Error(f"NUMFLOW[{key!r}] is {conf.values[key]!r}.", hint=f"It must be {wanted}.", id="numflow.E002")
+
+
+@register("numflow")
+def check_default_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E003: the default queue is not one of django-rq's."""
+    if conf.QUEUE not in conf.queues:
+        known = ", ".join(sorted(conf.queues)) or "there is none"
+        yield Error(
+            f"The queue {conf.QUEUE!r} is not in RQ_QUEUES ({known}).",
+            hint='Add it to RQ_QUEUES, or name another one in NUMFLOW["QUEUE"].',
+            id="numflow.E003",
+        )
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+_GOOD_VALUES: dict[str, tuple[Any, str]] = {
+    "QUEUE": (lambda value: isinstance(value, str), "the name of a queue in RQ_QUEUES"),
+    "FEATURES": (lambda value: value is None or _is_names(value), "a list of dotted packages, or None"),
+    "TASK_TIMEOUT": (_is_positive, "a positive number of seconds"),
+    "LEASE_SECONDS": (_is_positive, "a positive number of seconds"),
+    "CONTEXT_MAX_BYTES": (_is_positive, "a positive number of bytes"),
+    "REDACT": (_is_names, "a list of words"),
+    "LOG_ROLLBACKS": (lambda value: value in ("errors", "all", None), '"errors", "all" or None'),
+}

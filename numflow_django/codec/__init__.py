@@ -1,0 +1,12 @@
+"""
+Tagged JSON: Python values to JSON and back to equal values, without pickle.
+
+Plain JSON stands for itself. Everything else is an object ``{"$": <tag>, ...}``; a dict that itself has a key ``"$"``
+is wrapped, so that no user's data can be mistaken for a tag. A model instance travels as a reference and is read again
+from its database.
+"""
+
+from .decoder import decode
+from .encoder import DeletedInstance, encode
+
+__all__ = ["DeletedInstance", "decode", "encode"]

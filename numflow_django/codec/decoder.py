@@ -1,0 +1,154 @@
+"""Tagged JSON to Python values; model instances are read with one query for each model and database."""
+
+import base64
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.apps import apps
+from django.db.models import Model
+
+from ..exceptions import ContextCorrupt, ContextInstanceGone
+from .tags import TAG, lookup
+
+Instances = dict[tuple[str, str], dict[Any, Model]]
+
+
+def decode(tree: Any, path: str) -> Any:
+    """
+    Give the value behind *tree*, plain JSON values as :func:`encode` made them.
+
+    Raise ContextInstanceGone, naming *path*, if a model instance is gone, and ContextCorrupt if a class has moved.
+    """
+    return _Decoder(path, fetch_instances(tree, path)).decode(tree)
+
+
+def references(tree: Any) -> Iterator[Mapping[str, Any]]:
+    """Every reference to a model instance in *tree*."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from references(item)
+    elif isinstance(tree, dict):
+        if tree.get(TAG) == "model":
+            yield tree
+        for item in tree.values():
+            yield from references(item)
+
+
+def fetch_instances(tree: Any, path: str) -> Instances:
+    """The model instances that *tree* refers to, by (label, database) and key."""
+    wanted: dict[tuple[str, str], list[Any]] = {}
+    decoder = _Decoder(path, {})
+    for reference in references(tree):
+        wanted.setdefault((reference["m"], reference["db"]), []).append(decoder.decode(reference["pk"]))
+    return {source: _fetch(*source, keys, path) for source, keys in wanted.items()}
+
+
+def _fetch(label: str, database: str, keys: list[Any], path: str) -> dict[Any, Model]:
+    try:
+        model = apps.get_model(label)
+    except LookupError:
+        raise ContextCorrupt(f"{path} refers to the model {label}, which is not installed (any more)") from None
+    # The base manager: a default manager may hide archived rows, and this row was in use when it was stored
+    return model._base_manager.using(database).in_bulk(keys)
+
+
+class _Decoder:
+    def __init__(self, path: str, instances: Instances) -> None:
+        self.path = path
+        self.instances = instances
+
+    def decode(self, tree: Any) -> Any:
+        if isinstance(tree, list):
+            return [self.decode(item) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        if TAG not in tree:
+            return {key: self.decode(item) for key, item in tree.items()}
+        tag = tree[TAG]
+        if tag == "model":
+            return self._model(tree)
+        if tag in _CLASSES:
+            return _CLASSES[tag](self, tree)
+        if tag in _PLAIN:
+            return _PLAIN[tag](tree)
+        return _COLLECTIONS[tag](self, tree["v"])
+
+    def _model(self, tree: dict[str, Any]) -> Model:
+        key = self.decode(tree["pk"])
+        found = self.instances[tree["m"], tree["db"]].get(key)
+        if found is None:
+            raise ContextInstanceGone(
+                f"{self.path}: {tree['m']} with primary key {key!r} no longer exists in the database {tree['db']!r}"
+            )
+        return found
+
+    def enum(self, tree: dict[str, Any]) -> Any:
+        cls = self._class(tree["t"], Enum)
+        try:
+            return cls[tree["v"]] if tree[TAG] == "enum" else cls(self.decode(tree["v"]))  # type: ignore[index]
+        except (KeyError, ValueError):
+            raise ContextCorrupt(f"{self.path}: {tree['t']} has no member {tree['v']!r} (any more)") from None
+
+    def dataclass(self, tree: dict[str, Any]) -> Any:
+        cls = self._class(tree["t"], object)
+        if not dataclasses.is_dataclass(cls):
+            raise ContextCorrupt(f"{self.path}: {tree['t']} is no dataclass (any more)")
+        # Neither __init__ nor __post_init__: the object is put back as it was, frozen or not
+        thawed = object.__new__(cls)
+        for field in dataclasses.fields(cls):
+            object.__setattr__(thawed, field.name, self._field(field, tree))
+        return thawed
+
+    def _field(self, field: "dataclasses.Field[Any]", tree: dict[str, Any]) -> Any:
+        if field.name in tree["v"]:
+            return self.decode(tree["v"][field.name])
+        if field.default is not dataclasses.MISSING:
+            return field.default
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+        raise ContextCorrupt(f"{self.path}: {tree['t']} now has the field {field.name!r}; give it a default")
+
+    def _class(self, where: str, base: type) -> type:
+        cls = lookup(where)
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise ContextCorrupt(f"{self.path}: the class {where} cannot be found (any more)")
+        return cls
+
+
+def _datetime(tree: dict[str, Any]) -> datetime:
+    value = datetime.fromisoformat(tree["v"])
+    # The offset says which of the two instants of an autumn night it was; the zone alone could not
+    return value.astimezone(ZoneInfo(tree["tz"])) if "tz" in tree else value
+
+
+def _time(tree: dict[str, Any]) -> time:
+    value = time.fromisoformat(tree["v"])
+    zone: tzinfo | None = ZoneInfo(tree["tz"]) if "tz" in tree else value.tzinfo
+    return value.replace(tzinfo=zone)
+
+
+_PLAIN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "datetime": _datetime,
+    "date": lambda tree: date.fromisoformat(tree["v"]),
+    "time": _time,
+    "timedelta": lambda tree: timedelta(*tree["v"]),
+    "decimal": lambda tree: Decimal(tree["v"]),
+    "uuid": lambda tree: UUID(tree["v"]),
+    "bytes": lambda tree: base64.b64decode(tree["v"]),
+}
+_CLASSES: dict[str, Callable[[_Decoder, dict[str, Any]], Any]] = {
+    "enum": _Decoder.enum,
+    "flag": _Decoder.enum,
+    "dataclass": _Decoder.dataclass,
+}
+_COLLECTIONS: dict[str, Callable[[_Decoder, Any], Any]] = {
+    "dict": lambda decoder, value: {key: decoder.decode(item) for key, item in value.items()},
+    "tuple": lambda decoder, value: tuple(decoder.decode(value)),
+    "set": lambda decoder, value: set(decoder.decode(value)),
+}

@@ -1,0 +1,99 @@
+"""The settings: one dict, ``NUMFLOW``, every key optional. The only reader of ``django.conf.settings``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from django.conf import settings
+
+
+class Settings:
+    """``NUMFLOW`` as typed properties, read at each use, so that ``override_settings`` works."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The user's dict as it stands in the settings."""
+        return getattr(settings, "NUMFLOW", {})
+
+    @property
+    def QUEUE(self) -> str:
+        """The RQ queue of features that name none; a key of ``RQ_QUEUES``."""
+        return str(self.values.get("QUEUE", "default"))
+
+    @property
+    def FEATURES(self) -> Sequence[str] | None:
+        """Dotted packages to scan for features; None: ``features`` of every installed app."""
+        return self.values.get("FEATURES")
+
+    @property
+    def TASK_TIMEOUT(self) -> float:
+        """Seconds for one execution of an async task that sets none itself."""
+        return float(self.values.get("TASK_TIMEOUT", 300))
+
+    @property
+    def LEASE_SECONDS(self) -> int:
+        """How long a worker holds a run that it claimed, in seconds."""
+        return int(self.values.get("LEASE_SECONDS", 60))
+
+    @property
+    def CONTEXT_MAX_BYTES(self) -> int:
+        """The greatest size of a frozen context, in bytes of UTF-8."""
+        return int(self.values.get("CONTEXT_MAX_BYTES", 262_144))
+
+    @property
+    def REDACT(self) -> Sequence[str]:
+        """Keys that contain one of these words, in any case, are masked wherever a person looks."""
+        return self.values.get("REDACT", DEFAULT_REDACT)
+
+    @property
+    def LOG_ROLLBACKS(self) -> Literal["errors", "all"] | None:
+        """Which rolled-back requests leave a row: raised errors and 5xx, 4xx too, or none."""
+        return self.values.get("LOG_ROLLBACKS", "errors")
+
+    @property
+    def queues(self) -> Mapping[str, Any]:
+        """django-rq's ``RQ_QUEUES``."""
+        return getattr(settings, "RQ_QUEUES", {})
+
+    @property
+    def databases(self) -> Mapping[str, Any]:
+        """Django's ``DATABASES``."""
+        return settings.DATABASES
+
+    @property
+    def append_slash(self) -> bool:
+        """Django's ``APPEND_SLASH``."""
+        return bool(settings.APPEND_SLASH)
+
+    @property
+    def has_csrf_middleware(self) -> bool:
+        """Whether the site protects its views against cross-site requests."""
+        return "django.middleware.csrf.CsrfViewMiddleware" in settings.MIDDLEWARE
+
+    @property
+    def root_urlconf(self) -> str | None:
+        """Django's ``ROOT_URLCONF``, if there is one."""
+        return getattr(settings, "ROOT_URLCONF", None)
+
+
+DEFAULT_REDACT = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "private_key",
+    "card_number",
+    "cvc",
+    "cvv",
+    "비밀번호",
+    "주민등록번호",
+)
+
+#: The keys that ``NUMFLOW`` may hold.
+KEYS = tuple(name for name in vars(Settings) if name.isupper())
+
+conf = Settings()

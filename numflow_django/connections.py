@@ -1,0 +1,50 @@
+"""The worker's database connections: no task may leave one in a state that the next task would suffer from."""
+
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .exceptions import TransactionLeftOpen
+
+
+class Watch:
+    """Remembers the open transactions before a task, to find those that the task left open."""
+
+    def __init__(self) -> None:
+        self.depths = {connection.alias: len(connection.atomic_blocks) for connection in _initialized()}
+
+    def roll_back_leftovers(self) -> list[str]:
+        """Give the aliases whose transactions the task left open; they are rolled back."""
+        return [connection.alias for connection in _initialized() if self._roll_back(connection)]
+
+    def renew(self) -> None:
+        """Close the connections that a task was interrupted on; what was open before the task stays open."""
+        for connection in _initialized():
+            self._roll_back(connection)
+            if not connection.in_atomic_block:
+                connection.close()
+
+    def _roll_back(self, connection: BaseDatabaseWrapper) -> bool:
+        depth = self.depths.get(connection.alias, 0)
+        left_open = len(connection.atomic_blocks) > depth
+        while len(connection.atomic_blocks) > depth:
+            connection.atomic_blocks[-1].__exit__(TransactionLeftOpen, TransactionLeftOpen(), None)
+        if not connection.in_atomic_block and _is_in_transaction(connection):
+            connection.close()
+            left_open = True
+        return left_open
+
+
+def _initialized() -> list[BaseDatabaseWrapper]:
+    return connections.all(initialized_only=True)
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction is open that no ``atomic`` opened: autocommit switched off, or a BEGIN in raw SQL."""
+    raw: Any = connection.connection
+    if raw is None:
+        return False
+    status = getattr(getattr(raw, "info", None), "transaction_status", None)  # psycopg; 0 is idle
+    in_raw = bool(status) if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
+    return in_raw or not connection.autocommit

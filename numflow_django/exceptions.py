@@ -1,0 +1,198 @@
+"""Every error that numflow_django raises: one tree, whose docstrings tell cause and remedy."""
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
+from django.db.transaction import TransactionManagementError
+
+
+class NumflowError(Exception):
+    """The root of all errors of numflow_django."""
+
+
+# Start-up: a folder, a name or an option is wrong
+
+
+class FeatureConfigurationError(NumflowError, ImproperlyConfigured):
+    """A feature cannot be loaded as it is written. The subclasses say what to change; *code* is the check's id."""
+
+    code = "numflow.E100"
+
+
+class InvalidFeatures(NumflowError, ImproperlyConfigured):
+    """One or more features cannot be loaded; *errors* holds a FeatureConfigurationError for each mistake."""
+
+    def __init__(self, errors: list[FeatureConfigurationError]) -> None:
+        self.errors = errors
+        count = f"{len(errors)} mistake{'s'[: len(errors) != 1]} in the features"
+        super().__init__("\n".join([f"{count}:", *(f"({error.code}) {error}" for error in errors)]))
+
+
+class StepsMissing(FeatureConfigurationError):
+    """The feature has no ``steps`` package, or no numbered module in it. Add ``steps/100_<name>.py``."""
+
+    code = "numflow.E101"
+
+
+class InvalidModuleName(FeatureConfigurationError):
+    """A module is not named ``<number>_<name>.py``. Rename it, or start its name with ``_`` if it is a helper."""
+
+    code = "numflow.E102"
+
+
+class DuplicateNumber(FeatureConfigurationError):
+    """Two modules of one folder have the same number, so their order is undefined. Renumber one of them."""
+
+    code = "numflow.E103"
+
+
+class DuplicateName(FeatureConfigurationError):
+    """Two modules of one folder have the same name apart from the number. Rename one of them."""
+
+    code = "numflow.E104"
+
+
+class FunctionNotFound(FeatureConfigurationError):
+    """A numbered module holds no function to run. Define one named like the file."""
+
+    code = "numflow.E105"
+
+
+class InvalidSignature(FeatureConfigurationError):
+    """
+    A step's or task's function asks for what it cannot get.
+
+    A step takes ``(ctx)``, ``(ctx, request)`` or ``(ctx, request, response)``, an async task takes ``(ctx)``.
+    """
+
+    code = "numflow.E106"
+
+
+class ModuleImportFailed(FeatureConfigurationError):
+    """A module of a feature raised an error while it was imported. Mend the error that the message quotes."""
+
+    code = "numflow.E107"
+
+
+class PackageMissing(FeatureConfigurationError):
+    """A package named by ``feature_urls()``, ``NUMFLOW["FEATURES"]``, ``steps`` or ``async_tasks`` does not exist."""
+
+    code = "numflow.E108"
+
+
+class InvalidFeature(FeatureConfigurationError):
+    """A feature's folder or an attribute of its FeatureView is wrong. The message names the attribute."""
+
+    code = "numflow.E109"
+
+
+class DuplicateFeature(FeatureConfigurationError):
+    """Two features have the same label. Rename one of the folders or classes."""
+
+    code = "numflow.E110"
+
+
+class InvalidRoute(FeatureConfigurationError):
+    """A feature's path or its folder's name is no valid route. The message shows a good one."""
+
+    code = "numflow.E111"
+
+
+class DuplicateRoute(FeatureConfigurationError):
+    """Two features answer the same method on the same path. Change the path or the method of one of them."""
+
+    code = "numflow.E112"
+
+
+# The request
+
+
+class StepError(NumflowError):
+    """
+    Raised by a step to fail with a JSON answer; nothing is committed and no async task runs.
+
+    *message* is shown to the client. *status* is an HTTP status from 400 to 599 (ValueError otherwise). *code* is a
+    stable word for programs. *details* is any JSON value.
+    """
+
+    def __init__(self, message: str, status: int = 400, code: str | None = None, details: Any = None) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"StepError(status={status!r}): give a status from 400 to 599")
+        super().__init__(message)
+        self.message = str(message)
+        self.status = status
+        self.code = code
+        self.details = details
+
+
+class InvalidRequestData(StepError):
+    """The request's body cannot be read as ``request.data``. It becomes a 400 (415: an unknown content type)."""
+
+
+class MissingResponseError(NumflowError):
+    """
+    No step answered the request. Let the last step return an HttpResponse or call ``response.json(...)``.
+    """
+
+
+class InvalidStepResult(NumflowError, TypeError):
+    """A step returned something that is neither None nor an HttpResponse. Store values on ``ctx`` instead."""
+
+
+class InvalidErrorHandlerResult(NumflowError, TypeError):
+    """``on_error`` returned something that is not an HttpResponse, a Retry or None, or a Retry that cannot be done."""
+
+
+class ResponseAlreadySent(NumflowError, RuntimeError):
+    """A step answered twice. Answer once, with the return value or with the ``response`` parameter."""
+
+
+class TransactionNotCommitted(NumflowError, TransactionManagementError):
+    """
+    The steps succeeded, but their transaction was not committed.
+
+    A step closed the connection, called ``set_rollback(True)``, or caught a database error without an ``atomic``
+    block of its own around the query that failed.
+    """
+
+
+# The context
+
+
+class ContextError(NumflowError):
+    """Something is wrong with a key of the context."""
+
+
+class ContextValueError(ContextError, TypeError):
+    """A value cannot travel to the async tasks. The message names key, type and step; store a plain value instead."""
+
+
+class ContextTooLarge(ContextError, ValueError):
+    """The frozen context exceeds ``NUMFLOW["CONTEXT_MAX_BYTES"]``. Store a key or a path instead of the data."""
+
+
+class ContextCorrupt(ContextError, ValueError):
+    """A frozen context cannot be thawed, because a class that it needs has moved or changed since."""
+
+
+class ContextInstanceGone(ContextError, ObjectDoesNotExist):
+    """A model instance that the context refers to no longer exists in its database."""
+
+
+# The worker
+
+
+class TaskError(NumflowError):
+    """An async task cannot be run or cannot be recorded."""
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """An async task ran longer than its ``timeout``. Raise it with ``@async_task(timeout=...)``, or do less."""
+
+
+class TransactionLeftOpen(TaskError, TransactionManagementError):
+    """An async task left a transaction open; its writes were rolled back. Use ``with transaction.atomic():``."""
+
+
+class ClaimLost(TaskError):
+    """This worker's claim on the run is outdated: it lost its lease, and another worker has the run."""

@@ -1,0 +1,166 @@
+"""The request's side of a feature: the ``response`` parameter, ``request.data``, and answers for errors."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Any, Self
+
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
+from django.shortcuts import redirect, render
+
+from .exceptions import InvalidRequestData, ResponseAlreadySent, StepError
+
+#: Errors that are the client's and not the feature's; Django itself answers all but the first with a 4xx.
+CLIENT_ERRORS: Mapping[type[Exception], int] = {
+    ValidationError: 400,
+    Http404: 404,
+    PermissionDenied: 403,
+    SuspiciousOperation: 400,
+    BadRequest: 400,
+}
+
+
+class Response:
+    """
+    The third parameter of a step: a way to answer without building an HttpResponse.
+
+    ``response.json({...}, status=201)``, ``response.status(400).json({...})``, ``response.send("text")``,
+    ``response.redirect("/")``, ``response.render("page.html", {...})``. Answering twice raises ResponseAlreadySent.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._status = 200
+        self.answer: HttpResponseBase | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether a step has answered."""
+        return self.answer is not None
+
+    def status(self, status: int) -> Self:
+        """Set the status of the answer that follows: ``response.status(404).json(...)``."""
+        self._status = status
+        return self
+
+    def json(self, data: Any, status: int | None = None) -> HttpResponse:
+        """Answer with *data* as JSON, in UTF-8."""
+        return self._send(json_response(data, status or self._status))
+
+    def send(self, text: str | bytes, status: int | None = None) -> HttpResponse:
+        """Answer with *text*, as HTML as Django does."""
+        return self._send(HttpResponse(text, status=status or self._status))
+
+    def redirect(self, to: Any, *, permanent: bool = False) -> HttpResponse:
+        """Answer with a redirect to a URL, a view's name or a model instance."""
+        return self._send(redirect(to, permanent=permanent))
+
+    def render(self, template: str, data: Mapping[str, Any] | None = None, status: int | None = None) -> HttpResponse:
+        """Answer with a rendered template."""
+        return self._send(render(self._request, template, data, status=status or self._status))
+
+    def _send(self, answer: HttpResponse) -> HttpResponse:
+        if self.answer is not None:
+            raise ResponseAlreadySent("the step answers a second time; return after the first answer")
+        self.answer = answer
+        return answer
+
+
+def json_response(data: Any, status: int = 200) -> JsonResponse:
+    """A JsonResponse that carries Korean as UTF-8 and takes lists too."""
+    return JsonResponse(data, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+
+
+# request.data
+
+
+class RequestData:
+    """What a request is given while its steps run: ``request.data``."""
+
+    @cached_property
+    def data(self: Any) -> Any:
+        """The parsed body, parsed on first use: a JSON object or array, or form data (QueryDict)."""
+        return parse(self)
+
+
+def with_data(request: HttpRequest) -> HttpRequest:
+    """Give *request* the attribute ``data``, unless its class has one (as Django REST Framework's does)."""
+    if not hasattr(type(request), "data"):
+        # The request stays the same object, for middleware and decorators that hold it
+        request.__class__ = _with_data(type(request))
+    return request
+
+
+@lru_cache(maxsize=16)
+def _with_data(cls: type[HttpRequest]) -> type[HttpRequest]:
+    return type(cls.__name__, (RequestData, cls), {"__module__": cls.__module__})
+
+
+def parse(request: HttpRequest) -> Any:
+    """Read the body of *request* by its content type. Raise InvalidRequestData if it cannot be read."""
+    kind = request.content_type
+    if kind == "application/json" or (kind or "").endswith("+json"):
+        return _json(request.body)
+    if kind == "multipart/form-data":
+        return request.POST if request.method == "POST" else _multipart(request)
+    if kind == "application/x-www-form-urlencoded":
+        return request.POST if request.method == "POST" else QueryDict(request.body, encoding=request.encoding)
+    if not request.body:
+        return QueryDict()
+    raise InvalidRequestData(f"unsupported content type {kind!r}: send application/json or a form", status=415)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        data = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestData(f"invalid JSON: {error}") from error
+    if not isinstance(data, dict | list):
+        raise InvalidRequestData(f"invalid JSON: expected an object or an array, not {json.dumps(data)[:50]}")
+    return data
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _multipart(request: HttpRequest) -> QueryDict:
+    data, files = request.parse_file_upload(request.META, request)
+    request._files = files  # type: ignore[attr-defined]
+    return data
+
+
+# Answers for errors
+
+
+def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:
+    """The JSON answer for an error that is meant for the client; None for every other error."""
+    if isinstance(error, ValidationError):
+        error = _from_validation_error(error)
+    if not isinstance(error, StepError):
+        return None
+    body: dict[str, Any] = {"message": error.message, "status": error.status}
+    if error.code is not None:
+        body["code"] = error.code
+    if error.details is not None:
+        body["details"] = error.details
+    if step is not None and not isinstance(error, InvalidRequestData):
+        body["step"] = {"number": step["number"], "name": step["name"]}
+    return json_response({"error": body}, error.status)
+
+
+def _from_validation_error(error: ValidationError) -> StepError:
+    if hasattr(error, "error_dict"):
+        return StepError("validation failed", code="invalid", details=error.message_dict)
+    code = getattr(error, "code", None)
+    if len(error.messages) == 1:
+        return StepError(error.messages[0], code=code)
+    return StepError("validation failed", code=code or "invalid", details=error.messages)
+
+
+def status_of(error: Exception) -> int:
+    """The status that *error* stands for when nobody handles it: the client's mistake (4xx) or ours (500)."""
+    if isinstance(error, StepError):
+        return error.status
+    return next((status for kind, status in CLIENT_ERRORS.items() if isinstance(error, kind)), 500)

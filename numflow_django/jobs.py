@@ -1,0 +1,26 @@
+"""What RQ calls by name. A wire format: jobs in Redis name this function, so it is never renamed or moved."""
+
+from uuid import UUID
+
+import django
+from django.apps import apps
+
+# RQ's SpawnWorker, and macOS, where a fork would not do, import this module in a bare interpreter
+if not apps.ready:
+    django.setup()
+
+from django.db import connections
+from rq import get_current_job
+
+from . import runner
+
+
+def run_feature(run_id: str, dispatch_no: int) -> None:
+    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks."""
+    job = get_current_job()
+    # A connection that the worker's parent opened must not be shared with its work-horses
+    connections.close_all()
+    try:
+        runner.run(UUID(run_id), dispatch_no, worker=(job and job.worker_name) or "")
+    finally:
+        connections.close_all()

@@ -1,0 +1,209 @@
+"""label -> feature: the facts of every feature of this process, and the mistakes that were found on the way."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from importlib import import_module
+from threading import RLock
+from typing import Any, Protocol
+
+from django.apps import apps
+
+from .conf import conf
+from .discovery import Mistakes, Module, find_steps, find_tasks
+from .exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
+from .policy import TaskPolicy, policy_of
+
+#: Seconds that RQ's own limit on a run's job leaves beside the tasks' limits, for claiming and recording.
+JOB_MARGIN = 60
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Declaration(Protocol):
+    """The attributes of a FeatureView that the registry reads."""
+
+    __module__: str
+    __name__: str
+    method: str | None
+    steps: str | None
+    async_tasks: str | None
+    using: str
+    queue: str | None
+    atomic: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One feature as the code declares it."""
+
+    label: str  # "shop.create_order"; what run rows carry
+    package: str  # dotted package of its folder
+    declared_in: str  # module and class, for messages
+    steps: tuple[Module, ...]
+    tasks: tuple[Module, ...]
+    using: str  # database alias of the transaction and of the run row
+    queue_name: str | None  # None: NUMFLOW["QUEUE"]
+    atomic: bool
+    mistakes: tuple[FeatureConfigurationError, ...] = ()  # a feature with mistakes answers no request
+
+    @property
+    def queue(self) -> str:
+        """The RQ queue of its runs."""
+        return self.queue_name or conf.QUEUE
+
+    @property
+    def task_names(self) -> list[str]:
+        """The names of the async tasks, in order, without their numbers."""
+        return [task.name for task in self.tasks]
+
+    @property
+    def job_timeout(self) -> int:
+        """Seconds that an RQ job of this feature may take: all tasks one after another, and a margin."""
+        return int(sum(policy_of(task.function).seconds for task in self.tasks)) + JOB_MARGIN
+
+    def task(self, name: str) -> Module | None:
+        """The async task called *name*, if the code has it."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def policy(self, task: Module) -> TaskPolicy:
+        """The rules of one of its tasks."""
+        return policy_of(task.function)
+
+
+class Registry:
+    """All features of one process."""
+
+    def __init__(self) -> None:
+        self._features: dict[str, Feature] = {}
+        self._by_class: dict[str, Feature] = {}
+        self._lock = RLock()
+        self.mistakes: Mistakes = []
+
+    def register(self, declaration: type[Declaration], *, package: str | None = None) -> Feature:
+        """
+        Look at a FeatureView class once and keep its facts.
+
+        *package* is the folder's package; by default the package of the module that defines the class. Mistakes are
+        collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
+        """
+        key = f"{declaration.__module__}.{declaration.__qualname__}"
+        with self._lock:
+            if key not in self._by_class:
+                mistakes: Mistakes = []
+                feature = _read(declaration, key, package, mistakes)
+                self._keep(feature, key, mistakes)
+            return self._by_class[key]
+
+    def _keep(self, feature: Feature, key: str, mistakes: Mistakes) -> None:
+        first = self._features.setdefault(feature.label, feature)
+        if first is not feature:
+            mistakes.append(
+                DuplicateFeature(
+                    f"two features are called {feature.label!r}: {first.declared_in} and {feature.declared_in}; "
+                    "rename one of them"
+                )
+            )
+        self._by_class[key] = replace(feature, mistakes=tuple(mistakes))
+        self.mistakes += mistakes
+
+    def find(self, label: str) -> Feature | None:
+        """The feature called *label*, or None. Features routed by hand are known once the URLconf is loaded."""
+        if label not in self._features:
+            load_routes()
+        return self._features.get(label)
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(sorted(self._features.values(), key=lambda feature: feature.label))
+
+    def databases(self) -> Iterator[str]:
+        """The aliases whose databases hold run rows, "default" first."""
+        known = self._aliases()
+        yield from known
+        load_routes()
+        yield from (alias for alias in self._aliases() if alias not in known)
+
+    def _aliases(self) -> list[str]:
+        aliases = {feature.using for feature in self._features.values() if feature.tasks}
+        return sorted(aliases | {"default"}, key=lambda alias: (alias != "default", alias))
+
+    def raise_mistakes(self) -> None:
+        """Raise InvalidFeatures if there are mistakes."""
+        if self.mistakes:
+            raise InvalidFeatures(self.mistakes)
+
+
+registry = Registry()
+
+
+def load_routes() -> None:
+    """Import the URLconf, which registers the features that it routes by hand."""
+    if conf.root_urlconf:
+        import_module(conf.root_urlconf)
+
+
+def _read(declaration: type[Declaration], key: str, package: str | None, mistakes: Mistakes) -> Feature:
+    home = package or _package_of(declaration.__module__)
+    label = label_of(home) if declaration.__module__ == f"{home}.feature" or package else _label_of_class(declaration)
+    _check_options(declaration, label, mistakes)
+    tasks_package = declaration.async_tasks or f"{home}.async_tasks"
+    feature = Feature(
+        label=label,
+        package=home,
+        declared_in=key,
+        steps=find_steps(declaration.steps or f"{home}.steps", label, mistakes),
+        tasks=find_tasks(tasks_package, label, mistakes, required=declaration.async_tasks is not None),
+        using=declaration.using,
+        queue_name=declaration.queue,
+        atomic=declaration.atomic,
+    )
+    if feature.tasks and not feature.atomic:
+        mistakes.append(
+            InvalidFeature(
+                f"feature {label}: atomic = False with async tasks ({', '.join(feature.task_names)}): without a "
+                "transaction nothing says when they may run; remove atomic = False or the tasks"
+            )
+        )
+    return feature
+
+
+def _check_options(declaration: Any, label: str, mistakes: Mistakes) -> None:
+    for attribute, known in (("using", conf.databases), ("queue", conf.queues)):
+        value = getattr(declaration, attribute)
+        if value is not None and value not in known:
+            setting = {"using": "DATABASES", "queue": "RQ_QUEUES"}[attribute]
+            close = get_close_matches(str(value), list(known), 1) or sorted(known)[:1]
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            mistakes.append(InvalidFeature(f"feature {label}: {attribute} = {value!r} is not in {setting}{hint}"))
+    if declaration.method is not None and str(declaration.method).upper() not in METHODS:
+        mistakes.append(
+            InvalidFeature(
+                f"feature {label}: method = {declaration.method!r} is not one of {', '.join(METHODS)} "
+                "(or None: every method)"
+            )
+        )
+
+
+def _package_of(module: str) -> str:
+    return module.rpartition(".")[0] or module
+
+
+def label_of(package: str) -> str:
+    """
+    The label of the feature whose folder is *package*: the app's label and the folder's path in it.
+
+    ``shop.features.create_order`` is ``"shop.create_order"``; a package outside all apps keeps its dotted name.
+    """
+    config = apps.get_containing_app_config(package)
+    if config is None:
+        return package
+    inner = package.removeprefix(config.name).strip(".")
+    return f"{config.label}.{inner.removeprefix('features.')}".rstrip(".")
+
+
+def _label_of_class(declaration: type[Declaration]) -> str:
+    """The label of a feature that is declared outside a ``feature.py``: app and class, ``"shop.create_order"``."""
+    config = apps.get_containing_app_config(declaration.__module__)
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", declaration.__name__).lower()
+    return f"{config.label if config else _package_of(declaration.__module__)}.{name}"

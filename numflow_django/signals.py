@@ -1,0 +1,76 @@
+"""
+What happens to runs and tasks, for others to listen to; and all logging of numflow_django.
+
+Every signal is sent with the FeatureRun class as *sender* and *run*; the ``task_*`` signals also with *execution*
+(TaskExecution), ``task_failed`` with *error*. ``dispatch_failed`` is sent with *run_id*, *feature* and *error*.
+They are sent with ``send_robust``: a receiver that raises is logged by Django and changes nothing.
+"""
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal, receiver
+
+logger = logging.getLogger("numflow_django")
+
+#: A worker has claimed a run and begins its tasks.
+run_started = Signal()
+#: All tasks of a run have succeeded.
+run_succeeded = Signal()
+#: All tasks of a run have ended, and at least one has failed for good.
+run_failed = Signal()
+#: A task begins; sent with *task* (TaskInfo) instead of an execution.
+task_started = Signal()
+task_succeeded = Signal()
+task_failed = Signal()
+#: A task was left out, because one before it with ``stop_on_failure`` has failed.
+task_skipped = Signal()
+#: A run could not be handed to Redis; it stays pending.
+dispatch_failed = Signal()
+#: A request was rolled back; sent with *run* if it left a row (state ``rolled_back``).
+request_rolled_back = Signal()
+
+
+@receiver(run_started, dispatch_uid="numflow_django.log")
+def log_run_started(run: Any, **kwargs: Any) -> None:
+    logger.info("run started run=%s feature=%s position=%s worker=%s", run.pk, run.feature, run.position, run.worker)
+
+
+@receiver([run_succeeded, run_failed], dispatch_uid="numflow_django.log")
+def log_run_ended(run: Any, **kwargs: Any) -> None:
+    level = logging.INFO if run.state == "succeeded" else logging.WARNING
+    logger.log(level, "run %s run=%s feature=%s reason=%r", run.state, run.pk, run.feature, run.reason)
+
+
+@receiver(task_succeeded, dispatch_uid="numflow_django.log")
+def log_task_succeeded(run: Any, execution: Any, **kwargs: Any) -> None:
+    logger.info("task succeeded run=%s feature=%s task=%s", run.pk, run.feature, execution.name)
+
+
+@receiver(task_skipped, dispatch_uid="numflow_django.log")
+def log_task_skipped(run: Any, execution: Any, **kwargs: Any) -> None:
+    logger.warning("task skipped run=%s feature=%s task=%s", run.pk, run.feature, execution.name)
+
+
+@receiver(task_failed, dispatch_uid="numflow_django.log")
+def log_task_failed(run: Any, execution: Any, error: BaseException, **kwargs: Any) -> None:
+    # Always with its traceback, whatever DEBUG is: nobody waits for a task and sees it fail
+    logger.error(
+        "task failed run=%s feature=%s task=%s attempt=%s error=%s",
+        run.pk,
+        run.feature,
+        execution.name,
+        execution.attempt,
+        execution.error_type,
+        exc_info=error,
+    )
+
+
+@receiver(dispatch_failed, dispatch_uid="numflow_django.log")
+def log_dispatch_failed(run_id: Any, feature: str, error: BaseException, **kwargs: Any) -> None:
+    logger.warning("dispatch failed run=%s feature=%s error=%r; the run stays pending", run_id, feature, error)
+
+
+@receiver(request_rolled_back, dispatch_uid="numflow_django.log")
+def log_request_rolled_back(run: Any, **kwargs: Any) -> None:
+    logger.info("request rolled back run=%s feature=%s reason=%r", run.pk, run.feature, run.reason)

@@ -1,0 +1,68 @@
+"""Run the steps of a feature on one context, one after another, until one of them answers."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.http import HttpRequest, HttpResponseBase
+
+from .context import Context
+from .discovery import Module
+from .exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
+from .http import Response
+
+#: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
+StepLog = list[dict[str, Any]]
+
+
+def run_steps(
+    steps: Sequence[Module], feature: str, ctx: Context, request: HttpRequest, log: StepLog
+) -> HttpResponseBase:
+    """
+    Give the answer of the first step that answers; *log* is filled on the way, also when a step raises.
+
+    Every error gets a note that names feature, step and file, and keeps its type. Raise MissingResponseError if no
+    step answers.
+    """
+    response = Response(request)
+    parameters = (ctx, request, response)
+    for step in steps:
+        ctx._numflow.author = f"step {step} of {feature}"
+        started = perf_counter()
+        try:
+            returned = _call(step, parameters[: step.arity])
+            answer = _answer(step, returned, response)
+        except Exception as error:
+            log.append(_entry(step, started) | {"error": f"{type(error).__name__}: {error}"})
+            error.add_note(f"feature {feature}, step {step} ({step.file})")
+            raise
+        log.append(_entry(step, started))
+        if answer is not None:
+            return answer
+    raise MissingResponseError(
+        f"Feature completed without sending a response. feature {feature}: let its last step, {steps[-1]} "
+        f"({steps[-1].file}), return an HttpResponse or call response.json(...)"
+    )
+
+
+def _call(step: Module, parameters: tuple[Any, ...]) -> Any:
+    # async_to_sync runs the step's queries on this thread's connection, inside the transaction
+    return async_to_sync(step.function)(*parameters) if step.is_async else step.function(*parameters)
+
+
+def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase | None:
+    if returned is None or returned is response.answer:
+        return response.answer
+    if not isinstance(returned, HttpResponseBase):
+        raise InvalidStepResult(
+            f"step {step} ({step.file}) returned a {type(returned).__name__}; return None or an HttpResponse, "
+            "and store values on ctx"
+        )
+    if response.sent:
+        raise ResponseAlreadySent(f"step {step} ({step.file}) answered with response and returned another answer")
+    return returned
+
+
+def _entry(step: Module, started: float) -> dict[str, Any]:
+    return {"number": step.number, "name": step.name, "ms": round((perf_counter() - started) * 1000, 3)}

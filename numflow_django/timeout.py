@@ -1,0 +1,70 @@
+"""A time limit for a call, in the main thread, that also ends code which swallows ``Exception``."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from .exceptions import TaskTimeout
+
+T = TypeVar("T")
+
+#: Seconds after which the interruption is repeated, for code that swallows even BaseException.
+REPEAT = 1.0
+
+
+class Expired(BaseException):
+    """Raised by the alarm; a BaseException, so that ``except Exception`` in a task does not swallow it."""
+
+
+def call_with_limit(function: Callable[[], T], *, seconds: float, name: str) -> T:
+    """
+    Give ``function()``. Raise TaskTimeout, naming *name*, if it takes longer than *seconds*.
+
+    Outside the main thread, where Python has no signals, there is no limit. An alarm that is set already, as by RQ's
+    work-horse, goes on afterwards with what is left of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    alarm = _Alarm(seconds)
+    try:
+        try:
+            alarm.set()
+            return function()
+        finally:
+            alarm.restore()
+    except Expired as expired:
+        # The alarm may have rung in the "finally" itself, before it was restored
+        alarm.restore()
+        raise TaskTimeout(
+            f"{name} exceeded its timeout of {seconds:g} s; raise it with @async_task(timeout=...), or do less"
+        ) from expired
+
+
+class _Alarm:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.began = time.monotonic()
+        self.restored = False
+        self.handler: Any = signal.getsignal(signal.SIGALRM)
+        self.left = 0.0
+
+    def set(self) -> None:
+        signal.signal(signal.SIGALRM, self._ring)
+        self.left, _ = signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT)
+
+    def restore(self) -> None:
+        if self.restored:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.restored = True
+        signal.signal(signal.SIGALRM, self.handler)
+        if self.left:
+            # At least a moment: 0 would switch the outer alarm off, and it is due
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, self.left - (time.monotonic() - self.began)))
+
+    def _ring(self, signum: int, frame: FrameType | None) -> None:
+        if not self.restored:
+            raise Expired

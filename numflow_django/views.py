@@ -1,0 +1,234 @@
+"""FeatureView: one HTTP request, from its decorators to the commit of its run."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import classonlymethod
+from django.views import View
+
+from . import outbox
+from .commit import commit_block, ensure_committable
+from .conf import conf
+from .context import Context, Record
+from .exceptions import InvalidErrorHandlerResult, InvalidFeatures
+from .http import error_response, status_of, with_data
+from .ids import new_run_id
+from .policy import Retry
+from .registry import Feature, registry
+from .steps import StepLog, run_steps
+
+#: The attributes that are read once, when the feature is registered.
+FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})
+
+#: The response header that carries the run's id.
+RUN_HEADER = "Numflow-Run"
+
+
+class FeatureView(View):
+    """
+    One request that is handled by the numbered steps of its folder, in one transaction, and by its async tasks after.
+
+    Subclass it in the ``feature.py`` of the feature's folder, or in any module, and route it with
+    ``feature_urls()`` or ``as_view()``.
+    """
+
+    path: str | None = None  # for feature_urls; None: from the folders
+    method: str | None = None  # others get 405; None: every method is accepted
+    steps: str | None = None  # dotted package; None: <folder>.steps
+    async_tasks: str | None = None  # dotted package; None: <folder>.async_tasks
+    decorators: Sequence[Callable[..., Any]] = ()  # of the view; outermost first
+    using: str = "default"  # database alias of the transaction and of the run row
+    queue: str | None = None  # RQ queue; None: NUMFLOW["QUEUE"]
+    atomic: bool = True  # False: a read-only feature; its steps run in autocommit and it has no async tasks
+    rollback_on_error_response: bool = True  # False: a step's 4xx or 5xx answer commits
+
+    feature: ClassVar[Feature]
+
+    # Hooks
+
+    def initialize_context(self, ctx: Context, request: HttpRequest) -> None:
+        """Called once for a request, after the decorators and before the first step; not again on a retry."""
+
+    def on_error(self, error: Exception, ctx: Context, request: HttpRequest) -> HttpResponseBase | Retry | None:
+        """
+        Called after the rollback when a step raised, no step answered, or the commit failed.
+
+        Give an answer, a Retry (all steps again, in a fresh transaction, with the same context), or None: the error
+        goes on, to a JSON answer if it is a StepError or ValidationError and to Django otherwise.
+        """
+        return None
+
+    # From URL to handler
+
+    @classonlymethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        """
+        Give the view function, with the decorators around it.
+
+        The feature is registered here; mistakes in its folder show in ``manage.py check``. Raise TypeError for an
+        attribute that must be set on the class.
+        """
+        fixed = sorted(FIXED & initkwargs.keys())
+        if fixed:
+            raise TypeError(
+                f"{cls.__name__}.as_view({fixed[0]}=...): set {fixed[0]} on the class, where the worker sees it"
+            )
+        cls.feature = registry.register(cls)
+        view = super().as_view(**initkwargs)
+        for decorator in reversed(cls.decorators):
+            view = decorator(view)
+        # The feature's transaction is its own: ATOMIC_REQUESTS would put another around it, and the answer to a
+        # failed COMMIT, a fresh transaction for a retry and the log of a rollback need to be outside of it
+        return transaction.non_atomic_requests(using=cls.using)(view)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer with the steps, if the method is the feature's."""
+        if request.method == "OPTIONS" and self.method != "OPTIONS":
+            return self.options(request, *args, **kwargs)
+        if request.method not in self._allowed_methods():
+            return self.http_method_not_allowed(request, *args, **kwargs)
+        if self.feature.mistakes:
+            raise InvalidFeatures(list(self.feature.mistakes))
+        return self._handle(with_data(request))
+
+    def _allowed_methods(self) -> list[str]:
+        if self.method is None:
+            return [name.upper() for name in self.http_method_names]
+        method = self.method.upper()
+        return [method, "HEAD", "OPTIONS"] if method == "GET" else [method, "OPTIONS"]
+
+    # The passage of a request
+
+    def _handle(self, request: HttpRequest) -> HttpResponseBase:
+        ctx = Context(Record(new_run_id()))
+        attempt = Attempt()
+        try:
+            ctx._numflow.author = f"initialize_context of {self.feature.label}"
+            self.initialize_context(ctx, request)
+        except Exception as error:  # noqa: BLE001 - on_error decides
+            return self._fail(attempt, error, ctx, request)
+        while True:
+            attempt = Attempt(number=attempt.number + 1)
+            try:
+                return self._attempt(attempt, ctx, request)
+            except ErrorAnswer as refusal:
+                return self._close(attempt, refusal.answer, None, ctx, request)
+            except Exception as error:
+                if attempt.committed:
+                    error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
+                    raise
+                answer = self._fail(attempt, error, ctx, request)
+            if answer is not None:
+                return answer
+
+    def _attempt(self, attempt: "Attempt", ctx: Context, request: HttpRequest) -> HttpResponseBase:
+        """Run the steps once. Raise ErrorAnswer for a 4xx or 5xx that rolls back."""
+        feature = self.feature
+        if not self.atomic:
+            return run_steps(feature.steps, feature.label, ctx, request, attempt.log)
+
+        def after_commit() -> None:
+            attempt.committed = True
+            if attempt.recorded:
+                outbox.dispatch(feature, ctx.run_id)
+
+        with commit_block(self.using, after_commit):
+            answer = run_steps(feature.steps, feature.label, ctx, request, attempt.log)
+            if answer.status_code >= 400 and self.rollback_on_error_response:
+                raise ErrorAnswer(answer)
+            ensure_committable(self.using)
+            if feature.tasks and answer.status_code < 400:
+                facts = _facts(request, answer.status_code)
+                outbox.record(feature, ctx, steps=attempt.log, request=facts)
+                attempt.recorded = True
+                answer.headers[RUN_HEADER] = str(ctx.run_id)
+        return answer
+
+    def _fail(
+        self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
+    ) -> HttpResponseBase | None:
+        """Ask ``on_error``; give the answer, or None for one more attempt. Raise the error if it has no answer."""
+        try:
+            verdict = self._verdict(attempt, error, ctx, request)
+        except Exception as raised:  # noqa: BLE001 - an error handler may fail like anything else
+            error, verdict = raised, None
+        if isinstance(verdict, Retry) and verdict.allows(attempt.number):
+            time.sleep(verdict.delay)
+            return None
+        answer = verdict if isinstance(verdict, HttpResponseBase) else error_response(error, attempt.failed_step)
+        self._close(attempt, answer, error, ctx, request)
+        if answer is None:
+            raise error
+        return answer
+
+    def _verdict(
+        self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
+    ) -> HttpResponseBase | Retry | None:
+        verdict = self.on_error(error, ctx, request)
+        if verdict is not None and not isinstance(verdict, HttpResponseBase | Retry):
+            raise InvalidErrorHandlerResult(
+                f"feature {self.feature.label}: on_error returned a {type(verdict).__name__}; return an HttpResponse, "
+                "a Retry or None"
+            ) from error
+        if isinstance(verdict, Retry) and not attempt.number:
+            raise InvalidErrorHandlerResult(
+                f"feature {self.feature.label}: on_error returned a Retry for an error of initialize_context, which "
+                "runs once for a request; return an HttpResponse or None"
+            ) from error
+        return verdict
+
+    def _close(
+        self,
+        attempt: "Attempt",
+        answer: HttpResponseBase | None,
+        error: Exception | None,
+        ctx: Context,
+        request: HttpRequest,
+    ) -> HttpResponseBase | None:
+        """Log the rollback, if the settings want it logged."""
+        status = answer.status_code if answer else status_of(error or Exception())
+        ours = status >= 500 or (error is not None and status_of(error) >= 500)
+        if self.atomic and (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and ours)):
+            reason = f"{type(error).__name__}: {error}" if error else f"answered {status}"
+            facts = _facts(request, status)
+            run = outbox.record_rollback(self.feature, ctx, steps=attempt.log, error=reason, request=facts)
+            if run and answer:
+                answer.headers[RUN_HEADER] = str(ctx.run_id)
+        return answer
+
+
+@dataclass
+class Attempt:
+    """What one execution of the steps has come to."""
+
+    number: int = 0  # from 1; 0: the steps have not begun
+    log: StepLog = field(default_factory=list)
+    recorded: bool = False  # the run row was written
+    committed: bool = False
+
+    @property
+    def failed_step(self) -> dict[str, Any] | None:
+        """The entry of the step that raised."""
+        return self.log[-1] if self.log and "error" in self.log[-1] else None
+
+
+class ErrorAnswer(Exception):  # noqa: N818 - not an error: it carries an answer out of the transaction
+    """A step answered 4xx or 5xx."""
+
+    def __init__(self, answer: HttpResponseBase) -> None:
+        self.answer = answer
+
+
+def _facts(request: HttpRequest, status: int) -> dict[str, Any]:
+    """What the run row keeps of the request."""
+    key = getattr(getattr(request, "user", None), "pk", None)
+    return {
+        "method": request.method or "",
+        "path": request.path,
+        "status_code": status,
+        "created_by": "" if key is None else str(key),
+    }

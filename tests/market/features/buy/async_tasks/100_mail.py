@@ -1,0 +1,3 @@
+def mail(ctx):
+    ctx.mailed = f"{ctx.sale.item} x {ctx.sale.quantity}"
+    return {"to": "buyer@example.com"}

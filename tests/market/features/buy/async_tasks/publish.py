@@ -1,0 +1,2 @@
+def publish(ctx):
+    return {"mailed": ctx.mailed, "notified": ctx.get("notified", False)}
