@@ -1,14 +1,17 @@
-"""The task log in Django's admin: both tables, to look at and not to change."""
+"""The runs and the task log in Django's admin: to look at and not to change."""
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from .models import FeatureRun, RunState, TaskExecution
 from .redaction import mask
@@ -16,14 +19,17 @@ from .redaction import mask
 if TYPE_CHECKING:
     RunAdmin = admin.ModelAdmin[FeatureRun]
     ExecutionAdmin = admin.ModelAdmin[TaskExecution]
-    ExecutionInline = admin.TabularInline[TaskExecution, FeatureRun]
 else:
     RunAdmin = ExecutionAdmin = admin.ModelAdmin
-    ExecutionInline = admin.TabularInline
 
 
 class ReadOnly:
     """A window on rows that only the engine writes; whoever has the view permission may look."""
+
+    show_full_result_count = False  # counting a log of millions takes longer than showing its page
+
+    class Media:
+        css = {"all": ["numflow_django/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody adds a row by hand."""
@@ -37,55 +43,24 @@ class ReadOnly:
         """Nobody deletes the log by hand."""
         return False
 
-
-class TaskExecutionInline(ReadOnly, ExecutionInline):
-    """The task log of one run, in the order of the tries."""
-
-    model = TaskExecution
-    fields = ("position", "name", "attempt", "state", "started_at", "took", "result", "error")
-    readonly_fields = fields
-    ordering = ("id",)
-    extra = 0
-    show_change_link = True
-
-    @admin.display(description=_("duration"))
-    def took(self, execution: TaskExecution) -> str:
-        """Milliseconds, or a dash for a task that never began."""
-        return _milliseconds(execution)
-
-    @admin.display(description=_("error"))
-    def error(self, execution: TaskExecution) -> str:
-        """Type and message; the traceback is on the execution's own page."""
-        return f"{execution.error_type}: {execution.error_message}" if execution.error_type else ""
+    @admin.display(description=_("state"), ordering="state")
+    def badge(self, row: Any) -> SafeString:
+        """The state, as a word and a colour."""
+        return format_html('<span class="numflow-badge numflow-{}">{}</span>', row.state, row.get_state_display())
 
 
 @admin.register(FeatureRun)
 class FeatureRunAdmin(ReadOnly, RunAdmin):
     """One request on one page: what its steps did, what its tasks did."""
 
-    list_display = (
-        "feature",
-        "state",
-        "progress",
-        "method",
-        "path",
-        "status_code",
-        "created_at",
-        "finished_at",
-        "id",
-    )
+    list_display = ("feature", "badge", "progress", "request", "created_at", "id")
     list_filter = ("state", "feature", "queue")
     search_fields = ("=id", "path", "created_by")
     ordering = ("-id",)
-    show_full_result_count = False
-    inlines = (TaskExecutionInline,)
     fieldsets = (
-        (None, {"fields": ("id", "feature", "state", "reason", "progress")}),
-        (
-            _("Request"),
-            {"fields": ("method", "path", "status_code", "created_by", "steps_table", "created_at")},
-        ),
-        (_("Async tasks"), {"fields": ("outlook", "queue", "worker", "started_at", "finished_at")}),
+        (None, {"fields": ("id", "feature", "badge", "reason", "request", "created_by", "created_at")}),
+        (_("Steps and async tasks"), {"fields": ("passage",)}),
+        (_("Worker"), {"fields": ("queue", "worker", "started_at", "finished_at")}),
         (_("Context"), {"fields": ("masked_context",), "classes": ("collapse",)}),
         (
             _("Dispatch"),
@@ -101,51 +76,46 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
         """Tasks settled of tasks in all."""
         return f"{run.position}/{len(run.task_names)}"
 
-    @admin.display(description=_("steps"))
-    def steps_table(self, run: FeatureRun) -> SafeString:
-        """The steps in the order they ran, with their times and the error that ended them."""
-        rows = ((step["number"], step["name"], f"{step['ms']:.1f}", step.get("error", "")) for step in run.steps)
-        items = format_html_join("", "<li>{} {} ({} ms) <strong>{}</strong></li>", rows)
-        return format_html('<ol class="numflow-steps">{}</ol>', items)
+    @admin.display(description=_("request"))
+    def request(self, run: FeatureRun) -> str:
+        """The request line and the answer's status."""
+        return f"{run.method} {run.path} \N{RIGHTWARDS ARROW} {run.status_code}" if run.method else "-"
 
-    @admin.display(description=_("tasks"))
-    def outlook(self, run: FeatureRun) -> SafeString | str:
-        """What is to become of the tasks."""
-        if run.state == RunState.ROLLED_BACK:
-            count = len(run.task_names)
-            return ngettext("%(count)d async task not run", "%(count)d async tasks not run", count) % {"count": count}
-        return ", ".join(run.task_names)
+    @admin.display(description=_("passage"))
+    def passage(self, run: FeatureRun) -> str:
+        """The steps, the COMMIT or ROLLBACK, and every try of every task, in the order they happened."""
+        count = len(run.task_names)
+        not_run = ngettext("%(count)d async task not run", "%(count)d async tasks not run", count) % {"count": count}
+        rolled_back = run.state == RunState.ROLLED_BACK
+        return render_to_string(
+            "numflow_django/passage.html",
+            {
+                "steps": run.steps,
+                "rolled_back": rolled_back,
+                "not_run": not_run if count else "",
+                "tasks": [] if rolled_back else [*_tried(run), *_untried(run)],
+            },
+        )
 
     @admin.display(description=_("context"))
     def masked_context(self, run: FeatureRun) -> SafeString:
         """The frozen context, with secrets masked."""
         text = json.dumps(mask(json.loads(run.context)), ensure_ascii=False, indent=2)
-        return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', text)
+        return format_html('<pre class="numflow-text">{}</pre>', text)
 
 
 @admin.register(TaskExecution)
 class TaskExecutionAdmin(ReadOnly, ExecutionAdmin):
     """The task log of all runs: one line for each try of each task."""
 
-    list_display = ("name", "run_feature", "state", "attempt", "started_at", "took", "error_type", "worker")
+    list_display = ("name", "run_feature", "badge", "attempt", "started_at", "took", "error_type", "worker")
     list_filter = ("state", "name")
     search_fields = ("=run__id", "name", "error_type")
     ordering = ("-id",)
     list_select_related = ("run",)
-    show_full_result_count = False
-    fields = (
-        "run",
-        "name",
-        "attempt",
-        "state",
-        "started_at",
-        "finished_at",
-        "took",
-        "worker",
-        "result",
-        "error_type",
-        "error_message",
-        "traceback_text",
+    fieldsets = (
+        (None, {"fields": ("run", "name", "attempt", "badge", "started_at", "finished_at", "took", "worker")}),
+        (_("Outcome"), {"fields": ("masked_result", "error_type", "error_message", "traceback_text")}),
     )
 
     @admin.display(description=_("feature"), ordering="run__feature")
@@ -156,14 +126,46 @@ class TaskExecutionAdmin(ReadOnly, ExecutionAdmin):
     @admin.display(description=_("duration"))
     def took(self, execution: TaskExecution) -> str:
         """Milliseconds, or a dash for a task that never began."""
-        return _milliseconds(execution)
+        return _milliseconds(execution) or "-"
+
+    @admin.display(description=_("result"))
+    def masked_result(self, execution: TaskExecution) -> str:
+        """What the task returned, with secrets masked."""
+        return _result(execution) or "-"
 
     @admin.display(description=_("traceback"))
     def traceback_text(self, execution: TaskExecution) -> SafeString:
         """The traceback as Python prints it."""
-        return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', execution.traceback)
+        return format_html('<pre class="numflow-text">{}</pre>', execution.traceback)
+
+
+def _tried(run: FeatureRun) -> Iterator[dict[str, Any]]:
+    """The task log of *run*, for its passage."""
+    for execution in run.executions.order_by("id"):
+        yield {
+            "name": execution.name,
+            "attempt": execution.attempt,
+            "state": execution.state,
+            "label": execution.get_state_display(),
+            "took": _milliseconds(execution),
+            "url": reverse("admin:numflow_django_taskexecution_change", args=[execution.pk]),
+            "result": _result(execution),
+            "error": ": ".join(filter(None, [execution.error_type, execution.error_message])),
+        }
+
+
+def _untried(run: FeatureRun) -> Iterator[dict[str, Any]]:
+    """The tasks that are still to be run."""
+    for index, name in enumerate(run.task_names[run.position :]):
+        now = index == 0 and run.state == RunState.RUNNING
+        label = gettext("running") if now else gettext("not run yet")
+        yield {"name": name, "attempt": 1, "state": "running" if now else "unknown", "label": label}
+
+
+def _result(execution: TaskExecution) -> str:
+    return "" if execution.result is None else json.dumps(mask(execution.result), ensure_ascii=False)
 
 
 def _milliseconds(execution: TaskExecution) -> str:
     took = execution.duration
-    return "-" if took is None else f"{took.total_seconds() * 1000:.0f} ms"
+    return "" if took is None else f"{took.total_seconds() * 1000:.0f} ms"

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import TransactionNotCommitted
+
+#: psycopg's number for a transaction in which a statement has failed.
+IN_ERROR = 3
 
 _REMEDY = "the steps' work was rolled back; let no step close the connection or end the transaction"
 
@@ -18,7 +23,9 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
     Inside an outer ``atomic`` block, that is after the outermost one. Raise TransactionNotCommitted where ``atomic``
     ends without an error and without a COMMIT.
     """
-    outermost = not connections[using].in_atomic_block
+    connection = connections[using]
+    depth = len(connection.atomic_blocks)
+    outermost = not connection.in_atomic_block
     committed = False
 
     def on_commit() -> None:
@@ -26,12 +33,26 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
         committed = True
         after_commit()
 
-    with transaction.atomic(using=using):
-        # Registered first: a callback of the user's that raises makes Django drop those behind it
-        transaction.on_commit(on_commit, using=using, robust=True)
-        yield
+    try:
+        with transaction.atomic(using=using):
+            # Registered first: a callback of the user's that raises makes Django drop those behind it
+            transaction.on_commit(on_commit, using=using, robust=True)
+            yield
+            if len(connection.atomic_blocks) > depth + 1:
+                raise TransactionNotCommitted(
+                    f"a step left an atomic() block open on {using!r}; use it as `with transaction.atomic():`"
+                )
+    finally:
+        _roll_back_leftovers(connection, depth)
     if outermost and not committed:
         raise TransactionNotCommitted(f"the transaction on {using!r} ended without a COMMIT; {_REMEDY}")
+
+
+def _roll_back_leftovers(connection: BaseDatabaseWrapper, depth: int) -> None:
+    # A block that a step left open makes Django take the end of ours for the end of it: the thread's next requests
+    # would run in our transaction, and never be committed
+    while len(connection.atomic_blocks) > depth:
+        connection.atomic_blocks[-1].__exit__(TransactionNotCommitted, TransactionNotCommitted(), None)
 
 
 def ensure_committable(using: str) -> None:
@@ -44,17 +65,17 @@ def ensure_committable(using: str) -> None:
             f"the transaction on {using!r} is marked for rollback, by set_rollback(True) or because a step caught a "
             "database error; put atomic() around the query that may fail"
         )
-    if connection.errors_occurred:
-        _probe(using)
-
-
-def _probe(using: str) -> None:
-    # PostgreSQL answers the COMMIT of an aborted transaction with a rollback and no error
-    try:
-        with connections[using].cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
+    if _is_lost(connection):
         raise TransactionNotCommitted(
-            f"a step caught a database error, and the transaction on {using!r} cannot go on; put atomic() around the "
-            "query that may fail"
-        ) from error
+            f"the transaction on {using!r} cannot go on, because a step caught a database error or ended it in SQL; "
+            "put atomic() around the query that may fail"
+        )
+
+
+def _is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a COMMIT would commit nothing, and raise nothing either."""
+    raw: Any = connection.connection
+    if connection.vendor == "sqlite":
+        return not raw.in_transaction
+    # PostgreSQL answers the COMMIT of an aborted transaction with a rollback and no error
+    return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR

@@ -40,14 +40,15 @@ class Settings:
         return int(self.values.get("CONTEXT_MAX_BYTES", 262_144))
 
     @property
-    def REDACT(self) -> Sequence[str]:
+    def REDACT(self) -> tuple[str, ...]:
         """Keys that contain one of these words, in any case, are masked wherever a person looks."""
-        return self.values.get("REDACT", DEFAULT_REDACT)
+        return tuple(self.values.get("REDACT", DEFAULT_REDACT))
 
     @property
     def LOG_ROLLBACKS(self) -> Literal["errors", "all"] | None:
         """Which rolled-back requests leave a row: raised errors and 5xx, 4xx too, or none."""
-        return self.values.get("LOG_ROLLBACKS", "errors")
+        mode: Literal["errors", "all"] | None = self.values.get("LOG_ROLLBACKS", "errors")
+        return mode
 
     @property
     def queues(self) -> Mapping[str, Any]:

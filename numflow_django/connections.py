@@ -1,11 +1,16 @@
 """The worker's database connections: no task may leave one in a state that the next task would suffer from."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import TransactionLeftOpen
+
+#: psycopg's TransactionStatus of a connection that is in a transaction: ACTIVE, INTRANS, INERROR.
+PSYCOPG_OPEN = (1, 2, 3)
 
 
 class Watch:
@@ -14,9 +19,14 @@ class Watch:
     def __init__(self) -> None:
         self.depths = {connection.alias: len(connection.atomic_blocks) for connection in _initialized()}
 
-    def roll_back_leftovers(self) -> list[str]:
-        """Give the aliases whose transactions the task left open; they are rolled back."""
-        return [connection.alias for connection in _initialized() if self._roll_back(connection)]
+    def clean_up(self) -> list[str]:
+        """Give the aliases whose transactions the task left open; they are rolled back. Drop dead connections."""
+        left_open = [connection.alias for connection in _initialized() if self._roll_back(connection)]
+        for connection in _initialized():
+            # The server may have hung up while the task was busy elsewhere; the checkpoint must not fail of it
+            if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
+                connection.close()
+        return left_open
 
     def renew(self) -> None:
         """Close the connections that a task was interrupted on; what was open before the task stays open."""
@@ -31,12 +41,12 @@ class Watch:
         while len(connection.atomic_blocks) > depth:
             connection.atomic_blocks[-1].__exit__(TransactionLeftOpen, TransactionLeftOpen(), None)
         if not connection.in_atomic_block and _is_in_transaction(connection):
-            connection.close()
+            _end_transaction(connection)
             left_open = True
         return left_open
 
 
-def _initialized() -> list[BaseDatabaseWrapper]:
+def _initialized() -> Sequence[BaseDatabaseWrapper]:
     return connections.all(initialized_only=True)
 
 
@@ -45,6 +55,14 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     raw: Any = connection.connection
     if raw is None:
         return False
-    status = getattr(getattr(raw, "info", None), "transaction_status", None)  # psycopg; 0 is idle
-    in_raw = bool(status) if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
+    status = getattr(getattr(raw, "info", None), "transaction_status", None)  # psycopg
+    in_raw = status in PSYCOPG_OPEN if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
     return in_raw or not connection.autocommit
+
+
+def _end_transaction(connection: BaseDatabaseWrapper) -> None:
+    # Closing alone would do, but Django keeps a SQLite database in memory open
+    with suppress(Error):
+        connection.rollback()
+        connection.set_autocommit(True)
+    connection.close()

@@ -132,7 +132,7 @@ class Context:
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of *key*, or *default* if there is none."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401 - that would be this method
 
     def __repr__(self) -> str:
         return f"<Context of run {self.run_id}: {', '.join(self) or 'empty'}>"

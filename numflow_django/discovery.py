@@ -289,7 +289,9 @@ def _import_failed(dotted: str, feature: str, error: Exception) -> ModuleImportF
     )
 
 
-def _no_function(name: str, public: list[Callable[..., Any]], candidate: _Candidate, kind: Kind, feature: str) -> str:
+def _no_function(
+    name: str, public: Sequence[Callable[..., Any]], candidate: _Candidate, kind: Kind, feature: str
+) -> str:
     names = ", ".join(function.__name__ for function in public)
     found = f"it defines {names}" if names else "it defines no function"
     return (

@@ -88,7 +88,7 @@ def with_data(request: HttpRequest) -> HttpRequest:
     """Give *request* the attribute ``data``, unless its class has one (as Django REST Framework's does)."""
     if not hasattr(type(request), "data"):
         # The request stays the same object, for middleware and decorators that hold it
-        request.__class__ = _with_data(type(request))
+        request.__class__ = _with_data(type(request))  # type: ignore[arg-type]
     return request
 
 

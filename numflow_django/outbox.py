@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from .context import Context, freeze
@@ -14,6 +14,9 @@ from .redaction import plain, scrub
 from .registry import Feature
 from .signals import logger, request_rolled_back
 from .steps import StepLog
+
+#: Characters kept of a user's key: as many as the column has.
+USER_LENGTH = 200
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:
@@ -67,7 +70,7 @@ def record_rollback(
                 finished_at=Now(),
                 **_clean(request),
             )
-    except DatabaseError as failure:
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the request's own error is the one to be seen
         logger.warning("rollback not logged run=%s feature=%s error=%r", ctx.run_id, feature.label, failure)
         return None
     request_rolled_back.send_robust(sender=FeatureRun, run=run)
@@ -75,7 +78,9 @@ def record_rollback(
 
 
 def _clean(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {**request, "path": plain(request["path"], PATH_LENGTH)}
+    # Nor may a user whose key is longer than the column (it may be an e-mail address) fail the request
+    lengths = {"path": PATH_LENGTH, "created_by": USER_LENGTH}
+    return {**request} | {name: plain(request[name], length) for name, length in lengths.items()}
 
 
 def _scrubbed(entry: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ MASK = "********"
 
 def is_secret(key: object) -> bool:
     """Whether *key* contains one of the words of ``NUMFLOW["REDACT"]``, in any case."""
-    return isinstance(key, str) and _words(tuple(conf.REDACT)).search(key) is not None
+    return isinstance(key, str) and _words(conf.REDACT).search(key) is not None
 
 
 def mask(value: Any) -> Any:
@@ -40,7 +40,7 @@ def plain(text: object, limit: int) -> str:
 
 def scrub(text: object, limit: int) -> str:
     """*text* made :func:`plain`, with what stands after a secret word and ``=`` or ``:`` masked."""
-    return _assignments(tuple(conf.REDACT)).sub(rf"\1{MASK}", plain(text, limit))
+    return _assignments(conf.REDACT).sub(rf"\1{MASK}", plain(text, limit))
 
 
 @lru_cache(maxsize=8)

@@ -22,10 +22,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Declaration(Protocol):
-    """The attributes of a FeatureView that the registry reads."""
+    """What the registry reads of a FeatureView class."""
 
-    __module__: str
-    __name__: str
     method: str | None
     steps: str | None
     async_tasks: str | None

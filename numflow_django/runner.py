@@ -1,12 +1,17 @@
 """Claim a run, run its tasks in order, checkpoint after each, and finish it."""
 
 import asyncio
+import inspect
 import json
+import os
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +25,7 @@ from .conf import conf
 from .connections import Watch
 from .context import Context, TaskInfo, freeze, thaw
 from .discovery import Module
-from .exceptions import ClaimLost, ContextError, TaskTimeout, TransactionLeftOpen
+from .exceptions import ClaimLost, ContextError, TaskError, TaskTimeout, TransactionLeftOpen
 from .models import (
     MESSAGE_LENGTH,
     TRACEBACK_LENGTH,
@@ -37,7 +42,10 @@ from .timeout import call_with_limit
 #: What a task may end with besides an Exception without ending the worker.
 TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
-_PACKAGE = str(Path(__file__).parent)
+#: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
+CANCEL_SECONDS = 5.0
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
@@ -50,7 +58,10 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
     for alias in registry.databases():
         claimed = FeatureRun.objects.using(alias).claim(run_id, dispatch_no, worker=worker)
         if claimed:
-            _run_claimed(claimed)
+            try:
+                _run_claimed(claimed)
+            except ClaimLost as lost:
+                signals.logger.warning("claim lost run=%s feature=%s: %s", claimed.pk, claimed.feature, lost)
             return claimed
     return None
 
@@ -58,13 +69,15 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
 def _run_claimed(run: FeatureRun) -> None:
     feature = registry.find(run.feature)
     if feature is None:
-        run.release(f"unknown feature {run.feature}: this worker's code does not have it; deploy it to the workers")
+        _give_back(run, f"unknown feature {run.feature}: this worker's code does not have it; deploy it to the workers")
         return
     signals.run_started.send_robust(sender=FeatureRun, run=run)
-    try:
-        Passage(run, feature).pass_through()
-    except ClaimLost as lost:
-        signals.logger.warning("claim lost run=%s feature=%s: %s", run.pk, run.feature, lost)
+    Passage(run, feature).pass_through()
+
+
+def _give_back(run: FeatureRun, reason: str) -> None:
+    run.release(reason)
+    signals.logger.warning("run given back run=%s feature=%s reason=%r", run.pk, run.feature, reason)
 
 
 @dataclass(kw_only=True)
@@ -77,6 +90,10 @@ class Outcome:
     context: str | None = None  # the frozen context, if the task changed it
     result: Any = None
     error: BaseException | None = None
+
+
+#: What a checkpoint wrote: the changes of the run row, and the execution.
+Settled = tuple[dict[str, Any], TaskExecution]
 
 
 class Passage:
@@ -92,8 +109,9 @@ class Passage:
 
     def _recall(self) -> None:
         """Learn what earlier claims of this run have come to."""
-        earlier = self.run.executions.order_by("id").values_list("name", "attempt", "state", "position")
-        for name, attempt, state, position in earlier:
+        # From the database of the run row itself: a router may send other reads to a replica that lags
+        earlier = TaskExecution.objects.using(self.run._state.db).filter(run=self.run).order_by("id")
+        for name, attempt, state, position in earlier.values_list("name", "attempt", "state", "position"):
             self.attempts[name] = attempt
             if position < self.run.position:
                 (self.failed.add if state == ExecutionState.FAILED else self.failed.discard)(name)
@@ -104,7 +122,7 @@ class Passage:
             name = self.run.task_names[self.run.position]
             task = self.feature.task(name)
             if task is None:
-                self.run.release(f"unknown task {name}: this worker's code of {self.run.feature} does not have it")
+                _give_back(self.run, f"unknown task {name}: this worker's code of {self.run.feature} does not have it")
                 return
             self._execute(task)
         ended = signals.run_succeeded if self.run.state == RunState.SUCCEEDED else signals.run_failed
@@ -118,25 +136,49 @@ class Passage:
         ctx._numflow.author = f"async task {task} of {self.feature.label}"
         signals.task_started.send_robust(sender=FeatureRun, run=self.run, task=info)
         policy = self.feature.policy(task)
+        settled = None
         try:
-            self._succeed(outcome, ctx, policy)
+            if policy.atomic:
+                settled = self._work_atomically(outcome, ctx, policy)
+            else:
+                self._work(outcome, ctx, policy)
         except ClaimLost:
             raise
         except TASK_ERRORS as error:
             outcome.error = error
             self._fail(outcome, None if policy.atomic else ctx, policy)
-
-    def _succeed(self, outcome: Outcome, ctx: Context, policy: TaskPolicy) -> None:
-        """Run the task and write its checkpoint, with ``atomic=True`` in one transaction."""
-        if not policy.atomic:
-            outcome.result = _call(outcome.task, ctx, policy.seconds)
-            outcome.context = self._changed(ctx)
-            changes, execution = self._checkpoint(outcome)
         else:
-            with transaction.atomic(using=self.run._state.db):
-                outcome.result = _call(outcome.task, ctx, policy.seconds)
-                outcome.context = self._changed(ctx)
-                changes, execution = self._checkpoint(outcome)
+            self._succeed(outcome, settled)
+
+    def _work(self, outcome: Outcome, ctx: Context, policy: TaskPolicy) -> None:
+        outcome.result = _storable(_call(outcome.task, ctx, policy.seconds), outcome.task, self.run)
+        outcome.context = self._changed(ctx)
+
+    def _work_atomically(self, outcome: Outcome, ctx: Context, policy: TaskPolicy) -> Settled:
+        """Run the task and write its checkpoint, in one transaction."""
+        database = self.run._state.db
+        committed = Event()
+        try:
+            with transaction.atomic(using=database):
+                # Registered first: a callback of the task's that raises makes Django drop those behind it
+                transaction.on_commit(committed.set, using=database, robust=True)
+                self._work(outcome, ctx, policy)
+                settled = self._checkpoint(outcome)
+        except TASK_ERRORS as error:
+            if not committed.is_set():
+                raise
+            signals.logger.error(
+                "on_commit callback failed run=%s feature=%s task=%s; what the task wrote stands",
+                self.run.pk,
+                self.run.feature,
+                outcome.task.name,
+                exc_info=error,
+            )
+        return settled
+
+    def _succeed(self, outcome: Outcome, settled: Settled | None) -> None:
+        # Written outside the "try" of the task, whose failure an error of the database is not
+        changes, execution = settled or self._checkpoint(outcome)
         self.run.remember(changes)
         signals.task_succeeded.send_robust(sender=FeatureRun, run=self.run, execution=execution)
 
@@ -170,9 +212,7 @@ class Passage:
             for position, name in enumerate(names[self.run.position + 1 :], self.run.position + 1)
         ]
 
-    def _checkpoint(
-        self, outcome: Outcome, skipped: Sequence[TaskExecution] = ()
-    ) -> tuple[dict[str, Any], TaskExecution]:
+    def _checkpoint(self, outcome: Outcome, skipped: Sequence[TaskExecution] = ()) -> Settled:
         execution = self._execution(
             outcome.task.name,
             self.run.position,
@@ -180,7 +220,7 @@ class Passage:
             attempt=outcome.attempt,
             started_at=outcome.started_at,
             finished_at=timezone.now(),
-            **(_error_fields(outcome.error) if outcome.error else {"result": _storable(outcome, self.run)}),
+            **(_error_fields(outcome.error) if outcome.error else {"result": outcome.result}),
         )
         end, reason = None, ""
         if self.run.position + 1 + len(skipped) == len(self.run.task_names):
@@ -210,7 +250,7 @@ class Passage:
 
 def _call(task: Module, ctx: Context, seconds: float) -> Any:
     """Run the task under its time limit, and leave no trace of it on the database connections."""
-    function: Callable[..., Any] = async_to_sync(task.function) if task.is_async else task.function
+    function = partial(_run_coroutine, task.function) if task.is_async else task.function
     watch = Watch()
     try:
         result = call_with_limit(lambda: function(ctx), seconds=seconds, name=f"async task {task} ({task.file})")
@@ -218,43 +258,84 @@ def _call(task: Module, ctx: Context, seconds: float) -> Any:
         watch.renew()  # interrupted in the middle of a query, a connection cannot be trusted
         raise
     except BaseException:
-        watch.roll_back_leftovers()
+        watch.clean_up()
         raise
-    left = watch.roll_back_leftovers()
+    left = watch.clean_up()
     if left:
         raise TransactionLeftOpen(
             f"async task {task} ({task.file}) ended with an open transaction on {', '.join(left)}, which was rolled "
             "back; use 'with transaction.atomic():'"
         )
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TaskError(f"async task {task} ({task.file}) returned a coroutine, which nobody awaits; use 'async def'")
     return result
 
 
-def _storable(outcome: Outcome, run: FeatureRun) -> Any:
+def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
+    """Run an async task; interrupted, it is cancelled, and has ended when this raises."""
+    begun: list[asyncio.Task[Any] | None] = []
+    ended = Event()
+
+    async def body() -> Any:
+        begun.append(asyncio.current_task())
+        try:
+            return await function(ctx)
+        finally:
+            ended.set()
+
+    try:
+        return async_to_sync(body)()
+    except BaseException:
+        # The alarm rings in this thread, but the coroutine runs in one of its own
+        for running in filter(None, begun):
+            with suppress(RuntimeError):  # its loop has ended already
+                running.get_loop().call_soon_threadsafe(running.cancel)
+                ended.wait(CANCEL_SECONDS)
+        raise
+
+
+def _storable(result: Any, task: Module, run: FeatureRun) -> Any:
     """The task's return value as JSON; None, and a warning, if it has no such form."""
     try:
-        text = json.dumps(outcome.result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
-        if "\\u0000" in text or len(text.encode()) > conf.CONTEXT_MAX_BYTES:
-            raise ValueError("it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']")
-        return json.loads(text)
+        text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
-        signals.logger.warning(
-            "result not stored run=%s feature=%s task=%s: %s", run.pk, run.feature, outcome.task.name, error
-        )
-        return None
+        problem = str(error)
+    else:
+        if "\\u0000" not in text and size <= conf.CONTEXT_MAX_BYTES:
+            return json.loads(text)
+        problem = "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
+    signals.logger.warning("result not stored run=%s feature=%s task=%s: %s", run.pk, run.feature, task.name, problem)
+    return None
 
 
 def _error_fields(error: BaseException) -> dict[str, str]:
     kind = type(error)
     return {
         "error_type": plain(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 200),
-        "error_message": scrub(error, MESSAGE_LENGTH),
+        "error_message": scrub(_message(error), MESSAGE_LENGTH),
         "traceback": scrub(_traceback(error), TRACEBACK_LENGTH),
     }
 
 
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot be shown must be recorded all the same
+        return "<its str() failed>"
+
+
 def _traceback(error: BaseException) -> str:
-    """The traceback from the task's own first line on; ours above it tell the reader nothing."""
-    frames = error.__traceback__
-    while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    report = traceback.TracebackException.from_exception(error)
+    _drop_our_frames(report)
+    return "".join(report.format())
+
+
+def _drop_our_frames(report: traceback.TracebackException) -> None:
+    """Leave the task's own frames; ours tell the reader nothing."""
+    theirs = [frame for frame in report.stack if not frame.filename.startswith(_PACKAGE)]
+    report.stack[:] = theirs or report.stack[-1:]
+    for linked in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
+        if linked is not None:
+            _drop_our_frames(linked)

@@ -34,7 +34,7 @@ def run_steps(
             returned = _call(step, parameters[: step.arity])
             answer = _answer(step, returned, response)
         except Exception as error:
-            log.append(_entry(step, started) | {"error": f"{type(error).__name__}: {error}"})
+            log.append(_entry(step, started) | {"error": describe(error)})
             error.add_note(f"feature {feature}, step {step} ({step.file})")
             raise
         log.append(_entry(step, started))
@@ -62,6 +62,14 @@ def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase
     if response.sent:
         raise ResponseAlreadySent(f"step {step} ({step.file}) answered with response and returned another answer")
     return returned
+
+
+def describe(error: Exception) -> str:
+    """Give *error* in a line. Its own text can fail, as a ValidationError's does whose params do not fit."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as failure:  # noqa: BLE001 - the error itself is what matters
+        return f"{type(error).__name__} (its message cannot be had: {type(failure).__name__}: {failure})"
 
 
 def _entry(step: Module, started: float) -> dict[str, Any]:

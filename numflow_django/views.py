@@ -110,13 +110,16 @@ class FeatureView(View):
             ctx._numflow.author = f"initialize_context of {self.feature.label}"
             self.initialize_context(ctx, request)
         except Exception as error:  # noqa: BLE001 - on_error decides
-            return self._fail(attempt, error, ctx, request)
+            answer = self._fail(attempt, error, ctx, request)
+            assert answer is not None  # a Retry is refused before the first attempt
+            return answer
         while True:
             attempt = Attempt(number=attempt.number + 1)
             try:
                 return self._attempt(attempt, ctx, request)
             except ErrorAnswer as refusal:
-                return self._close(attempt, refusal.answer, None, ctx, request)
+                self._close(attempt, refusal.answer, None, ctx, request)
+                return refusal.answer
             except Exception as error:
                 if attempt.committed:
                     error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
@@ -188,7 +191,7 @@ class FeatureView(View):
         error: Exception | None,
         ctx: Context,
         request: HttpRequest,
-    ) -> HttpResponseBase | None:
+    ) -> None:
         """Log the rollback, if the settings want it logged."""
         status = answer.status_code if answer else status_of(error or Exception())
         ours = status >= 500 or (error is not None and status_of(error) >= 500)
@@ -198,7 +201,6 @@ class FeatureView(View):
             run = outbox.record_rollback(self.feature, ctx, steps=attempt.log, error=reason, request=facts)
             if run and answer:
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
-        return answer
 
 
 @dataclass
@@ -216,8 +218,8 @@ class Attempt:
         return self.log[-1] if self.log and "error" in self.log[-1] else None
 
 
-class ErrorAnswer(Exception):  # noqa: N818 - not an error: it carries an answer out of the transaction
-    """A step answered 4xx or 5xx."""
+class ErrorAnswer(Exception):
+    """A step answered 4xx or 5xx: no error, but it has to leave the transaction as one."""
 
     def __init__(self, answer: HttpResponseBase) -> None:
         self.answer = answer

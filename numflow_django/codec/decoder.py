@@ -55,7 +55,8 @@ def _fetch(label: str, database: str, keys: list[Any], path: str) -> dict[Any, M
     except LookupError:
         raise ContextCorrupt(f"{path} refers to the model {label}, which is not installed (any more)") from None
     # The base manager: a default manager may hide archived rows, and this row was in use when it was stored
-    return model._base_manager.using(database).in_bulk(keys)
+    found: dict[Any, Model] = model._base_manager.using(database).in_bulk(keys)
+    return found
 
 
 class _Decoder:
@@ -66,20 +67,19 @@ class _Decoder:
     def decode(self, tree: Any) -> Any:
         if isinstance(tree, list):
             return [self.decode(item) for item in tree]
-        if not isinstance(tree, dict):
-            return tree
-        if TAG not in tree:
-            return {key: self.decode(item) for key, item in tree.items()}
+        if isinstance(tree, dict):
+            return self._tagged(tree) if TAG in tree else {key: self.decode(item) for key, item in tree.items()}
+        return tree
+
+    def _tagged(self, tree: dict[str, Any]) -> Any:
         tag = tree[TAG]
-        if tag == "model":
-            return self._model(tree)
-        if tag in _CLASSES:
-            return _CLASSES[tag](self, tree)
         if tag in _PLAIN:
             return _PLAIN[tag](tree)
-        return _COLLECTIONS[tag](self, tree["v"])
+        if tag in _NESTED:
+            return _NESTED[tag](self, tree["v"])
+        return _OBJECTS[tag](self, tree)
 
-    def _model(self, tree: dict[str, Any]) -> Model:
+    def model(self, tree: dict[str, Any]) -> Model:
         key = self.decode(tree["pk"])
         found = self.instances[tree["m"], tree["db"]].get(key)
         if found is None:
@@ -142,12 +142,13 @@ _PLAIN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "uuid": lambda tree: UUID(tree["v"]),
     "bytes": lambda tree: base64.b64decode(tree["v"]),
 }
-_CLASSES: dict[str, Callable[[_Decoder, dict[str, Any]], Any]] = {
+_OBJECTS: dict[str, Callable[[_Decoder, dict[str, Any]], Any]] = {
+    "model": _Decoder.model,
     "enum": _Decoder.enum,
     "flag": _Decoder.enum,
     "dataclass": _Decoder.dataclass,
 }
-_COLLECTIONS: dict[str, Callable[[_Decoder, Any], Any]] = {
+_NESTED: dict[str, Callable[[_Decoder, Any], Any]] = {
     "dict": lambda decoder, value: {key: decoder.decode(item) for key, item in value.items()},
     "tuple": lambda decoder, value: tuple(decoder.decode(value)),
     "set": lambda decoder, value: set(decoder.decode(value)),

@@ -143,7 +143,7 @@ def _zoned(tag: str, value: datetime | time) -> Any:
     return {TAG: tag, "v": value.isoformat()} | ({"tz": zone} if zone else {})
 
 
-def _unwrapped(value: LazyObject) -> Any:
+def _unwrapped(value: Any) -> Any:
     bool(value)  # any use of it makes a LazyObject find what it stands for
     return value._wrapped
 

@@ -1,0 +1,12 @@
+"""Sphinx builds the docs: ``make docs``."""
+
+project = "numflow_django"
+author = "The numflow_django developers"
+extensions = ["myst_parser"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "numflow_django"
+exclude_patterns = ["_build"]
+# The README is included from the front page; its links are relative to the repository's root
+suppress_warnings = ["myst.xref_missing"]
