@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .context import Context as Context
     from .exceptions import StepError as StepError
+    from .outbox import start_run as start_run
     from .policy import Retry as Retry
     from .policy import async_task as async_task
     from .routing import feature_urls as feature_urls
@@ -36,9 +37,10 @@ _HOMES = {
     "StepError": "exceptions",
     "async_task": "policy",
     "feature_urls": "routing",
+    "start_run": "outbox",
 }
 
-__all__ = ["Context", "FeatureView", "Retry", "StepError", "async_task", "feature_urls"]
+__all__ = ["Context", "FeatureView", "Retry", "StepError", "async_task", "feature_urls", "start_run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
 from .conf import KEYS, conf
 from .registry import load_routes, registry
@@ -49,8 +49,32 @@ def check_default_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
         )
 
 
+@register("numflow")
+def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W201 and W202: the settings do not use FeatureWorker."""
+    if conf.uses_feature_worker:
+        return
+    hint = 'Set RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}.'
+    serialized = sorted(name for name, queue in conf.queues.items() if queue.get("SERIALIZER"))
+    if serialized:
+        yield Warning(
+            f"RQ_QUEUES sets SERIALIZER for {', '.join(serialized)}, and rqworker ignores it: every job would fail.",
+            hint=f"{hint} Or start it with --serializer.",
+            id="numflow.W202",
+        )
+    yield Warning(
+        "RQ's own worker leaves the relay to chance and runs any function that a message names.",
+        hint=f"{hint} Or run manage.py numflow_relay beside the workers.",
+        id="numflow.W201",
+    )
+
+
 def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and _is_positive(value)
 
 
 def _is_names(value: object) -> bool:
@@ -61,6 +85,9 @@ _GOOD_VALUES: dict[str, tuple[Any, str]] = {
     "QUEUE": (lambda value: isinstance(value, str), "the name of a queue in RQ_QUEUES"),
     "FEATURES": (lambda value: value is None or _is_names(value), "a list of dotted packages, or None"),
     "TASK_TIMEOUT": (_is_positive, "a positive number of seconds"),
+    "TASK_MAX_ATTEMPTS": (_is_count, "a whole number from 1"),
+    "TASK_MAX_CRASHES": (lambda value: value == 0 or _is_count(value), "a whole number from 0"),
+    "RELAY_SECONDS": (_is_positive, "a positive number of seconds"),
     "LEASE_SECONDS": (_is_positive, "a positive number of seconds"),
     "CONTEXT_MAX_BYTES": (_is_positive, "a positive number of bytes"),
     "REDACT": (_is_names, "a list of words"),

@@ -30,6 +30,21 @@ class Settings:
         return float(self.values.get("TASK_TIMEOUT", 300))
 
     @property
+    def TASK_MAX_ATTEMPTS(self) -> int:
+        """Executions of an async task that sets none itself; 1: no retry."""
+        return int(self.values.get("TASK_MAX_ATTEMPTS", 1))
+
+    @property
+    def TASK_MAX_CRASHES(self) -> int:
+        """How often one task of a run may take its worker down with it before it fails for good."""
+        return int(self.values.get("TASK_MAX_CRASHES", 3))
+
+    @property
+    def RELAY_SECONDS(self) -> float:
+        """How often the relay looks for what nobody dispatched and for what died, in seconds."""
+        return float(self.values.get("RELAY_SECONDS", 10))
+
+    @property
     def LEASE_SECONDS(self) -> int:
         """How long a worker holds a run that it claimed, in seconds."""
         return int(self.values.get("LEASE_SECONDS", 60))
@@ -54,6 +69,11 @@ class Settings:
     def queues(self) -> Mapping[str, Any]:
         """django-rq's ``RQ_QUEUES``."""
         return getattr(settings, "RQ_QUEUES", {})
+
+    @property
+    def uses_feature_worker(self) -> bool:
+        """Whether django-rq's ``RQ`` names FeatureWorker, or a class of the site's own, which is then the site's care."""
+        return "WORKER_CLASS" in getattr(settings, "RQ", {})
 
     @property
     def databases(self) -> Mapping[str, Any]:

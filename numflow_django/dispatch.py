@@ -22,6 +22,12 @@ from .signals import dispatch_failed
 #: The wire format: what RQ calls, by name. Never renamed.
 JOB = "numflow_django.jobs.run_feature"
 
+#: A key in each queue's Redis whose absence says that Redis has lost its data.
+MARK = "numflow:mark:%s"
+
+#: A key that lives for as long as the relay's turn is taken.
+TURN = "numflow:turn:%s"
+
 #: Seconds that a request waits for Redis at the most: to connect, and for an answer.
 CONNECT_TIMEOUT = 0.25
 SOCKET_TIMEOUT = 0.5
@@ -78,9 +84,7 @@ def job_id(run_id: UUID, dispatch_no: int) -> str:
 
 
 def _pause_or_pass(queue: str) -> None:
-    # A lone reader of a dict needs no lock
-    until = _paused_until.get(queue)
-    if until is not None and monotonic() < until:
+    if is_paused(queue):
         raise BrokerPaused(f"queue {queue!r}: its Redis failed less than {PAUSE:g} s ago")
 
 
@@ -113,6 +117,62 @@ def _impatient(name: str) -> Redis:
         return connection
     kwargs = {**pool.connection_kwargs, **impatience}
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **kwargs))
+
+
+def is_paused(queue: str) -> bool:
+    """Whether the queue's Redis failed a moment ago and is not tried again yet."""
+    return monotonic() < _paused_until.get(queue, 0.0)
+
+
+def take_turn(queue: str, seconds: float) -> bool:
+    """Whether it is the caller's turn to do what the workers of a queue do once in *seconds*, one for all."""
+    try:
+        return bool(_queue(queue).connection.set(TURN % queue, "1", nx=True, px=int(seconds * 1000)))
+    except Exception as error:  # noqa: BLE001 - as below
+        _note_failure(queue, error)
+        return False
+
+
+def mark(queue: str) -> bool | None:
+    """
+    Leave a mark in the queue's Redis; give whether it was missing, because Redis has lost its data (or is new).
+
+    None: Redis cannot be reached.
+    """
+    try:
+        return bool(_queue(queue).connection.set(MARK % queue, "1", nx=True))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with this queue, the others go on
+        _note_failure(queue, error)
+        return None
+
+
+def known(queue: str, doorbells: list[tuple[UUID, int]], *, in_list: bool) -> set[UUID] | None:
+    """
+    Of the runs behind *doorbells* (run id, dispatch number), those that Redis still knows of; None: out of reach.
+
+    With *in_list*, a job counts only while it is in the queue: RQ can lose one between taking it and starting it.
+    """
+    try:
+        ask = _in_list if in_list else _exists
+        found = ask(_queue(queue), [job_id(run_id, number) for run_id, number in doorbells])
+    except Exception as error:  # noqa: BLE001 - as above
+        _note_failure(queue, error)
+        return None
+    return {run_id for (run_id, _), is_there in zip(doorbells, found, strict=True) if is_there}
+
+
+def _exists(queue: Queue, ids: list[str]) -> list[bool]:
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        for name in ids:
+            pipeline.exists(queue.job_class.key_for(name))
+        return [bool(count) for count in pipeline.execute()]
+
+
+def _in_list(queue: Queue, ids: list[str]) -> list[bool]:
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        for name in ids:
+            pipeline.lpos(queue.key, name)
+        return [position is not None for position in pipeline.execute()]
 
 
 @receiver(setting_changed, dispatch_uid="numflow_django.dispatch")

@@ -12,15 +12,17 @@ if not apps.ready:
 from django.db import connections
 from rq import get_current_job
 
-from . import runner
+from . import relay, runner
 
 
 def run_feature(run_id: str, dispatch_no: int) -> None:
-    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks."""
+    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks; then a share of the relay's."""
     job = get_current_job()
     # A connection that the worker's parent opened must not be shared with its work-horses
     connections.close_all()
     try:
-        runner.run(UUID(run_id), dispatch_no, worker=(job and job.worker_name) or "")
+        run = runner.run(UUID(run_id), dispatch_no, worker=(job and job.worker_name) or "")
+        if run is not None:
+            relay.after(run)
     finally:
         connections.close_all()

@@ -9,7 +9,7 @@ database's own clock, because the clocks of web and worker hosts differ.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 from django.db import models, transaction
@@ -46,6 +46,12 @@ class RunState(models.TextChoices):
     ROLLED_BACK = "rolled_back", _("rolled back")
 
 
+#: States in which a run may still be claimed or dispatched.
+OPEN = (RunState.PENDING, RunState.QUEUED, RunState.WAITING)
+#: States that a run leaves only by being resumed.
+ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+
+
 class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
     """Runs, in the domain's words."""
 
@@ -57,17 +63,43 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             state=RunState.RUNNING,
             token=F("token") + 1,
             claim_id=claim_id,
-            lease_expires_at=Now() + timedelta(seconds=conf.LEASE_SECONDS),
+            lease_expires_at=_lease_end(),
             started_at=Coalesce("started_at", Now()),
             worker=worker,
-            reason="",
         )
         return self.get(pk=run_id, claim_id=claim_id) if claimed else None
 
-    def undispatched(self, run_id: UUID, dispatch_no: int) -> bool:
-        """Say that the doorbell *dispatch_no* never rang: queued -> pending."""
-        queued = self.filter(pk=run_id, dispatch_no=dispatch_no, state=RunState.QUEUED)
-        return bool(queued.update(state=RunState.PENDING, queued_at=None))
+    def open(self, *, wait: float, **facts: Any) -> FeatureRun:
+        """Write a new run that may begin in *wait* seconds; without a wait its doorbell is about to ring."""
+        if wait:
+            later = Now() + timedelta(seconds=wait)
+            return self.create(state=RunState.WAITING, available_at=later, reason="not before its time", **facts)
+        # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
+        # then costs one INSERT; a doorbell that fails turns the row to pending
+        return self.create(state=RunState.QUEUED, dispatch_no=1, queued_at=Now(), **facts)
+
+    def log_rollback(self, **facts: Any) -> FeatureRun:
+        """Write the log of a request that was rolled back; never dispatched."""
+        return self.create(state=RunState.ROLLED_BACK, finished_at=Now(), **facts)
+
+    def due(self) -> Self:
+        """Runs that nobody has dispatched and that may run now."""
+        return self.filter(state__in=(RunState.PENDING, RunState.WAITING), available_at__lte=Now())
+
+    def expired(self) -> Self:
+        """Runs whose holder has not renewed its lease: it is dead, or as good as dead."""
+        return self.filter(state=RunState.RUNNING, lease_expires_at__lt=Now())
+
+    def queued(self, queue: str | None = None, *, since: float | None = None) -> Self:
+        """Runs that are said to be in Redis, in *queue* if one is given, and for at most *since* seconds."""
+        runs = self.filter(state=RunState.QUEUED)
+        if queue is not None:
+            runs = runs.filter(queue=queue)
+        return runs if since is None else runs.filter(queued_at__gt=Now() - timedelta(seconds=since))
+
+    def held_by(self, worker: str, run_id: UUID) -> Self:
+        """The run *run_id*, if *worker* has claimed it."""
+        return self.filter(pk=run_id, state=RunState.RUNNING, worker=worker)
 
 
 class FeatureRun(models.Model):
@@ -113,6 +145,8 @@ class FeatureRun(models.Model):
     def __str__(self) -> str:
         return f"{self.feature} {self.pk}"
 
+    # The holder's transitions: guarded by its claim, and ClaimLost is raised where that is outdated
+
     def checkpoint(
         self,
         executions: Sequence[TaskExecution],
@@ -124,37 +158,141 @@ class FeatureRun(models.Model):
         """
         Write *executions* and move the row on past them, in one transaction; with *end*, the run ends in that state.
 
-        Give the changes of the row, for :meth:`remember` once they are committed. Raise ClaimLost, and write nothing,
-        if the claim is not ours any more.
+        A run whose cancellation was asked for ends here. Give the changes of the row, for :meth:`remember` once they
+        are committed.
         """
-        changes: dict[str, Any] = {"position": self.position + len(executions)}
+        changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
         if context is not None:
             changes["context"] = context
         if end is not None:
-            changes |= {"state": end, "reason": reason, "finished_at": Now(), "lease_expires_at": None}
+            changes |= _ended(end)
+        return self._advance(changes, executions)
+
+    def postpone(
+        self, executions: Sequence[TaskExecution], *, seconds: float, reason: str, context: str | None = None
+    ) -> dict[str, Any]:
+        """Put the run off for *seconds*, its task unsettled: running -> waiting. Give the changes."""
+        changes = _given_up(RunState.WAITING, reason) | {"available_at": Now() + timedelta(seconds=seconds)}
+        if context is not None:
+            changes["context"] = context
+        return self._advance(changes, executions)
+
+    def release(self, reason: str) -> dict[str, Any]:
+        """Give the run back unfinished, for another worker: running -> pending. Give the changes."""
+        return self._advance(_given_up(RunState.PENDING, reason) | {"available_at": Now()}, [])
+
+    def fail(self, reason: str) -> dict[str, Any]:
+        """End the run with its tasks unsettled: running -> failed. Give the changes."""
+        return self._advance(_ended(RunState.FAILED) | {"reason": reason}, [])
+
+    def renew_lease(self) -> bool:
+        """Hold the run for another lease; give whether it is still ours."""
+        return bool(self._mine().update(lease_expires_at=_lease_end()))
+
+    def remember(self, changes: dict[str, Any]) -> None:
+        """Take over what a transition wrote."""
+        for name, value in changes.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(self, name, value)
+
+    def _mine(self) -> FeatureRunQuerySet:
+        return FeatureRun.objects.using(self._state.db).filter(
+            pk=self.pk, state=RunState.RUNNING, claim_id=self.claim_id
+        )
+
+    def _advance(self, changes: dict[str, Any], executions: Sequence[TaskExecution]) -> dict[str, Any]:
+        ends = changes.get("state") in ENDED
         with transaction.atomic(using=self._state.db):
-            self._advance(changes)
+            mine = self._mine().filter(position=self.position)
+            if not (mine if ends else mine.filter(cancel_requested=False)).update(**changes):
+                if self._is_written(changes):
+                    return changes  # by our own COMMIT, of which a broken connection had left us in doubt
+                changes = changes | _ended(RunState.CANCELLED) | {"reason": "cancelled between two tasks"}
+                if ends or not mine.update(**changes):
+                    raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker writes nothing")
             TaskExecution.objects.using(self._state.db).bulk_create(executions)
         return changes
 
-    def remember(self, changes: dict[str, Any]) -> None:
-        """Take over what :meth:`checkpoint` wrote."""
-        for name, value in changes.items():
-            if not isinstance(value, Now):
-                setattr(self, name, value)
+    def _is_written(self, changes: dict[str, Any]) -> bool:
+        written = {"position": self.position, "state": RunState.RUNNING} | changes
+        ours = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, claim_id=self.claim_id)
+        return ours.filter(position=written["position"], state=written["state"]).exists()
 
-    def release(self, reason: str) -> None:
-        """Give the run back unfinished, for another worker: running -> pending. Raise ClaimLost if it is not ours."""
-        changes = {"state": RunState.PENDING, "reason": reason, "lease_expires_at": None, "queued_at": None}
-        self._advance(changes)
-        self.remember(changes)
+    # Everybody else's transitions
 
-    def _advance(self, changes: dict[str, Any]) -> None:
-        mine = FeatureRun.objects.using(self._state.db).filter(
-            pk=self.pk, state=RunState.RUNNING, claim_id=self.claim_id
+    def lose(
+        self, executions: Sequence[TaskExecution], *, settled: int, end: RunState | None, reason: str, expired: bool
+    ) -> bool:
+        """
+        Record that the holder died: running -> pending, or to *end*. Give False if another was first.
+
+        *settled* of the tasks are given up for good. With *expired*, a holder that has renewed its lease is alive.
+        """
+        changes = _ended(end) if end else _given_up(RunState.PENDING, reason) | {"available_at": Now()}
+        changes |= {"position": self.position + settled, "reason": reason}
+        with transaction.atomic(using=self._state.db):
+            held = self._mine().filter(position=self.position)
+            lost = (held.expired() if expired else held).update(**changes)
+            if lost:
+                TaskExecution.objects.using(self._state.db).bulk_create(executions)
+        return bool(lost)
+
+    def begin_dispatch(self) -> bool:
+        """Say that a new doorbell is about to ring: pending or waiting -> queued; *dispatch_no* is its number."""
+        due = FeatureRun.objects.using(self._state.db).due().filter(pk=self.pk, dispatch_no=self.dispatch_no)
+        self.dispatch_no += 1
+        return bool(due.update(state=RunState.QUEUED, dispatch_no=self.dispatch_no, queued_at=Now()))
+
+    def undispatch(self) -> bool:
+        """Say that the doorbell never rang, or that Redis lost it: queued -> pending."""
+        queued = FeatureRun.objects.using(self._state.db).filter(
+            pk=self.pk, dispatch_no=self.dispatch_no, state=RunState.QUEUED
         )
-        if not mine.update(**changes):
-            raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing")
+        return bool(queued.update(state=RunState.PENDING, queued_at=None))
+
+    def cancel(self) -> bool:
+        """
+        Run no further task: at once, or, while a worker has the run, after the task that is running.
+
+        Give False if the run has ended already.
+        """
+        mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk)
+        waiting = mine.filter(state__in=OPEN).update(**_ended(RunState.CANCELLED), reason="cancelled")
+        return bool(waiting or mine.filter(state=RunState.RUNNING).update(cancel_requested=True))
+
+    def resume(self, *, only_failed: bool = False) -> bool:
+        """
+        Run again the tasks that have not succeeded, or *only* those that *failed*, with the context as it stands.
+
+        For a failed or cancelled run; give False for any other. The tasks that are to run move behind the others.
+        """
+        states = dict(self.executions.order_by("id").values_list("name", "state"))
+        again = (ExecutionState.FAILED, ExecutionState.LOST)
+        todo = [
+            name
+            for name in self.task_names
+            if (states.get(name) in again if only_failed else states.get(name) != ExecutionState.SUCCEEDED)
+        ]
+        done = [name for name in self.task_names if name not in todo]
+        ended = FeatureRun.objects.using(self._state.db).filter(
+            pk=self.pk, state__in=(RunState.FAILED, RunState.CANCELLED), token=self.token
+        )
+        changes = _given_up(RunState.PENDING, "resumed") | {"finished_at": None, "cancel_requested": False}
+        return bool(todo) and bool(
+            ended.update(**changes, task_names=[*done, *todo], position=len(done), available_at=Now())
+        )
+
+
+def _lease_end() -> Any:
+    return Now() + timedelta(seconds=conf.LEASE_SECONDS)
+
+
+def _ended(state: RunState) -> dict[str, Any]:
+    return {"state": state, "finished_at": Now(), "lease_expires_at": None}
+
+
+def _given_up(state: RunState, reason: str) -> dict[str, Any]:
+    return {"state": state, "reason": reason, "lease_expires_at": None, "queued_at": None}
 
 
 class ExecutionState(models.TextChoices):

@@ -1,5 +1,6 @@
-"""What an author decides about the running of a task: its time limit, its transaction, what a failure means."""
+"""What an author decides about the running of a task: when it may begin, for how long, how often, and what a failure means."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,48 +11,101 @@ from .conf import conf
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: All executions of a feature's steps in one request, the first included, whatever ``on_error`` returns.
-MAX_REQUEST_ATTEMPTS = 11
+#: All executions that a Retry without ``max_attempts`` allows, the first included.
+MAX_RETRY_ATTEMPTS = 11
+
+
+class Retry:
+    """
+    Once more, please.
+
+    Returned by ``FeatureView.on_error``: run all steps again, in a fresh transaction, with the same context. Returned
+    by an async task: run the task again; the tasks after it wait.
+
+    *delay* is the wait before that, in seconds or as a timedelta. *max_attempts* counts executions, the first
+    included; without it there are never more than eleven. Raises ValueError for a negative delay or fewer than one
+    attempt.
+    """
+
+    def __init__(self, delay: float | timedelta = 0, max_attempts: int | None = None) -> None:
+        self.delay = _seconds(delay, "Retry", "delay")
+        if max_attempts is not None and max_attempts < 1:
+            raise ValueError(f"Retry(max_attempts={max_attempts!r}): give at least 1, the first execution")
+        self.max_attempts = max_attempts
+
+    def allows(self, attempts: int) -> bool:
+        """Whether there may be one more execution after *attempts* of them."""
+        return attempts < min(self.max_attempts or MAX_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS)
+
+    def __repr__(self) -> str:
+        return f"Retry(delay={self.delay:g}, max_attempts={self.max_attempts})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPolicy:
-    """The rules of one async task."""
+    """The rules of one async task; times in seconds."""
 
-    timeout: float | None = None  # seconds for one execution; None: NUMFLOW["TASK_TIMEOUT"]
+    max_attempts: int | None = None  # executions in all; None: NUMFLOW["TASK_MAX_ATTEMPTS"]
+    delay: float = 10  # before the second execution
+    factor: float = 2  # each further wait is so many times longer
+    max_delay: float = 900  # no wait is longer
+    jitter: float = 0.2  # each wait is up to so much shorter or longer, so that failures do not march in step
+    retry_on: tuple[type[BaseException], ...] = (Exception,)  # other errors fail for good at once
+    timeout: float | None = None  # for one execution; None: NUMFLOW["TASK_TIMEOUT"]
     atomic: bool = False  # the task's writes and its checkpoint commit together
+    start_after: float = 0  # between the moment the task is due and its first execution
     stop_on_failure: bool = False  # the tasks after it are not run if it fails for good
 
     @property
     def seconds(self) -> float:
-        """The time limit of one execution, in seconds."""
+        """The time limit of one execution."""
         return conf.TASK_TIMEOUT if self.timeout is None else self.timeout
+
+    @property
+    def attempts(self) -> int:
+        """How many executions there may be."""
+        return conf.TASK_MAX_ATTEMPTS if self.max_attempts is None else self.max_attempts
+
+    def wait_after(self, error: BaseException, attempt: int) -> float | None:
+        """Seconds until the next execution, after execution number *attempt* raised *error*; None: it was the last."""
+        if attempt >= self.attempts or not isinstance(error, self.retry_on):
+            return None
+        # The exponent is bounded: 2.0 ** 1100 would raise, and max_delay was reached long before
+        wait = min(self.delay * self.factor ** min(attempt - 1, 64), self.max_delay)
+        return wait * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - no secret
 
 
 @overload
 def async_task(function: F, /) -> F: ...
 @overload
 def async_task(
-    *, timeout: float | None = None, atomic: bool = False, stop_on_failure: bool = False
-) -> Callable[[F], F]: ...
-def async_task(
-    function: F | None = None,
-    /,
     *,
-    timeout: float | None = None,
+    max_attempts: int | None = None,
+    delay: float | timedelta = 10,
+    factor: float = 2,
+    max_delay: float | timedelta = 900,
+    jitter: float = 0.2,
+    retry_on: tuple[type[BaseException], ...] | type[BaseException] = (Exception,),
+    timeout: float | timedelta | None = None,
     atomic: bool = False,
+    start_after: float | timedelta = 0,
     stop_on_failure: bool = False,
-) -> F | Callable[[F], F]:
+) -> Callable[[F], F]: ...
+def async_task(function: F | None = None, /, **rules: Any) -> F | Callable[[F], F]:
     """
     Give an async task rules of its own; a task without this decorator gets the defaults of ``NUMFLOW``.
 
-    *timeout* limits one execution, in seconds. With *atomic*, the task's database work (in the feature's database)
-    and its checkpoint commit together, so that it takes effect exactly once. With *stop_on_failure*, the tasks after
-    it are skipped if it fails. Raises ValueError for a timeout that is not a positive number.
+    All times are seconds or timedeltas.
+
+    *max_attempts* executions in all; between them the run waits *delay*, then *delay* x *factor* and so on, at most
+    *max_delay*, each wait up to *jitter* (a fraction) shorter or longer. Only errors of the types *retry_on* are tried
+    again. *timeout* limits one execution. With *atomic*, the task's database work (in the feature's database) and its
+    checkpoint commit together, so that it takes effect exactly once. *start_after* is a wait before the first
+    execution. With *stop_on_failure*, the tasks after it are skipped if it fails for good.
+
+    Raises ValueError for a number that is out of range, TypeError for a rule that does not exist.
     """
-    if timeout is not None and not (isfinite(timeout) and timeout > 0):
-        raise ValueError(f"async_task(timeout={timeout!r}): give a positive number of seconds")
-    policy = TaskPolicy(timeout=timeout, atomic=atomic, stop_on_failure=stop_on_failure)
+    policy = TaskPolicy(**_checked(rules))
 
     def decorate(function: F) -> F:
         function.numflow_policy = policy  # type: ignore[attr-defined]
@@ -68,26 +122,33 @@ def policy_of(function: Callable[..., Any]) -> TaskPolicy:
 _DEFAULT = TaskPolicy()
 
 
-class Retry:
-    """
-    Returned by ``FeatureView.on_error``: run all steps again, in a fresh transaction, with the same context.
+def _checked(rules: dict[str, Any]) -> dict[str, Any]:
+    checked = dict(rules)
+    for name in ("delay", "max_delay", "start_after", "timeout"):
+        if checked.get(name) is not None:
+            checked[name] = _seconds(checked[name], "async_task", name)
+    if isinstance(checked.get("retry_on"), type):
+        checked["retry_on"] = (checked["retry_on"],)
+    for name, (is_good, wanted) in _RANGES.items():
+        if checked.get(name) is not None and not is_good(checked[name]):
+            raise ValueError(f"async_task({name}={rules[name]!r}): give {wanted}")
+    return checked
 
-    *delay* is the wait before that, in seconds or as a timedelta. *max_attempts* counts executions, the first
-    included; there are never more than eleven. Raises ValueError for a negative delay or fewer than one attempt.
-    """
 
-    def __init__(self, delay: float | timedelta = 0, max_attempts: int | None = None) -> None:
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-        if not (isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"Retry(delay={delay!r}): give zero or more seconds")
-        if max_attempts is not None and max_attempts < 1:
-            raise ValueError(f"Retry(max_attempts={max_attempts!r}): give at least 1, the first execution")
-        self.delay = seconds
-        self.max_attempts = max_attempts
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "max_attempts": (lambda value: isinstance(value, int) and value >= 1, "at least 1, the first execution"),
+    "factor": (lambda value: isfinite(value) and value >= 1, "a number of at least 1"),
+    "jitter": (lambda value: 0 <= value <= 1, "a fraction from 0 to 1"),
+    "timeout": (lambda value: value > 0, "a positive number of seconds"),
+    "retry_on": (
+        lambda value: bool(value) and all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in value),
+        "a tuple of exception classes",
+    ),
+}
 
-    def allows(self, attempts: int) -> bool:
-        """Whether there may be one more execution after *attempts* of them."""
-        return attempts < min(self.max_attempts or MAX_REQUEST_ATTEMPTS, MAX_REQUEST_ATTEMPTS)
 
-    def __repr__(self) -> str:
-        return f"Retry(delay={self.delay:g}, max_attempts={self.max_attempts})"
+def _seconds(value: float | timedelta, where: str, name: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not (isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{where}({name}={value!r}): give zero or more seconds")
+    return seconds

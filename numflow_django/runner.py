@@ -1,51 +1,54 @@
 """Claim a run, run its tasks in order, checkpoint after each, and finish it."""
 
-import asyncio
-import inspect
-import json
-import os
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from pathlib import Path
+from datetime import datetime, timedelta
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from . import signals
-from .conf import conf
-from .connections import Watch
+from .attempt import TASK_ERRORS, call, error_fields, storable
 from .context import Context, TaskInfo, freeze, thaw
 from .discovery import Module
-from .exceptions import ClaimLost, ContextError, TaskError, TaskTimeout, TransactionLeftOpen
-from .models import (
-    MESSAGE_LENGTH,
-    TRACEBACK_LENGTH,
-    ExecutionState,
-    FeatureRun,
-    RunState,
-    TaskExecution,
-)
-from .policy import TaskPolicy
-from .redaction import plain, scrub
-from .registry import Feature, registry
-from .timeout import call_with_limit
+from .exceptions import ClaimLost
+from .lease import Lease
+from .losses import record_loss, skipped
+from .models import ExecutionState, FeatureRun, RunState, TaskExecution
+from .policy import MAX_RETRY_ATTEMPTS, Retry, TaskPolicy
+from .registry import registry
 
-#: What a task may end with besides an Exception without ending the worker.
-TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
+T = TypeVar("T")
 
-#: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
-CANCEL_SECONDS = 5.0
+#: How long a run waits for code that knows its feature and tasks, as while a deploy is under way.
+DEPLOY_PATIENCE = timedelta(minutes=15)
+#: Seconds until the next worker is asked.
+DEPLOY_RETRY = 30
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+#: Seconds between the tries to write to a database that is away; after the last one, the lease has to end.
+WRITE_WAITS = (0.2, 0.5, 1, 2, 4)
+
+_UNKNOWN_SINCE = re.compile(r"unknown .* since (?P<since>\S+);")
+
+#: What a checkpoint wrote: the changes of the run row, and the execution.
+Settled = tuple[dict[str, Any], TaskExecution]
+
+
+class Stop:
+    """Whether this process has been asked to hand its run over."""
+
+    requested = False
+
+
+def request_stop() -> None:
+    """Ask for a hand-over after the task that is running; may be called from a signal handler."""
+    Stop.requested = True
 
 
 def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
@@ -58,26 +61,18 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
     for alias in registry.databases():
         claimed = FeatureRun.objects.using(alias).claim(run_id, dispatch_no, worker=worker)
         if claimed:
-            try:
-                _run_claimed(claimed)
-            except ClaimLost as lost:
-                signals.logger.warning("claim lost run=%s feature=%s: %s", claimed.pk, claimed.feature, lost)
+            _run_claimed(claimed)
             return claimed
     return None
 
 
 def _run_claimed(run: FeatureRun) -> None:
-    feature = registry.find(run.feature)
-    if feature is None:
-        _give_back(run, f"unknown feature {run.feature}: this worker's code does not have it; deploy it to the workers")
-        return
     signals.run_started.send_robust(sender=FeatureRun, run=run)
-    Passage(run, feature).pass_through()
-
-
-def _give_back(run: FeatureRun, reason: str) -> None:
-    run.release(reason)
-    signals.logger.warning("run given back run=%s feature=%s reason=%r", run.pk, run.feature, reason)
+    try:
+        with Lease(run):
+            Passage(run).pass_through()
+    except ClaimLost as lost:
+        signals.logger.warning("claim lost run=%s feature=%s: %s", run.pk, run.feature, lost)
 
 
 @dataclass(kw_only=True)
@@ -85,76 +80,147 @@ class Outcome:
     """How one execution of a task ended."""
 
     task: Module
+    policy: TaskPolicy
     attempt: int
     started_at: datetime
     context: str | None = None  # the frozen context, if the task changed it
-    result: Any = None
+    result: Any = None  # JSON
+    retry: Retry | None = None  # what the task returned to be run again
     error: BaseException | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether this execution is a failure; one that asks for another is."""
+        return self.error is not None or self.retry is not None
 
-#: What a checkpoint wrote: the changes of the run row, and the execution.
-Settled = tuple[dict[str, Any], TaskExecution]
+    def wait(self) -> float | None:
+        """Seconds until the task is tried again; None: this was its last execution."""
+        if self.error is not None:
+            return self.policy.wait_after(self.error, self.attempt)
+        if self.retry is None:
+            return None
+        limit = self.retry.max_attempts or max(self.policy.attempts, MAX_RETRY_ATTEMPTS)
+        return self.retry.delay if self.attempt < limit else None
+
+    def fields(self) -> dict[str, Any]:
+        """What the task log keeps of it."""
+        if self.error is not None:
+            return error_fields(self.error)
+        if self.retry is not None:
+            return {"error_type": "Retry", "error_message": f"the task asked to be run again: {self.retry!r}"}
+        return {"result": self.result}
+
+
+class RetryAsked(Exception):
+    """An atomic task returned a Retry: its transaction is to be rolled back, or its work would be done twice."""
 
 
 class Passage:
     """One claim's way through the tasks of a run."""
 
-    def __init__(self, run: FeatureRun, feature: Feature) -> None:
+    def __init__(self, run: FeatureRun) -> None:
         self.run = run
-        self.feature = feature
         self.attempts: dict[str, int] = {}
         self.failed: set[str] = set()
+        self.due_at = run.created_at  # when the task at the position became due
         if run.token > 1:
             self._recall()
 
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The connection to the database of the run row."""
+        return connections[self.run._state.db or "default"]
+
     def _recall(self) -> None:
         """Learn what earlier claims of this run have come to."""
+        settled = self.run.task_names[: self.run.position]
         # From the database of the run row itself: a router may send other reads to a replica that lags
         earlier = TaskExecution.objects.using(self.run._state.db).filter(run=self.run).order_by("id")
-        for name, attempt, state, position in earlier.values_list("name", "attempt", "state", "position"):
+        for name, attempt, state, finished_at in earlier.values_list("name", "attempt", "state", "finished_at"):
             self.attempts[name] = attempt
-            if position < self.run.position:
-                (self.failed.add if state == ExecutionState.FAILED else self.failed.discard)(name)
+            if name in settled:
+                (self.failed.discard if state == ExecutionState.SUCCEEDED else self.failed.add)(name)
+                self.due_at = finished_at or self.due_at
 
     def pass_through(self) -> None:
         """Run the tasks that remain. Raise ClaimLost if another worker has taken the run over."""
+        feature = registry.find(self.run.feature)
         while self.run.state == RunState.RUNNING:
             name = self.run.task_names[self.run.position]
-            task = self.feature.task(name)
-            if task is None:
-                _give_back(self.run, f"unknown task {name}: this worker's code of {self.run.feature} does not have it")
-                return
-            self._execute(task)
-        ended = signals.run_succeeded if self.run.state == RunState.SUCCEEDED else signals.run_failed
+            task = feature.task(name) if feature else None
+            if Stop.requested:
+                self._write(lambda: self.run.release("handed over: its worker was stopped"))
+            elif feature is None or task is None:
+                self._wait_for_code(f"feature {self.run.feature}" if feature is None else f"task {name}")
+            else:
+                self._start(task, feature.policy(task))
+        self._announce_end()
+
+    def _announce_end(self) -> None:
+        ended = {
+            RunState.SUCCEEDED: signals.run_succeeded,
+            RunState.FAILED: signals.run_failed,
+            RunState.CANCELLED: signals.run_cancelled,
+        }.get(RunState(self.run.state), signals.run_given_back)
         ended.send_robust(sender=FeatureRun, run=self.run)
 
-    def _execute(self, task: Module) -> None:
-        outcome = Outcome(task=task, attempt=self.attempts.get(task.name, 0) + 1, started_at=timezone.now())
-        self.attempts[task.name] = outcome.attempt
-        info = TaskInfo(run_id=self.run.pk, name=task.name, attempt=outcome.attempt)
+    def _wait_for_code(self, what: str) -> None:
+        """Put the run off until a worker with the right code comes; after a quarter of an hour it fails."""
+        known = _UNKNOWN_SINCE.match(self.run.reason)
+        since = datetime.fromisoformat(known["since"]) if known else timezone.now()
+        if timezone.now() - since > DEPLOY_PATIENCE:
+            reason = f"unknown {what}: no worker's code has had it for {DEPLOY_PATIENCE.seconds // 60} minutes"
+            self._write(lambda: self.run.fail(reason))
+        else:
+            reason = f"unknown {what} since {since.isoformat()}; waiting for a worker whose code has it"
+            self._write(lambda: self.run.postpone([], seconds=DEPLOY_RETRY, reason=reason))
+
+    def _start(self, task: Module, policy: TaskPolicy) -> None:
+        """Execute the task, or put the run off until its hour."""
+        wait = 0.0
+        if policy.start_after and task.name not in self.attempts:
+            wait = (self.due_at + timedelta(seconds=policy.start_after) - timezone.now()).total_seconds()
+        if wait > 0:
+            self._write(lambda: self.run.postpone([], seconds=wait, reason=f"{task.name} starts later"))
+        else:
+            self._execute(task, policy)
+
+    def _execute(self, task: Module, policy: TaskPolicy) -> None:
+        attempt = self.attempts[task.name] = self.attempts.get(task.name, 0) + 1
+        outcome = Outcome(task=task, policy=policy, attempt=attempt, started_at=timezone.now())
+        info = TaskInfo(run_id=self.run.pk, name=task.name, attempt=attempt)
         ctx = thaw(self.run.context, run_id=self.run.pk, task=info)
-        ctx._numflow.author = f"async task {task} of {self.feature.label}"
+        ctx._numflow.author = f"async task {task} of {self.run.feature}"
         signals.task_started.send_robust(sender=FeatureRun, run=self.run, task=info)
-        policy = self.feature.policy(task)
         settled = None
         try:
             if policy.atomic:
-                settled = self._work_atomically(outcome, ctx, policy)
+                settled = self._work_atomically(outcome, ctx)
             else:
-                self._work(outcome, ctx, policy)
+                self._work(outcome, ctx)
         except ClaimLost:
             raise
+        except RetryAsked:
+            outcome.context = None
         except TASK_ERRORS as error:
+            if self._is_connection_lost(error):
+                self._lose(error)
+                return
             outcome.error = error
-            self._fail(outcome, None if policy.atomic else ctx, policy)
-        else:
-            self._succeed(outcome, settled)
+            # What the task stored before it failed is kept, unless its transaction took it back
+            outcome.context = None if policy.atomic else self._salvaged(ctx)
+        # Written outside the "try" of the task, whose failure an error of the database is not
+        self._settle(outcome, settled or self._written(lambda: self._checkpoint(outcome)))
 
-    def _work(self, outcome: Outcome, ctx: Context, policy: TaskPolicy) -> None:
-        outcome.result = _storable(_call(outcome.task, ctx, policy.seconds), outcome.task, self.run)
+    def _work(self, outcome: Outcome, ctx: Context) -> None:
+        returned = call(outcome.task, ctx, outcome.policy.seconds)
+        if isinstance(returned, Retry):
+            outcome.retry = returned
+        else:
+            outcome.result = storable(returned, run_id=self.run.pk, task=outcome.task)
         outcome.context = self._changed(ctx)
 
-    def _work_atomically(self, outcome: Outcome, ctx: Context, policy: TaskPolicy) -> Settled:
+    def _work_atomically(self, outcome: Outcome, ctx: Context) -> Settled:
         """Run the task and write its checkpoint, in one transaction."""
         database = self.run._state.db
         committed = Event()
@@ -162,7 +228,9 @@ class Passage:
             with transaction.atomic(using=database):
                 # Registered first: a callback of the task's that raises makes Django drop those behind it
                 transaction.on_commit(committed.set, using=database, robust=True)
-                self._work(outcome, ctx, policy)
+                self._work(outcome, ctx)
+                if outcome.retry is not None:
+                    raise RetryAsked
                 settled = self._checkpoint(outcome)
         except TASK_ERRORS as error:
             if not committed.is_set():
@@ -176,24 +244,67 @@ class Passage:
             )
         return settled
 
-    def _succeed(self, outcome: Outcome, settled: Settled | None) -> None:
-        # Written outside the "try" of the task, whose failure an error of the database is not
-        changes, execution = settled or self._checkpoint(outcome)
-        self.run.remember(changes)
-        signals.task_succeeded.send_robust(sender=FeatureRun, run=self.run, execution=execution)
+    def _checkpoint(self, outcome: Outcome) -> Settled:
+        """Write how the task ended, and what becomes of the run."""
+        execution = self._execution(outcome)
+        wait = outcome.wait()
+        if wait is not None:
+            reason = f"{outcome.task.name} is tried again after {execution.error_type}"
+            changes = self.run.postpone([execution], seconds=wait, reason=reason, context=outcome.context)
+            return changes, execution
+        rest = skipped(self.run, outcome.task.name) if outcome.failed and outcome.policy.stop_on_failure else []
+        end, reason = None, ""
+        if self.run.position + 1 + len(rest) == len(self.run.task_names):
+            end, reason = self._end(outcome, [execution.name for execution in rest])
+        return self.run.checkpoint([execution, *rest], context=outcome.context, end=end, reason=reason), execution
 
-    def _fail(self, outcome: Outcome, ctx: Context | None, policy: TaskPolicy) -> None:
-        """Record the failure; what the task stored before it is kept, unless its transaction took it back."""
-        assert outcome.error is not None
-        self.failed.add(outcome.task.name)
-        if ctx is not None:
-            outcome.context = self._salvaged(ctx)
-        skipped = self._rest(outcome) if policy.stop_on_failure else []
-        changes, execution = self._checkpoint(outcome, skipped)
+    def _settle(self, outcome: Outcome, settled: Settled) -> None:
+        """Take over what was committed, and tell others."""
+        changes, execution = settled
+        left_out = self.run.task_names[self.run.position + 1 : changes.get("position", 0)]
         self.run.remember(changes)
-        signals.task_failed.send_robust(sender=FeatureRun, run=self.run, execution=execution, error=outcome.error)
-        for left_out in skipped:
-            signals.task_skipped.send_robust(sender=FeatureRun, run=self.run, execution=left_out)
+        self.due_at = execution.finished_at or self.due_at
+        facts = {"sender": FeatureRun, "run": self.run, "execution": execution}
+        if outcome.failed and "position" not in changes:
+            signals.task_retried.send_robust(**facts, error=outcome.error)
+        elif outcome.failed:
+            self.failed |= {outcome.task.name, *left_out}
+            signals.task_failed.send_robust(**facts, error=outcome.error)
+            for name in left_out:
+                signals.task_skipped.send_robust(sender=FeatureRun, run=self.run, name=name)
+        else:
+            signals.task_succeeded.send_robust(**facts)
+
+    def _write(self, transition: Callable[[], dict[str, Any]]) -> None:
+        self.run.remember(self._written(transition))
+
+    def _written(self, write: Callable[[], T]) -> T:
+        """Write; wait for a database that is away, because the work is done and only its record is missing."""
+        for wait in WRITE_WAITS:
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                if self.connection.in_atomic_block:
+                    raise
+                signals.logger.warning("not written run=%s error=%r; trying again", self.run.pk, error)
+                self.connection.close()
+                time.sleep(wait)
+        return write()
+
+    def _is_connection_lost(self, error: BaseException) -> bool:
+        """Whether *error* is the database's absence and not the task's failure."""
+        if not isinstance(error, OperationalError | InterfaceError) or self.connection.in_atomic_block:
+            return False
+        return self.connection.connection is None or not self.connection.is_usable()
+
+    def _lose(self, error: BaseException) -> None:
+        """Give the run back at this task: whether its work took effect is not known, as after a crash."""
+        self.connection.close()
+        message = f"its database connection was lost: {error_fields(error)['error_message']}"
+        self._written(lambda: record_loss(self.run, message, expired=False))
+        # Where nothing was recorded, the COMMIT of an atomic task was written before the connection broke
+        self._written(self.run.refresh_from_db)
+        self._recall()
 
     def _changed(self, ctx: Context) -> str | None:
         frozen = freeze(ctx)
@@ -202,140 +313,26 @@ class Passage:
     def _salvaged(self, ctx: Context) -> str | None:
         try:
             return self._changed(ctx)
-        except ContextError:
-            return None  # the task has failed already, perhaps of just this
+        except Exception:  # noqa: BLE001 - the task has failed already, perhaps of just this
+            return None
 
-    def _rest(self, outcome: Outcome) -> list[TaskExecution]:
-        names = self.run.task_names
-        return [
-            self._execution(name, position, ExecutionState.SKIPPED, error_message=f"{outcome.task.name} failed")
-            for position, name in enumerate(names[self.run.position + 1 :], self.run.position + 1)
-        ]
-
-    def _checkpoint(self, outcome: Outcome, skipped: Sequence[TaskExecution] = ()) -> Settled:
-        execution = self._execution(
-            outcome.task.name,
-            self.run.position,
-            ExecutionState.FAILED if outcome.error else ExecutionState.SUCCEEDED,
-            attempt=outcome.attempt,
-            started_at=outcome.started_at,
-            finished_at=timezone.now(),
-            **(_error_fields(outcome.error) if outcome.error else {"result": outcome.result}),
-        )
-        end, reason = None, ""
-        if self.run.position + 1 + len(skipped) == len(self.run.task_names):
-            end, reason = self._end()
-        return self.run.checkpoint([execution, *skipped], context=outcome.context, end=end, reason=reason), execution
-
-    def _end(self) -> tuple[RunState, str]:
-        if not self.failed:
+    def _end(self, outcome: Outcome, left_out: list[str]) -> tuple[RunState, str]:
+        failed = self.failed | ({outcome.task.name, *left_out} if outcome.failed else set())
+        if not failed:
             return RunState.SUCCEEDED, ""
-        in_order = [name for name in self.run.task_names if name in self.failed]
-        return (
-            RunState.FAILED,
-            f"{len(in_order)} of {len(self.run.task_names)} tasks failed: {', '.join(in_order)}",
-        )
+        names = [name for name in self.run.task_names if name in failed and name not in left_out]
+        return RunState.FAILED, f"{len(names)} of {len(self.run.task_names)} tasks failed: {', '.join(names)}"
 
-    def _execution(self, name: str, position: int, state: ExecutionState, **fields: Any) -> TaskExecution:
+    def _execution(self, outcome: Outcome) -> TaskExecution:
         return TaskExecution(
             run=self.run,
-            name=name,
-            position=position,
+            name=outcome.task.name,
+            position=self.run.position,
+            attempt=outcome.attempt,
             token=self.run.token,
-            state=state,
+            state=ExecutionState.FAILED if outcome.failed else ExecutionState.SUCCEEDED,
+            started_at=outcome.started_at,
+            finished_at=timezone.now(),
             worker=self.run.worker,
-            **fields,
+            **outcome.fields(),
         )
-
-
-def _call(task: Module, ctx: Context, seconds: float) -> Any:
-    """Run the task under its time limit, and leave no trace of it on the database connections."""
-    function = partial(_run_coroutine, task.function) if task.is_async else task.function
-    watch = Watch()
-    try:
-        result = call_with_limit(lambda: function(ctx), seconds=seconds, name=f"async task {task} ({task.file})")
-    except TaskTimeout:
-        watch.renew()  # interrupted in the middle of a query, a connection cannot be trusted
-        raise
-    except BaseException:
-        watch.clean_up()
-        raise
-    left = watch.clean_up()
-    if left:
-        raise TransactionLeftOpen(
-            f"async task {task} ({task.file}) ended with an open transaction on {', '.join(left)}, which was rolled "
-            "back; use 'with transaction.atomic():'"
-        )
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TaskError(f"async task {task} ({task.file}) returned a coroutine, which nobody awaits; use 'async def'")
-    return result
-
-
-def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
-    """Run an async task; interrupted, it is cancelled, and has ended when this raises."""
-    begun: list[asyncio.Task[Any] | None] = []
-    ended = Event()
-
-    async def body() -> Any:
-        begun.append(asyncio.current_task())
-        try:
-            return await function(ctx)
-        finally:
-            ended.set()
-
-    try:
-        return async_to_sync(body)()
-    except BaseException:
-        # The alarm rings in this thread, but the coroutine runs in one of its own
-        for running in filter(None, begun):
-            with suppress(RuntimeError):  # its loop has ended already
-                running.get_loop().call_soon_threadsafe(running.cancel)
-                ended.wait(CANCEL_SECONDS)
-        raise
-
-
-def _storable(result: Any, task: Module, run: FeatureRun) -> Any:
-    """The task's return value as JSON; None, and a warning, if it has no such form."""
-    try:
-        text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        problem = str(error)
-    else:
-        if "\\u0000" not in text and size <= conf.CONTEXT_MAX_BYTES:
-            return json.loads(text)
-        problem = "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
-    signals.logger.warning("result not stored run=%s feature=%s task=%s: %s", run.pk, run.feature, task.name, problem)
-    return None
-
-
-def _error_fields(error: BaseException) -> dict[str, str]:
-    kind = type(error)
-    return {
-        "error_type": plain(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 200),
-        "error_message": scrub(_message(error), MESSAGE_LENGTH),
-        "traceback": scrub(_traceback(error), TRACEBACK_LENGTH),
-    }
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot be shown must be recorded all the same
-        return "<its str() failed>"
-
-
-def _traceback(error: BaseException) -> str:
-    report = traceback.TracebackException.from_exception(error)
-    _drop_our_frames(report)
-    return "".join(report.format())
-
-
-def _drop_our_frames(report: traceback.TracebackException) -> None:
-    """Leave the task's own frames; ours tell the reader nothing."""
-    theirs = [frame for frame in report.stack if not frame.filename.startswith(_PACKAGE)]
-    report.stack[:] = theirs or report.stack[-1:]
-    for linked in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
-        if linked is not None:
-            _drop_our_frames(linked)

@@ -25,6 +25,14 @@ task_succeeded = Signal()
 task_failed = Signal()
 #: A task was left out, because one before it with ``stop_on_failure`` has failed.
 task_skipped = Signal()
+#: A task is to be tried again after a wait; sent with *error* (None: the task asked for it).
+task_retried = Signal()
+#: A task's worker died while it ran.
+task_lost = Signal()
+#: A worker has given a run back unfinished: it waits, or another worker is to go on.
+run_given_back = Signal()
+#: A run was cancelled while a worker had it.
+run_cancelled = Signal()
 #: A run could not be handed to Redis; it stays pending.
 dispatch_failed = Signal()
 #: A request was rolled back; sent with *run* if it left a row (state ``rolled_back``).
@@ -64,6 +72,42 @@ def log_task_failed(run: Any, execution: Any, error: BaseException, **kwargs: An
         execution.error_type,
         exc_info=error,
     )
+
+
+@receiver(task_retried, dispatch_uid="numflow_django.log")
+def log_task_retried(run: Any, execution: Any, error: BaseException | None, **kwargs: Any) -> None:
+    logger.warning(
+        "task retried run=%s feature=%s task=%s attempt=%s error=%s",
+        run.pk,
+        run.feature,
+        execution.name,
+        execution.attempt,
+        execution.error_type,
+        exc_info=error,
+    )
+
+
+@receiver(task_lost, dispatch_uid="numflow_django.log")
+def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
+    logger.error(
+        "task lost run=%s feature=%s task=%s attempt=%s worker=%s: %s",
+        run.pk,
+        run.feature,
+        execution.name,
+        execution.attempt,
+        execution.worker,
+        execution.error_message,
+    )
+
+
+@receiver(run_given_back, dispatch_uid="numflow_django.log")
+def log_run_given_back(run: Any, **kwargs: Any) -> None:
+    logger.info("run given back run=%s feature=%s state=%s reason=%r", run.pk, run.feature, run.state, run.reason)
+
+
+@receiver(run_cancelled, dispatch_uid="numflow_django.log")
+def log_run_cancelled(run: Any, **kwargs: Any) -> None:
+    logger.info("run cancelled run=%s feature=%s position=%s", run.pk, run.feature, run.position)
 
 
 @receiver(dispatch_failed, dispatch_uid="numflow_django.log")

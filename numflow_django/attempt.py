@@ -1,0 +1,133 @@
+"""One try of one async task: the call, and what the task log keeps of its outcome."""
+
+import asyncio
+import inspect
+import json
+import os
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.core.serializers.json import DjangoJSONEncoder
+
+from .conf import conf
+from .connections import Watch
+from .context import Context
+from .discovery import Module
+from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
+from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH
+from .redaction import plain, scrub
+from .signals import logger
+from .timeout import call_with_limit
+
+#: What a task may end with besides an Exception without ending the worker.
+TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
+
+#: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
+CANCEL_SECONDS = 1.0
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+
+
+def call(task: Module, ctx: Context, seconds: float) -> Any:
+    """
+    Give what the task returns, run under its time limit; nothing of it is left on the database connections.
+
+    Raise what the task raises, TaskTimeout, TransactionLeftOpen, or TaskError for a coroutine that nobody awaits.
+    """
+    function = partial(_run_coroutine, task.function) if task.is_async else task.function
+    watch = Watch()
+    try:
+        result = call_with_limit(lambda: function(ctx), seconds=seconds, name=f"async task {task} ({task.file})")
+    except TaskTimeout:
+        watch.renew()  # interrupted in the middle of a query, a connection cannot be trusted
+        raise
+    except BaseException:
+        watch.clean_up()
+        raise
+    left = watch.clean_up()
+    if left:
+        raise TransactionLeftOpen(
+            f"async task {task} ({task.file}) ended with an open transaction on {', '.join(left)}, which was rolled "
+            "back; use 'with transaction.atomic():'"
+        )
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TaskError(f"async task {task} ({task.file}) returned a coroutine, which nobody awaits; use 'async def'")
+    return result
+
+
+def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
+    """Run an async task; interrupted, it is cancelled, and has ended when this raises."""
+    begun: list[asyncio.Task[Any] | None] = []
+    ended = Event()
+
+    async def body() -> Any:
+        begun.append(asyncio.current_task())
+        try:
+            return await function(ctx)
+        finally:
+            ended.set()
+
+    try:
+        return async_to_sync(body)()
+    except BaseException:
+        # The alarm rings in this thread, but the coroutine runs in one of its own
+        for running in filter(None, begun):
+            with suppress(RuntimeError):  # its loop has ended already
+                running.get_loop().call_soon_threadsafe(running.cancel)
+                ended.wait(CANCEL_SECONDS)
+        raise
+
+
+def storable(result: Any, *, run_id: UUID, task: Module) -> Any:
+    """The task's return value as JSON; None, and a warning, if it has no such form."""
+    try:
+        text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    else:
+        if "\\u0000" not in text and size <= conf.CONTEXT_MAX_BYTES:
+            return json.loads(text)
+        problem = "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
+    logger.warning("result not stored run=%s task=%s: %s", run_id, task.dotted, problem)
+    return None
+
+
+def error_fields(error: BaseException) -> dict[str, str]:
+    """What the task log keeps of an error."""
+    kind = type(error)
+    return {
+        "error_type": plain(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 200),
+        "error_message": scrub(_message(error), MESSAGE_LENGTH),
+        "traceback": scrub(_traceback(error), TRACEBACK_LENGTH),
+    }
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot be shown must be recorded all the same
+        return "<its str() failed>"
+
+
+def _traceback(error: BaseException) -> str:
+    report = traceback.TracebackException.from_exception(error)
+    _drop_our_frames(report)
+    return "".join(report.format())
+
+
+def _drop_our_frames(report: traceback.TracebackException) -> None:
+    """Leave the task's own frames; ours tell the reader nothing."""
+    theirs = [frame for frame in report.stack if not frame.filename.startswith(_PACKAGE)]
+    report.stack[:] = theirs or report.stack[-1:]
+    for linked in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
+        if linked is not None:
+            _drop_our_frames(linked)

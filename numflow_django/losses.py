@@ -1,0 +1,52 @@
+"""A run whose holder died: the try that was lost, and whether the task may be tried again."""
+
+from .conf import conf
+from .models import ExecutionState, FeatureRun, RunState, TaskExecution
+from .registry import registry
+from .signals import run_failed, task_lost
+
+
+def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
+    """
+    Give a dead holder's run back, at the task that it was at; give False if somebody else was first.
+
+    A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on.
+    """
+    name = run.task_names[run.position]
+    earlier = list(run.executions.filter(name=name).order_by("id").values_list("state", flat=True))
+    lost = _execution(run, name, run.position, ExecutionState.LOST, message)
+    lost.attempt = len(earlier) + 1
+    if earlier.count(ExecutionState.LOST) < conf.TASK_MAX_CRASHES:
+        done = run.lose([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
+    else:
+        done = _give_up(run, lost, name, expired=expired)
+    if done:
+        task_lost.send_robust(sender=FeatureRun, run=run, execution=lost)
+    return done
+
+
+def _give_up(run: FeatureRun, lost: TaskExecution, name: str, *, expired: bool) -> bool:
+    feature = registry.find(run.feature)
+    task = feature.task(name) if feature else None
+    rest: list[TaskExecution] = []
+    if feature and task and feature.policy(task).stop_on_failure:
+        rest = skipped(run, name)
+    settled = 1 + len(rest)
+    end = RunState.FAILED if run.position + settled == len(run.task_names) else None
+    done = run.lose([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
+    if done and end:
+        run.refresh_from_db()
+        run_failed.send_robust(sender=FeatureRun, run=run)
+    return done
+
+
+def skipped(run: FeatureRun, failed: str) -> list[TaskExecution]:
+    """The executions of the tasks that are left out because the one at the run's position has failed for good."""
+    names = list(enumerate(run.task_names))[run.position + 1 :]
+    return [_execution(run, name, at, ExecutionState.SKIPPED, f"{failed} failed") for at, name in names]
+
+
+def _execution(run: FeatureRun, name: str, position: int, state: ExecutionState, message: str) -> TaskExecution:
+    return TaskExecution(
+        run=run, name=name, position=position, token=run.token, state=state, worker=run.worker, error_message=message
+    )

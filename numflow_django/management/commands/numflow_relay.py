@@ -1,0 +1,46 @@
+"""``manage.py numflow_relay``: the relay as a process of its own, for sites that do not use FeatureWorker."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, connections
+
+from numflow_django.conf import conf
+from numflow_django.relay import Relay
+from numflow_django.signals import logger
+
+
+class Command(BaseCommand):
+    """Sweeps every ``RELAY_SECONDS`` until SIGTERM or Ctrl+C, or once."""
+
+    help = "Dispatches runs that nobody dispatched, and recovers those whose worker died."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """``--once``."""
+        parser.add_argument("--once", action="store_true", help="sweep once, thoroughly, and end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Tick until told to stop."""
+        relay = Relay()
+        if options["once"]:
+            report = relay.tick(budget=float("inf"), thorough=True)
+            self.stdout.write(
+                f"recovered {report.recovered}, lost in Redis {report.undispatched}, dispatched {report.dispatched}"
+            )
+            return
+        stop = threading.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stop.set())
+        while not stop.is_set():
+            self._tick(relay)
+            stop.wait(conf.RELAY_SECONDS)
+
+    def _tick(self, relay: Relay) -> None:
+        try:
+            relay.tick()
+        except DatabaseError as error:
+            logger.error("relay failed error=%r; trying again in %s s", error, conf.RELAY_SECONDS)
+        finally:
+            connections.close_all()

@@ -1,0 +1,172 @@
+"""
+The sweep that dispatches what nobody dispatched, and recovers what died.
+
+Any number of relays may run at once: each transition is guarded, and a doorbell that rings twice is answered once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from . import dispatch
+from .conf import conf
+from .losses import record_loss
+from .models import FeatureRun, FeatureRunQuerySet, RunState
+from .registry import JOB_MARGIN, registry
+from .signals import logger
+
+#: Runs that one query reads and one question to Redis is about.
+PAGE = 200
+
+#: Seconds of one tick; what is left is done by the next.
+BUDGET = 5.0
+
+#: Seconds of the share that a worker does at the end of a run.
+SHARE = 0.5
+
+#: Seconds after which a run that is still queued is looked for in Redis although nothing else seems wrong: RQ can lose a
+#: job between taking it and starting it.
+SLOW_CHECK = 60.0
+
+#: Seconds that lie between a run's COMMIT and its doorbell at the most: a request waits no longer for Redis.
+GRACE = 1.0
+
+
+@dataclass
+class Report:
+    """What one tick has done."""
+
+    recovered: int = 0  # runs whose holder had died
+    undispatched: int = 0  # runs that Redis had lost
+    dispatched: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.recovered or self.undispatched or self.dispatched)
+
+
+@dataclass
+class Relay:
+    """One process's relay: what it remembers between two ticks."""
+
+    memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
+
+    def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
+        """
+        Sweep once, for at most *budget* seconds; *thorough*: look for every queued run in Redis.
+
+        Errors of Redis leave its runs for the next tick; errors of a database are raised.
+        """
+        report = Report()
+        deadline = monotonic() + budget
+        for alias in registry.databases():
+            runs = FeatureRun.objects.using(alias)
+            self._recover(runs, report, deadline)
+            self._find_lost_doorbells(alias, runs, report, deadline, thorough=thorough)
+            self._dispatch(runs, report, deadline)
+        if report:
+            logger.info(
+                "relay recovered=%s undispatched=%s dispatched=%s",
+                report.recovered,
+                report.undispatched,
+                report.dispatched,
+            )
+        return report
+
+    def _recover(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
+        for page in _pages(runs.expired(), deadline):
+            for run in page:
+                message = f"the lease of worker {run.worker or '?'} ran out"
+                report.recovered += record_loss(run, message, expired=True)
+
+    def _find_lost_doorbells(
+        self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
+    ) -> None:
+        """Turn to pending what the database calls queued and Redis does not know."""
+        for queue in runs.queued().order_by().values_list("queue", flat=True).distinct():
+            flushed = dispatch.mark(queue)
+            if flushed is None:
+                continue  # Redis is away; what it knows is seen when it is back
+            memory = self.memories.setdefault((alias, queue), Memory())
+            everything = thorough or flushed or memory.is_slow_check_due()
+            window = runs.queued(queue, since=None if everything else memory.window())
+            for page in _pages(window, deadline):
+                known = dispatch.known(queue, [(run.pk, run.dispatch_no) for run in page], in_list=everything)
+                if known is None:
+                    break
+                report.undispatched += sum(run.undispatch() for run in page if run.pk not in known)
+            memory.remember(everything=everything)
+
+    def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
+        for page in _pages(runs.due(), deadline):
+            for run in page:
+                if not dispatch.is_paused(run.queue):
+                    report.dispatched += _ring(run)
+
+
+class Memory:
+    """When the queued runs of one queue were last looked for in Redis; monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.last = -SLOW_CHECK
+        self.last_slow = -SLOW_CHECK
+
+    def is_slow_check_due(self) -> bool:
+        """Whether all queued runs are to be looked for, and not only the new ones."""
+        return monotonic() - self.last_slow >= SLOW_CHECK
+
+    def window(self) -> float:
+        """Seconds into the past that hold all runs queued since the last look; some of them a second time."""
+        return monotonic() - self.last + 2 * GRACE
+
+    def remember(self, *, everything: bool) -> None:
+        """Note that a look has been taken."""
+        self.last = monotonic()
+        if everything:
+            self.last_slow = self.last
+
+
+def after(run: FeatureRun) -> None:
+    """What a worker does at the end of a run: hand it on if it is unfinished, and a share of the sweep if it is time."""
+    if run.state == RunState.PENDING:
+        _ring(run)
+    if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):
+        try:
+            Relay().tick(budget=SHARE)
+        except DatabaseError as error:
+            logger.warning("relay failed error=%r; the next run tries again", error)
+
+
+def _ring(run: FeatureRun) -> bool:
+    """Dispatch a run that is due; give whether its doorbell is in Redis now."""
+    if not run.begin_dispatch():
+        return False
+    feature = registry.find(run.feature)
+    rung = dispatch.ring(
+        run_id=run.pk,
+        dispatch_no=run.dispatch_no,
+        queue=run.queue,
+        timeout=feature.job_timeout if feature else JOB_MARGIN,
+        feature=run.feature,
+    )
+    if not rung:
+        run.undispatch()
+    return rung
+
+
+def _pages(runs: FeatureRunQuerySet, deadline: float) -> Iterator[list[FeatureRun]]:
+    """
+    The *runs* by key, a page a query, until the *deadline*.
+
+    By key and not by offset: rows that cannot move do not hide those behind them.
+    """
+    last: UUID | None = None
+    while monotonic() < deadline:
+        page = list((runs if last is None else runs.filter(pk__gt=last)).order_by("pk")[:PAGE])
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        last = page[-1].pk
