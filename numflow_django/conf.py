@@ -41,7 +41,11 @@ class Settings:
 
     @property
     def REDACT(self) -> tuple[str, ...]:
-        """Keys that contain one of these words, in any case, are masked wherever a person looks."""
+        """
+        Keys that contain one of these words, in any case, are masked wherever a person looks.
+
+        ``_`` in a word also stands for a hyphen or for nothing.
+        """
         return tuple(self.values.get("REDACT", DEFAULT_REDACT))
 
     @property

@@ -49,7 +49,9 @@ def async_task(
     and its checkpoint commit together, so that it takes effect exactly once. With *stop_on_failure*, the tasks after
     it are skipped if it fails. Raises ValueError for a timeout that is not a positive number.
     """
-    if timeout is not None and not (isfinite(timeout) and timeout > 0):
+    if function is not None and not callable(function):
+        raise TypeError(f"async_task({function!r}): give options by name, such as async_task(timeout=30)")
+    if timeout is not None and not _is_positive(timeout):
         raise ValueError(f"async_task(timeout={timeout!r}): give a positive number of seconds")
     policy = TaskPolicy(timeout=timeout, atomic=atomic, stop_on_failure=stop_on_failure)
 
@@ -58,6 +60,10 @@ def async_task(
         return function
 
     return decorate if function is None else decorate(function)
+
+
+def _is_positive(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and isfinite(seconds) and seconds > 0
 
 
 def policy_of(function: Callable[..., Any]) -> TaskPolicy:

@@ -25,7 +25,7 @@ from .conf import conf
 from .connections import Watch
 from .context import Context, TaskInfo, freeze, thaw
 from .discovery import Module
-from .exceptions import ClaimLost, ContextError, TaskError, TaskTimeout, TransactionLeftOpen
+from .exceptions import ClaimLost, TaskError, TaskTimeout, TransactionLeftOpen
 from .models import (
     MESSAGE_LENGTH,
     TRACEBACK_LENGTH,
@@ -43,7 +43,7 @@ from .timeout import call_with_limit
 TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
 #: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
-CANCEL_SECONDS = 5.0
+CANCEL_SECONDS = 1.0
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -202,8 +202,8 @@ class Passage:
     def _salvaged(self, ctx: Context) -> str | None:
         try:
             return self._changed(ctx)
-        except ContextError:
-            return None  # the task has failed already, perhaps of just this
+        except Exception:  # noqa: BLE001 - the task has failed already, perhaps of just this
+            return None
 
     def _rest(self, outcome: Outcome) -> list[TaskExecution]:
         names = self.run.task_names
