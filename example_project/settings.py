@@ -1,7 +1,8 @@
 """
 The example project: SQLite and an embedded broker, so that nothing needs to be installed.
 
-``DATABASE_URL`` and ``REDIS_URL`` switch it to PostgreSQL or MariaDB and to a Redis of yours.
+``DATABASE_URL`` and ``REDIS_URL`` switch it to PostgreSQL or MariaDB and to a Redis of yours. ``NUMFLOW_DEMO_DIR`` is
+where the demo makes its ``.demo/``, which holds everything that it stores.
 """
 
 import os
@@ -13,12 +14,13 @@ import dj_database_url
 from numflow_django.embedded import rq_queues
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DEMO_DIR = BASE_DIR / ".demo"
+DEMO_DIR = Path(os.environ.get("NUMFLOW_DEMO_DIR") or BASE_DIR).resolve() / ".demo"
 
 SECRET_KEY = "only-for-the-demo"
 DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 ROOT_URLCONF = "example_project.urls"
+WSGI_APPLICATION = "example_project.wsgi.application"
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -60,6 +62,7 @@ TIME_ZONE = "Asia/Seoul"
 USE_TZ = True
 STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 # SQLite's defaults fail concurrent read-then-write transactions with "database is locked": a transaction that writes
 # has to say so when it begins
@@ -76,9 +79,18 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"]) if "DATABASE_URL" in os.environ else SQLITE
 }
 
-# REDIS_URL, or a unix socket under BASE_DIR that `manage.py demo` starts a server on
-RQ_QUEUES = rq_queues(BASE_DIR)
+# REDIS_URL, or a unix socket in DEMO_DIR that `manage.py demo` starts a server on
+RQ_QUEUES = rq_queues(DEMO_DIR.parent)
 
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DEMO_DIR / "mail"
 DEFAULT_FROM_EMAIL = "shop@example.com"
+
+# One line for each task and run, in the worker's terminal
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{levelname} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {"numflow_django": {"handlers": ["console"], "level": "INFO"}},
+}

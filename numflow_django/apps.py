@@ -24,19 +24,20 @@ class NumflowConfig(AppConfig):
         from .registry import registry
         from .routing import scan
 
+        registry.checks_follow = _in_management_command()
         for package in feature_packages():
             scan(package)
-        if not _in_management_command():
-            registry.raise_mistakes()
+        registry.raise_mistakes()
 
 
 def feature_packages() -> Iterator[str]:
     """The packages to scan: ``NUMFLOW["FEATURES"]``, or ``features`` of every installed app that has one."""
     if conf.FEATURES is not None:
-        yield from conf.FEATURES
+        yield from [conf.FEATURES] if isinstance(conf.FEATURES, str) else conf.FEATURES
         return
     for config in apps.get_app_configs():
-        spec = find_spec(f"{config.name}.features")
+        # An app may be a single module, in which find_spec() cannot look
+        spec = find_spec(f"{config.name}.features") if hasattr(config.module, "__path__") else None
         if spec is not None and spec.submodule_search_locations is not None:
             yield spec.name
 

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
-from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.core.serializers.json import DjangoJSONEncoder
@@ -21,7 +20,7 @@ from .connections import Watch
 from .context import Context
 from .discovery import Module
 from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
-from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH
+from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
 from .redaction import plain, scrub
 from .signals import logger
 from .timeout import call_with_limit
@@ -86,7 +85,7 @@ def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
         raise
 
 
-def storable(result: Any, *, run_id: UUID, task: Module) -> Any:
+def storable(result: Any, *, run: FeatureRun, task: Module) -> Any:
     """The task's return value as JSON; None, and a warning, if it has no such form."""
     try:
         text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
@@ -97,7 +96,7 @@ def storable(result: Any, *, run_id: UUID, task: Module) -> Any:
         if "\\u0000" not in text and size <= conf.CONTEXT_MAX_BYTES:
             return json.loads(text)
         problem = "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
-    logger.warning("result not stored run=%s task=%s: %s", run_id, task.dotted, problem)
+    logger.warning("result not stored run=%s feature=%s task=%s: %s", run.pk, run.feature, task.name, problem)
     return None
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from inspect import getdoc
+from math import isfinite
 from typing import Any
 
 from django.apps import AppConfig
@@ -16,7 +18,7 @@ def check_features(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
     """numflow.E101 to E112: the mistakes in the features' folders, all at once; each class tells its remedy."""
     load_routes()  # registers the features that are routed by hand
     for mistake in registry.mistakes:
-        yield Error(str(mistake), hint=(type(mistake).__doc__ or "").strip(), id=mistake.code)
+        yield Error(str(mistake), hint=getdoc(type(mistake)), id=mistake.code)
 
 
 @register("numflow")
@@ -70,7 +72,11 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
+
+
+def _is_one_or_more(value: Any) -> bool:
+    return _is_positive(value) and value >= 1
 
 
 def _is_count(value: object) -> bool:
@@ -78,18 +84,18 @@ def _is_count(value: object) -> bool:
 
 
 def _is_names(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value)
 
 
 _GOOD_VALUES: dict[str, tuple[Any, str]] = {
     "QUEUE": (lambda value: isinstance(value, str), "the name of a queue in RQ_QUEUES"),
     "FEATURES": (lambda value: value is None or _is_names(value), "a list of dotted packages, or None"),
     "TASK_TIMEOUT": (_is_positive, "a positive number of seconds"),
-    "TASK_MAX_ATTEMPTS": (_is_count, "a whole number from 1"),
-    "TASK_MAX_CRASHES": (lambda value: value == 0 or _is_count(value), "a whole number from 0"),
-    "RELAY_SECONDS": (_is_positive, "a positive number of seconds"),
-    "LEASE_SECONDS": (_is_positive, "a positive number of seconds"),
-    "CONTEXT_MAX_BYTES": (_is_positive, "a positive number of bytes"),
+    "TASK_MAX_ATTEMPTS": (_is_count, "a whole number, at least 1"),
+    "TASK_MAX_CRASHES": (lambda value: value == 0 or _is_count(value), "a whole number, at least 0"),
+    "RELAY_SECONDS": (_is_one_or_more, "a number of seconds, at least 1"),
+    "LEASE_SECONDS": (_is_one_or_more, "a number of seconds, at least 1"),
+    "CONTEXT_MAX_BYTES": (_is_one_or_more, "a number of bytes, at least 1"),
     "REDACT": (_is_names, "a list of words"),
     "LOG_ROLLBACKS": (lambda value: value in ("errors", "all", None), '"errors", "all" or None'),
 }

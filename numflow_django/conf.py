@@ -56,7 +56,11 @@ class Settings:
 
     @property
     def REDACT(self) -> tuple[str, ...]:
-        """Keys that contain one of these words, in any case, are masked wherever a person looks."""
+        """
+        Keys that contain one of these words, in any case, are masked wherever a person looks.
+
+        ``_`` in a word also stands for a hyphen or for nothing.
+        """
         return tuple(self.values.get("REDACT", DEFAULT_REDACT))
 
     @property
@@ -72,7 +76,7 @@ class Settings:
 
     @property
     def uses_feature_worker(self) -> bool:
-        """Whether django-rq's ``RQ`` names FeatureWorker, or a class of the site's own, which is then the site's care."""
+        """Whether django-rq's ``RQ`` names a worker class: ours, or one of the site's own and in its care."""
         return "WORKER_CLASS" in getattr(settings, "RQ", {})
 
     @property

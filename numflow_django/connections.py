@@ -9,7 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import TransactionLeftOpen
 
-#: psycopg's TransactionStatus of a connection that is in a transaction: ACTIVE, INTRANS, INERROR.
+#: psycopg's TransactionStatus of a connection that waits for a query: ACTIVE.
+PSYCOPG_ACTIVE = 1
+#: The same of a connection that is in a transaction: ACTIVE, INTRANS, INERROR.
 PSYCOPG_OPEN = (1, 2, 3)
 
 
@@ -31,6 +33,7 @@ class Watch:
     def renew(self) -> None:
         """Close the connections that a task was interrupted on; what was open before the task stays open."""
         for connection in _initialized():
+            _cancel_query(connection)
             self._roll_back(connection)
             if not connection.in_atomic_block:
                 connection.close()
@@ -55,9 +58,21 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     raw: Any = connection.connection
     if raw is None:
         return False
-    status = getattr(getattr(raw, "info", None), "transaction_status", None)  # psycopg
+    status = _psycopg_status(raw)
     in_raw = status in PSYCOPG_OPEN if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
     return in_raw or not connection.autocommit
+
+
+def _psycopg_status(raw: Any) -> int | None:
+    return getattr(getattr(raw, "info", None), "transaction_status", None)
+
+
+def _cancel_query(connection: BaseDatabaseWrapper) -> None:
+    # PostgreSQL would go on with it, keep its locks, and commit it in the end
+    raw: Any = connection.connection
+    if _psycopg_status(raw) == PSYCOPG_ACTIVE:
+        with suppress(Exception):
+            raw.cancel()
 
 
 def _end_transaction(connection: BaseDatabaseWrapper) -> None:

@@ -1,9 +1,10 @@
 """The object that the steps and async tasks of one run share, and its way into the run row and out of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import MethodType
+from typing import Any, NoReturn
 from uuid import UUID
 
 from . import codec
@@ -43,6 +44,20 @@ class Record:
         self.authors: dict[str, str] = {}  # key -> who wrote it last
 
 
+class _StepsAside:
+    """A method that gives way to a key of its name, which a run row may hold where the instance has nothing yet."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, ctx: "Context | None", owner: type) -> Any:
+        if ctx is None:
+            return self.method
+        name = self.method.__name__
+        return ctx.__getattr__(name) if name in ctx._numflow.trees else MethodType(self.method, ctx)
+
+
 class Context:
     """
     ``ctx``: what the steps and async tasks of one run share, as attributes or by key.
@@ -74,7 +89,7 @@ class Context:
     def task(self) -> TaskInfo:
         """The async task that is running; AttributeError in a step."""
         if self._numflow.task is None:
-            raise AttributeError("ctx.task is there for async tasks only; this is a step")
+            raise AttributeError  # Python asks __getattr__ then, which says more
         return self._numflow.task
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -85,8 +100,10 @@ class Context:
 
     def __getattr__(self, key: str) -> Any:
         trees = self._numflow.trees
+        if key == "task":
+            raise AttributeError("ctx.task is there for async tasks only; this is a step")
         if key not in trees:
-            raise AttributeError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+            raise AttributeError(_missing(self, key))
         try:
             value = codec.decode(trees[key], _place(key))
         except AttributeError as error:
@@ -97,7 +114,7 @@ class Context:
 
     def __delattr__(self, key: str) -> None:
         if key not in self:
-            raise AttributeError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+            raise AttributeError(_missing(self, key))
         self.__dict__.pop(key, None)
         self._numflow.trees.pop(key, None)
         self._numflow.text = ""  # no longer what the row holds
@@ -109,12 +126,12 @@ class Context:
 
     def __getitem__(self, key: str) -> Any:
         if key not in self:
-            raise KeyError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+            raise KeyError(_missing(self, key))
         return self.__dict__[key] if key in self.__dict__ else self.__getattr__(key)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
-            raise KeyError(f"ctx has no {key!r}; it holds {', '.join(self) or 'nothing yet'}")
+            raise KeyError(_missing(self, key))
         delattr(self, key)
 
     def __contains__(self, key: object) -> bool:
@@ -130,12 +147,20 @@ class Context:
     def __bool__(self) -> bool:
         return True
 
+    @_StepsAside
     def get(self, key: str, default: Any = None) -> Any:
         """The value of *key*, or *default* if there is none."""
         return self[key] if key in self else default  # noqa: SIM401 - that would be this method
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Context cannot be copied or pickled; hand over the values that are needed")
+
     def __repr__(self) -> str:
         return f"<Context of run {self.run_id}: {', '.join(self) or 'empty'}>"
+
+
+def _missing(ctx: Context, key: object) -> str:
+    return f"ctx has no {key!r}; it holds {', '.join(ctx) or 'nothing yet'}"
 
 
 def thaw(text: str, *, run_id: UUID, task: TaskInfo | None = None) -> Context:
@@ -165,14 +190,13 @@ def _tree(ctx: Context, key: str) -> Any:
     record = ctx._numflow
     if key not in ctx.__dict__:
         return record.trees[key]
+    # A task may delete what it was handed; the tasks after it learn that it is gone when they touch it
+    handed_over = key in record.trees and key not in record.authors
     try:
         # A key is a str like any other: a lone surrogate in it would fail the INSERT
         codec.encode(key, "a key of ctx")
-        return codec.encode(ctx.__dict__[key], _place(key))
+        return codec.encode(ctx.__dict__[key], _place(key), keep_deleted=handed_over)
     except ContextValueError as error:
-        # A task may delete what it was handed; the tasks after it learn that it is gone when they touch it
-        if isinstance(error, codec.DeletedInstance) and key in record.trees and key not in record.authors:
-            return record.trees[key]
         raise ContextValueError(f"{error}.{_set_by(record, key)}") from None
 
 

@@ -105,10 +105,10 @@ def import_package(name: str, feature: str, mistakes: Mistakes) -> ModuleType | 
         # "There is no such package" is not "a module that it imports is missing"
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
-        mistakes.append(_import_failed(name, feature, error))
+        mistakes.append(import_failed(name, feature, error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(_import_failed(name, feature, error))
+        mistakes.append(import_failed(name, feature, error))
         return None
     if not hasattr(package, "__path__"):
         mistakes.append(
@@ -151,6 +151,18 @@ def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistake
             mistakes.append(_invalid_name(file, is_package, kind, feature))
             continue
         yield _Candidate(number=number, name=name, dotted=f"{package.__name__}.{raw}", file=file)
+    for path in _overlooked(folder):
+        mistakes.append(_invalid_name(str(path), path.is_dir(), kind, feature))
+
+
+def _overlooked(folder: Path) -> Iterator[Path]:
+    """What pkgutil passes over in silence: folders without an ``__init__.py``, and modules with a dot in their name."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(("_", ".")):
+            continue
+        without_init = path.is_dir() and not (path / "__init__.py").is_file() and any(path.rglob("*.py"))
+        if without_init or (path.suffix == ".py" and "." in path.stem):
+            yield path
 
 
 def package_folder(package: ModuleType) -> Path:
@@ -165,7 +177,8 @@ def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mi
         if candidate.number is not None:
             first = numbers.setdefault(candidate.number, candidate)
             if first is not candidate:
-                mistakes.append(_duplicate_number(first, candidate, kind, feature))
+                free = _free_number(candidate.number, {other.number or 0 for other in candidates})
+                mistakes.append(_duplicate_number(first, candidate, free, kind, feature))
         first = names.setdefault(candidate.name, candidate)
         if first is not candidate:
             mistakes.append(
@@ -176,11 +189,18 @@ def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mi
             )
 
 
+def _free_number(number: int, taken: set[int]) -> int:
+    """A number after *number* that nobody has; before the next one if there is room."""
+    following = min((other for other in taken if other > number), default=number + 100)
+    between = (number + following) // 2
+    return between if between > number else max(taken) + 50
+
+
 def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -> Module | None:
     try:
         module = import_module(candidate.dotted)
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(_import_failed(candidate.dotted, feature, error))
+        mistakes.append(import_failed(candidate.dotted, feature, error))
         return None
     try:
         function = _function(module, candidate, kind, feature)
@@ -203,20 +223,20 @@ def _function(module: ModuleType, candidate: _Candidate, kind: Kind, feature: st
     # Python itself reads identifiers in NFKC
     name = unicodedata.normalize("NFKC", candidate.name)
     found = getattr(module, name, None)
-    if found is not None and not callable(found):
-        raise FunctionNotFound(
-            f"feature {feature}: {candidate.file}: {name!r} is a {type(found).__name__}; make it a function"
-        )
-    if found is not None:
+    if callable(found):
         return found  # type: ignore[no-any-return]
     public = [
         value
         for key, value in vars(module).items()
         if not key.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
     ]
-    if len(public) != 1:
-        raise FunctionNotFound(_no_function(name, public, candidate, kind, feature))
-    return public[0]
+    if len(public) == 1:
+        return public[0]
+    if found is not None:
+        raise FunctionNotFound(
+            f"feature {feature}: {candidate.file}: {name!r} is of type {type(found).__name__}; make it a function"
+        )
+    raise FunctionNotFound(_no_function(name, public, candidate, kind, feature))
 
 
 def _arity(function: Callable[..., Any], candidate: _Candidate, kind: Kind, feature: str) -> int:
@@ -241,6 +261,8 @@ def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str
     for index, parameter in enumerate(positional):
         if parameter.name in STEP_PARAMETERS and kind.parameters[index : index + 1] != (parameter.name,):
             raise wrong(f"asks for {parameter.name!r} where it cannot get it")
+        if parameter.name not in STEP_PARAMETERS and parameter.default is not parameter.empty:
+            raise wrong(f"has a parameter {parameter.name!r} with a default; put a * before it")
     if len(positional) > len(kind.parameters):
         raise wrong(f"takes {len(positional)} parameters")
     keyword_only = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
@@ -271,15 +293,15 @@ def _invalid_name(file: str, is_package: bool, kind: Kind, feature: str) -> Inva
     )
 
 
-def _duplicate_number(first: _Candidate, second: _Candidate, kind: Kind, feature: str) -> DuplicateNumber:
-    number = second.number or 0
+def _duplicate_number(first: _Candidate, second: _Candidate, free: int, kind: Kind, feature: str) -> DuplicateNumber:
     return DuplicateNumber(
-        f"feature {feature}: two {kind.noun}s have the number {number}: {first.file} and {second.file}; "
-        f"renumber one of them, for example {number + 50}_{second.name}.py"
+        f"feature {feature}: two {kind.noun}s have the number {second.number}: {first.file} and {second.file}; "
+        f"renumber one of them, for example {free}_{second.name}.py"
     )
 
 
-def _import_failed(dotted: str, feature: str, error: Exception) -> ModuleImportFailed:
+def import_failed(dotted: str, feature: str, error: Exception) -> ModuleImportFailed:
+    """The mistake that a module's import raised *error*, with its place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{last.filename}, line {last.lineno}"
     if isinstance(error, SyntaxError):

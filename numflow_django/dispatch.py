@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import django_rq
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django_rq.connection_utils import get_connection
@@ -14,9 +15,13 @@ from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 from rq import Queue
 from rq.exceptions import DuplicateJobError
 
+from .conf import conf
+from .exceptions import NumflowError
+from .models import FeatureRun
 from .signals import dispatch_failed
 
 #: The wire format: what RQ calls, by name. Never renamed.
@@ -42,7 +47,7 @@ _paused_until: dict[str, float] = {}
 _lock = Lock()
 
 
-class BrokerPaused(RedisError):
+class BrokerPaused(NumflowError):
     """The queue's Redis failed a moment ago and is not tried again yet."""
 
 
@@ -60,7 +65,7 @@ def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: s
         return True
     except Exception as error:  # noqa: BLE001 - the response is on its way; a missing queue or Redis must not change it
         _note_failure(queue, error)
-        dispatch_failed.send_robust(sender=ring, run_id=run_id, feature=feature, error=error)
+        dispatch_failed.send_robust(sender=FeatureRun, run_id=run_id, feature=feature, error=error)
         return False
     return True
 
@@ -89,7 +94,7 @@ def _pause_or_pass(queue: str) -> None:
 
 
 def _note_failure(queue: str, error: Exception) -> None:
-    if isinstance(error, RedisError | OSError) and not isinstance(error, BrokerPaused):
+    if isinstance(error, RedisError | OSError):
         with _lock:
             _paused_until[queue] = monotonic() + PAUSE
 
@@ -97,6 +102,8 @@ def _note_failure(queue: str, error: Exception) -> None:
 @lru_cache(maxsize=64)
 def _queue(name: str) -> Queue:
     """The queue *name*, kept for the life of the process: a new one for each job would connect anew each time."""
+    if name not in conf.queues:
+        raise ImproperlyConfigured(f"the queue {name!r} is not in RQ_QUEUES ({', '.join(sorted(conf.queues))})")
     # "auto" is RQ's own behaviour: the transaction has committed already, whichever database it was in
     return django_rq.get_queue(name, commit_mode="auto", connection=_impatient(name))
 
@@ -105,18 +112,23 @@ def _impatient(name: str) -> Redis:
     """The queue's connection with short timeouts and no retries, because a user waits for it."""
     connection = get_connection(name)
     pool = connection.connection_pool
-    impatience: dict[str, Any] = {
+    if isinstance(pool, SentinelConnectionPool):
+        # It asks the sentinels who the master is, so it keeps its class; and it is ours alone
+        for client in (connection, *pool.sentinel_manager.sentinels):
+            client.connection_pool.connection_kwargs.update(_impatience())
+        return connection
+    # A pool of our own, because a cache of the site's may share the queue's
+    kwargs = {**pool.connection_kwargs, **_impatience()}
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **kwargs))
+
+
+def _impatience() -> dict[str, Any]:
+    return {
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_timeout": SOCKET_TIMEOUT,
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
     }
-    if type(pool) is not ConnectionPool:
-        # A Sentinel's pool asks who the master is; it keeps its class and is ours alone
-        pool.connection_kwargs.update(impatience)
-        return connection
-    kwargs = {**pool.connection_kwargs, **impatience}
-    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **kwargs))
 
 
 def is_paused(queue: str) -> bool:

@@ -179,6 +179,13 @@ class ContextInstanceGone(ContextError, ObjectDoesNotExist):
     """A model instance that the context refers to no longer exists in its database."""
 
 
+# Runs without a request
+
+
+class UnknownFeature(NumflowError, LookupError):
+    """``start_run`` was given a label that no feature has, or that of a feature without async tasks."""
+
+
 # The worker
 
 

@@ -3,21 +3,24 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from io import BytesIO
 from typing import Any, Self
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
+from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
 
 from .exceptions import InvalidRequestData, ResponseAlreadySent, StepError
 
-#: Errors that are the client's and not the feature's; Django itself answers all but the first with a 4xx.
+#: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {
     ValidationError: 400,
     Http404: 404,
     PermissionDenied: 403,
     SuspiciousOperation: 400,
     BadRequest: 400,
+    MultiPartParserError: 400,
 }
 
 
@@ -31,7 +34,7 @@ class Response:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
-        self._status = 200
+        self.wanted: int | None = None  # the status that the answer is to have
         self.answer: HttpResponseBase | None = None
 
     @property
@@ -41,24 +44,26 @@ class Response:
 
     def status(self, status: int) -> Self:
         """Set the status of the answer that follows: ``response.status(404).json(...)``."""
-        self._status = status
+        self.wanted = status
         return self
 
     def json(self, data: Any, status: int | None = None) -> HttpResponse:
         """Answer with *data* as JSON, in UTF-8."""
-        return self._send(json_response(data, status or self._status))
+        return self._send(json_response(data, status or self.wanted or 200))
 
     def send(self, text: str | bytes, status: int | None = None) -> HttpResponse:
         """Answer with *text*, as HTML as Django does."""
-        return self._send(HttpResponse(text, status=status or self._status))
+        return self._send(HttpResponse(text, status=status or self.wanted or 200))
 
     def redirect(self, to: Any, *, permanent: bool = False) -> HttpResponse:
-        """Answer with a redirect to a URL, a view's name or a model instance."""
-        return self._send(redirect(to, permanent=permanent))
+        """Answer with a redirect to a URL, a view's name or a model instance: 302, 301 or what was set before."""
+        answer = redirect(to, permanent=permanent)
+        answer.status_code = self.wanted or answer.status_code
+        return self._send(answer)
 
     def render(self, template: str, data: Mapping[str, Any] | None = None, status: int | None = None) -> HttpResponse:
         """Answer with a rendered template."""
-        return self._send(render(self._request, template, data, status=status or self._status))
+        return self._send(render(self._request, template, data, status=status or self.wanted or 200))
 
     def _send(self, answer: HttpResponse) -> HttpResponse:
         if self.answer is not None:
@@ -69,7 +74,11 @@ class Response:
 
 def json_response(data: Any, status: int = 200) -> JsonResponse:
     """A JsonResponse that carries Korean as UTF-8 and takes lists too."""
-    return JsonResponse(data, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+    try:
+        return JsonResponse(data, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
+    except UnicodeEncodeError:
+        # A lone surrogate, as a client's JSON may hold one; only an escape can carry it
+        return JsonResponse(data, status=status, safe=False)
 
 
 # request.data
@@ -103,7 +112,7 @@ def parse(request: HttpRequest) -> Any:
     if kind == "application/json" or (kind or "").endswith("+json"):
         return _json(request.body)
     if kind == "multipart/form-data":
-        return request.POST if request.method == "POST" else _multipart(request)
+        return _multipart(request)
     if kind == "application/x-www-form-urlencoded":
         return request.POST if request.method == "POST" else QueryDict(request.body, encoding=request.encoding)
     if not request.body:
@@ -126,8 +135,15 @@ def _no_constant(name: str) -> Any:
 
 
 def _multipart(request: HttpRequest) -> QueryDict:
-    data, files = request.parse_file_upload(request.META, request)
-    request._files = files  # type: ignore[attr-defined]
+    try:
+        if request.method == "POST":
+            return request.POST
+        # Whoever read the body before has emptied the stream
+        stream = BytesIO(request.body) if hasattr(request, "_body") else request
+        data, files = request.parse_file_upload(request.META, stream)
+    except MultiPartParserError as error:
+        raise InvalidRequestData(f"invalid form data: {error}") from error
+    request._post, request._files = data, files  # type: ignore[attr-defined]
     return data
 
 

@@ -16,7 +16,7 @@ from . import relay, runner
 
 
 def run_feature(run_id: str, dispatch_no: int) -> None:
-    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks; then a share of the relay's."""
+    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks; then a share of the sweep."""
     job = get_current_job()
     # A connection that the worker's parent opened must not be shared with its work-horses
     connections.close_all()

@@ -209,14 +209,16 @@ class FeatureRun(models.Model):
                     return changes  # by our own COMMIT, of which a broken connection had left us in doubt
                 changes = changes | _ended(RunState.CANCELLED) | {"reason": "cancelled between two tasks"}
                 if ends or not mine.update(**changes):
-                    raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker writes nothing")
+                    raise ClaimLost(
+                        f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing"
+                    )
             TaskExecution.objects.using(self._state.db).bulk_create(executions)
         return changes
 
     def _is_written(self, changes: dict[str, Any]) -> bool:
-        written = {"position": self.position, "state": RunState.RUNNING} | changes
+        position, state = changes.get("position", self.position), changes.get("state", RunState.RUNNING)
         ours = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, claim_id=self.claim_id)
-        return ours.filter(position=written["position"], state=written["state"]).exists()
+        return ours.filter(position=position, state=state).exists()
 
     # Everybody else's transitions
 

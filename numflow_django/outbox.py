@@ -1,17 +1,23 @@
 """The run row, written inside the feature's transaction, and its dispatch after COMMIT."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from functools import partial
+from math import isfinite
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import Now
+from django.utils.timezone import is_naive, now
 
-from .context import Context, freeze
+from .conf import conf
+from .context import Context, Record, freeze
 from .dispatch import ring
+from .exceptions import UnknownFeature
+from .ids import new_run_id
 from .models import MESSAGE_LENGTH, PATH_LENGTH, FeatureRun, RunState
 from .redaction import plain, scrub
-from .registry import Feature
+from .registry import Feature, registry
 from .signals import logger, request_rolled_back
 from .steps import StepLog
 
@@ -26,27 +32,81 @@ def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[s
     After COMMIT, :func:`dispatch` is to be called. *request* holds ``method``, ``path``, ``status_code`` and
     ``created_by``. Raise ContextError if the context cannot travel.
     """
-    return FeatureRun.objects.using(feature.using).create(
+    return _open(feature, ctx, wait=feature.start_after, queue=feature.queue, steps=steps, **_clean(request))
+
+
+def start_run(
+    label: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    start_after: float | timedelta | datetime = 0,
+    queue: str | None = None,
+) -> FeatureRun:
+    """
+    Start the async tasks of the feature *label* without a request, under the same guarantees; give the run.
+
+    *values* become its context. *start_after* is a wait in seconds, a timedelta, or an aware datetime. *queue* takes
+    the place of the feature's own. Inside a transaction, the run is there if that commits.
+
+    Raise UnknownFeature if there is no such feature or it has no async tasks, ValueError for a *start_after* or
+    *queue* that makes no sense, and ContextError if a value cannot travel.
+    """
+    feature = registry.find(label)
+    if feature is None or not feature.tasks:
+        raise UnknownFeature(_no_tasks(label, feature))
+    if queue is not None and queue not in conf.queues:
+        raise ValueError(f"start_run(queue={queue!r}): RQ_QUEUES has {', '.join(sorted(conf.queues)) or 'no queue'}")
+    wait = max(_seconds_until(start_after), feature.start_after)
+    ctx = Context(Record(new_run_id()))
+    ctx._numflow.author = f"start_run({label!r})"
+    for key, value in (values or {}).items():
+        ctx[key] = value
+    with transaction.atomic(using=feature.using):
+        run = _open(feature, ctx, wait=wait, queue=queue or feature.queue)
+        transaction.on_commit(partial(dispatch, feature, run), using=feature.using, robust=True)
+    return run
+
+
+def dispatch(feature: Feature, run: FeatureRun) -> None:
+    """Ring for a new run, unless it waits; if Redis cannot be reached, the run is pending and the relay's."""
+    if run.state != RunState.QUEUED:
+        return
+    rung = ring(
+        run_id=run.pk, dispatch_no=run.dispatch_no, queue=run.queue, timeout=feature.job_timeout, feature=run.feature
+    )
+    if not rung:
+        run.undispatch()
+
+
+def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
+    return FeatureRun.objects.using(feature.using).open(
+        wait=wait,
         id=ctx.run_id,
         feature=feature.label,
-        queue=feature.queue,
-        # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
-        # then costs one INSERT; a doorbell that fails turns the row to pending
-        state=RunState.QUEUED,
-        dispatch_no=1,
-        queued_at=Now(),
+        queue=queue,
         context=freeze(ctx),
         task_names=feature.task_names,
-        steps=steps,
-        **_clean(request),
+        **facts,
     )
 
 
-def dispatch(feature: Feature, run_id: UUID) -> None:
-    """Ring for a new run; if Redis cannot be reached, the run is pending and the relay's."""
-    rung = ring(run_id=run_id, dispatch_no=1, queue=feature.queue, timeout=feature.job_timeout, feature=feature.label)
-    if not rung:
-        FeatureRun.objects.using(feature.using).undispatched(run_id, 1)
+def _no_tasks(label: str, feature: Feature | None) -> str:
+    if feature is not None:
+        return f"start_run({label!r}): the feature has no async tasks; add async_tasks/100_<name>.py to its folder"
+    close = get_close_matches(label, [known.label for known in registry], 1)
+    hint = f"did you mean {close[0]!r}?" if close else "manage.py check tells what is wrong with the features"
+    return f"start_run({label!r}): there is no such feature; {hint}"
+
+
+def _seconds_until(start: float | timedelta | datetime) -> float:
+    if isinstance(start, datetime):
+        if is_naive(start):
+            raise ValueError(f"start_run(start_after={start!r}): give an aware datetime, with its time zone")
+        return max(0.0, (start - now()).total_seconds())
+    seconds = start.total_seconds() if isinstance(start, timedelta) else float(start)
+    if not (isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"start_run(start_after={start!r}): give zero or more seconds")
+    return seconds
 
 
 def record_rollback(
@@ -59,15 +119,13 @@ def record_rollback(
     """
     try:
         with transaction.atomic(using=feature.using):
-            run = FeatureRun.objects.using(feature.using).create(
+            run = FeatureRun.objects.using(feature.using).log_rollback(
                 id=ctx.run_id,
                 feature=feature.label,
                 queue=feature.queue,
-                state=RunState.ROLLED_BACK,
                 task_names=feature.task_names,
                 steps=[_scrubbed(entry) for entry in steps],
                 reason=scrub(error, MESSAGE_LENGTH),
-                finished_at=Now(),
                 **_clean(request),
             )
     except Exception as failure:  # noqa: BLE001 - whatever it is, the request's own error is the one to be seen

@@ -1,4 +1,4 @@
-"""What an author decides about the running of a task: when it may begin, for how long, how often, and what a failure means."""
+"""What an author decides about a task: when it may begin, for how long, how often, and what a failure means."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .conf import conf
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: All executions that a Retry without ``max_attempts`` allows, the first included.
-MAX_RETRY_ATTEMPTS = 11
+MAX_REQUEST_ATTEMPTS = 11
 
 
 class Retry:
@@ -35,7 +35,7 @@ class Retry:
 
     def allows(self, attempts: int) -> bool:
         """Whether there may be one more execution after *attempts* of them."""
-        return attempts < min(self.max_attempts or MAX_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS)
+        return attempts < min(self.max_attempts or MAX_REQUEST_ATTEMPTS, MAX_REQUEST_ATTEMPTS)
 
     def __repr__(self) -> str:
         return f"Retry(delay={self.delay:g}, max_attempts={self.max_attempts})"
@@ -105,6 +105,8 @@ def async_task(function: F | None = None, /, **rules: Any) -> F | Callable[[F], 
 
     Raises ValueError for a number that is out of range, TypeError for a rule that does not exist.
     """
+    if function is not None and not callable(function):
+        raise TypeError(f"async_task({function!r}): give the rules by name, such as async_task(timeout=30)")
     policy = TaskPolicy(**_checked(rules))
 
     def decorate(function: F) -> F:
@@ -148,7 +150,7 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _seconds(value: float | timedelta, where: str, name: str) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if not (isfinite(seconds) and seconds >= 0):
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not (isfinite(seconds) and seconds >= 0):
         raise ValueError(f"{where}({name}={value!r}): give zero or more seconds")
-    return seconds
+    return float(seconds)

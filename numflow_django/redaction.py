@@ -8,6 +8,8 @@ from .conf import conf
 
 MASK = "********"
 
+_URL_PASSWORD = re.compile(r"(://[^\s/:@]*+:)[^\s/@]+(?=@)")
+
 
 def is_secret(key: object) -> bool:
     """Whether *key* contains one of the words of ``NUMFLOW["REDACT"]``, in any case."""
@@ -39,18 +41,27 @@ def plain(text: object, limit: int) -> str:
 
 
 def scrub(text: object, limit: int) -> str:
-    """*text* made :func:`plain`, with what stands after a secret word and ``=`` or ``:`` masked."""
-    return _assignments(conf.REDACT).sub(rf"\1{MASK}", plain(text, limit))
+    """
+    *text* made :func:`plain`, and masked what stands after a secret word and ``=`` or ``:``, and URLs' passwords.
+    """
+    # Masked before the cut, which would leave halves of secrets; ten times the limit bounds the work
+    masked = _assignments(conf.REDACT).sub(rf"\1{MASK}", plain(text, 10 * limit))
+    return plain(_URL_PASSWORD.sub(rf"\1{MASK}", masked), limit)
 
 
 @lru_cache(maxsize=8)
 def _words(words: tuple[str, ...]) -> re.Pattern[str]:
+    # api_key is X-Api-Key in HTTP and apiKey in JavaScript
+    patterns = [re.escape(word).replace("_", "[-_]?") for word in words]
     # "(?!)" matches nothing: an empty list masks nothing
-    return re.compile("|".join(map(re.escape, words)) or "(?!)", re.IGNORECASE)
+    return re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=8)
 def _assignments(words: tuple[str, ...]) -> re.Pattern[str]:
-    key = rf"[\w-]*(?:{_words(words).pattern})[\w-]*"
-    value = r"\"[^\"]*\"|'[^']*'|(?:(?:Bearer|Basic)\s+)?[^\s,;&\"'})]+"
-    return re.compile(rf"({key}[\"']?\s*[=:]\s*)(?:{value})", re.IGNORECASE)
+    # Atomic and possessive: a long word, such as a file in base64, must not take quadratic time
+    key = rf"(?<![\w-])(?>[\w-]*?(?:{_words(words).pattern}))[\w-]*+"
+    opening = r"(?:[\w.]+\(|[bfru]{1,2})?"  # b'...', SecretStr('...')
+    quoted = r"(?:\"(?:\\.|[^\"\\\n])*+\"?|'(?:\\.|[^'\\\n])*+'?)"
+    value = rf"(?:(?:Bearer|Basic|Digest|Token|ApiKey|JWT)\s+)?(?:{opening}{quoted}|[^\s,;&\"'}})]+)"
+    return re.compile(rf"({key}\\*+[\"']?\s*+[=:]\s*+\\*+)(?:{value})", re.IGNORECASE)

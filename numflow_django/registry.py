@@ -1,6 +1,8 @@
 """label -> feature: the facts of every feature of this process, and the mistakes that were found on the way."""
 
 import re
+import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -61,6 +63,11 @@ class Feature:
         """Seconds that an RQ job of this feature may take: all tasks one after another, and a margin."""
         return int(sum(policy_of(task.function).seconds for task in self.tasks)) + JOB_MARGIN
 
+    @property
+    def start_after(self) -> float:
+        """Seconds that a new run waits before its first task."""
+        return policy_of(self.tasks[0].function).start_after if self.tasks else 0
+
     def task(self, name: str) -> Module | None:
         """The async task called *name*, if the code has it."""
         return next((task for task in self.tasks if task.name == name), None)
@@ -78,6 +85,7 @@ class Registry:
         self._by_class: dict[str, Feature] = {}
         self._lock = RLock()
         self.mistakes: Mistakes = []
+        self.checks_follow = False  # True: the system checks of a management command are about to show the mistakes
 
     def register(self, declaration: type[Declaration], *, package: str | None = None) -> Feature:
         """
@@ -126,9 +134,14 @@ class Registry:
         aliases = {feature.using for feature in self._features.values() if feature.tasks}
         return sorted(aliases | {"default"}, key=lambda alias: (alias != "default", alias))
 
+    def note(self, mistake: FeatureConfigurationError) -> None:
+        """Keep a mistake that may be found more than once."""
+        if str(mistake) not in map(str, self.mistakes):
+            self.mistakes.append(mistake)
+
     def raise_mistakes(self) -> None:
-        """Raise InvalidFeatures if there are mistakes."""
-        if self.mistakes:
+        """Raise InvalidFeatures if there are mistakes, unless the system checks show them."""
+        if self.mistakes and not self.checks_follow:
             raise InvalidFeatures(self.mistakes)
 
 
@@ -169,11 +182,11 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
 def _check_options(declaration: Any, label: str, mistakes: Mistakes) -> None:
     for attribute, known in (("using", conf.databases), ("queue", conf.queues)):
         value = getattr(declaration, attribute)
-        if value is not None and value not in known:
+        if value not in known and (value is not None or attribute == "using"):
             setting = {"using": "DATABASES", "queue": "RQ_QUEUES"}[attribute]
-            close = get_close_matches(str(value), list(known), 1) or sorted(known)[:1]
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            mistakes.append(InvalidFeature(f"feature {label}: {attribute} = {value!r} is not in {setting}{hint}"))
+            close = get_close_matches(str(value), list(known), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)) or 'nothing'}"
+            mistakes.append(InvalidFeature(f"feature {label}: {attribute} = {value!r} is not in {setting}; {hint}"))
     if declaration.method is not None and str(declaration.method).upper() not in METHODS:
         mistakes.append(
             InvalidFeature(
@@ -184,7 +197,9 @@ def _check_options(declaration: Any, label: str, mistakes: Mistakes) -> None:
 
 
 def _package_of(module: str) -> str:
-    return module.rpartition(".")[0] or module
+    # An __init__.py is in the package of its own name
+    package: str | None = getattr(sys.modules.get(module), "__package__", None)
+    return package or module.rpartition(".")[0] or module
 
 
 def label_of(package: str) -> str:
@@ -193,6 +208,7 @@ def label_of(package: str) -> str:
 
     ``shop.features.create_order`` is ``"shop.create_order"``; a package outside all apps keeps its dotted name.
     """
+    package = unicodedata.normalize("NFC", package)
     config = apps.get_containing_app_config(package)
     if config is None:
         return package

@@ -7,7 +7,7 @@ Any number of relays may run at once: each transition is guarded, and a doorbell
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
@@ -18,6 +18,9 @@ from .models import FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
 from .signals import logger
 
+if TYPE_CHECKING:
+    from uuid import UUID
+
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200
 
@@ -27,8 +30,8 @@ BUDGET = 5.0
 #: Seconds of the share that a worker does at the end of a run.
 SHARE = 0.5
 
-#: Seconds after which a run that is still queued is looked for in Redis although nothing else seems wrong: RQ can lose a
-#: job between taking it and starting it.
+#: Seconds after which a run that is still queued is looked for in Redis although nothing else seems wrong: RQ can lose
+#: a job between taking it and starting it.
 SLOW_CHECK = 60.0
 
 #: Seconds that lie between a run's COMMIT and its doorbell at the most: a request waits no longer for Redis.
@@ -129,7 +132,7 @@ class Memory:
 
 
 def after(run: FeatureRun) -> None:
-    """What a worker does at the end of a run: hand it on if it is unfinished, and a share of the sweep if it is time."""
+    """What a worker does after a run: ring again if it was handed over, and a share of the sweep if it is time."""
     if run.state == RunState.PENDING:
         _ring(run)
     if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):

@@ -6,6 +6,7 @@ one, whose method and path come from the folders: ``orders/[order_id=int]/@get``
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,16 +22,22 @@ from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from .conf import conf
-from .discovery import Mistakes, import_package, package_folder
-from .exceptions import DuplicateRoute, InvalidFeature, InvalidRoute, ModuleImportFailed
+from .discovery import NUMBERED, Mistakes, import_failed, import_package, package_folder
+from .exceptions import DuplicateRoute, InvalidFeature, InvalidRoute, PackageMissing
 from .registry import METHODS, label_of, registry
 from .views import FeatureView
 
 #: A folder that is a route parameter: [order_id], [order_id=int].
 PARAMETER = re.compile(r"\[(?P<name>[^\W\d]\w*)(?:=(?P<converter>\w+))?\]")
 
+#: A parameter of Django's that names no converter: <order_id> is <str:order_id>.
+UNTYPED = re.compile(r"<(?=\w+>)")
+
+#: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
+WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
+
 #: Folders of a feature that hold no features themselves.
-PARTS = frozenset({"steps", "async_tasks"})
+PARTS = ("steps", "async_tasks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +47,7 @@ class Route:
     view: type[FeatureView]
     label: str
     package: str
-    method: str | None
+    method: str | None  # in capitals; None: every method
     path: str  # Django's route syntax, without a leading slash
 
 
@@ -49,9 +56,11 @@ def feature_urls(package: str) -> list[URLPattern]:
     Give the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
 
     Put them into ``urlpatterns`` with ``include``. Every mistake in the folders is kept for ``manage.py check`` and
-    stops the server at start-up.
+    stops the server at start-up: InvalidFeatures is raised where no system checks follow.
     """
-    return _patterns(scan(package))
+    patterns = list(_patterns(scan(package)))
+    registry.raise_mistakes()
+    return patterns
 
 
 @cache
@@ -62,7 +71,7 @@ def scan(package_name: str) -> tuple[Route, ...]:
     if package is None:
         if not mistakes:
             mistakes.append(
-                InvalidFeature(f"the package {package_name!r} of features does not exist; create the folder")
+                PackageMissing(f"the package {package_name!r} of features does not exist; create the folder")
             )
         registry.mistakes += mistakes
         return ()
@@ -79,22 +88,68 @@ def _walk(package: str, folder: Path, segments: tuple[str, ...], mistakes: Mista
         route = _route(package, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
-    elif segments and (folder / "steps").is_dir() and not _holds_features(folder / "steps"):
+        mistakes += _strays(folder, label_of(package))
+    elif _is_unclaimed(folder, is_root=not segments):
         mistakes.append(
             InvalidFeature(
                 f"{folder} holds steps but is no feature; add a feature.py with a FeatureView, or name the folder "
                 "after its method, such as @post"
             )
         )
-    for child in sorted(folder.iterdir()):
+    for child in _folders(folder):
         # "steps" is a resource's name like any other, unless it is the steps of a feature
-        inner = child.is_dir() and not child.name.startswith(("_", ".")) and not (is_feature and child.name in PARTS)
-        if inner and not (child.name in PARTS and not _holds_features(child)):
+        if child.name in PARTS and (is_feature or not _holds_features(child)):
+            continue
+        if "." in child.name:
+            mistakes += _unimportable(child)
+        else:
             yield from _walk(f"{package}.{child.name}", child, (*segments, child.name), mistakes)
+
+
+def _folders(folder: Path) -> list[Path]:
+    inner = (child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(("_", ".")))
+    return [child for child in inner if not _is_left_over(child)]
+
+
+def _is_left_over(folder: Path) -> bool:
+    """Whether nothing but bytecode is left in *folder*, as after a switch of branches."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return bool(files) and all(path.parent.name == "__pycache__" for path in files)
 
 
 def _holds_features(folder: Path) -> bool:
     return any(_is_method(child.name) or child.name == "feature.py" for child in folder.rglob("*"))
+
+
+def _holds_numbered(folder: Path) -> bool:
+    return any(NUMBERED.fullmatch(unicodedata.normalize("NFC", file.stem)) for file in folder.glob("*.py"))
+
+
+def _is_unclaimed(folder: Path, *, is_root: bool) -> bool:
+    """Whether *folder*, which is no feature, holds steps or async tasks all the same."""
+    if folder.name.startswith("@"):
+        return False  # its name is the mistake
+    steps = folder / "steps"
+    # The steps of the root may be those of behave, which are not numbered
+    unnumbered = not is_root and steps.is_dir() and not _is_left_over(steps) and not _holds_features(steps)
+    return unnumbered or any(_holds_numbered(folder / part) for part in PARTS)
+
+
+def _strays(folder: Path, label: str) -> Iterator[InvalidFeature]:
+    """Numbered modules in a feature's folder that nobody would run."""
+    for place in (folder, *(child for child in _folders(folder) if child.name not in PARTS)):
+        if _holds_numbered(place):
+            yield InvalidFeature(
+                f"feature {label}: {place} holds numbered modules, but only those in steps and async_tasks are run; "
+                "rename the folder, or move them"
+            )
+
+
+def _unimportable(folder: Path) -> Iterator[InvalidRoute]:
+    if _holds_features(folder):
+        yield InvalidRoute(
+            f"{folder}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
+        )
 
 
 def _is_method(name: str) -> bool:
@@ -121,9 +176,18 @@ def _route(package: str, method: str | None, segments: tuple[str, ...], mistakes
         return None
     if method is not None and "method" not in _declared(view):
         view.method = method
-    route = view.path if view.path is not None else _path_of(segments, label, mistakes)
+    route: Any = view.path if view.path is not None else _path_of(segments, label, mistakes)
     feature = registry.register(view, package=package)
-    return Route(view=view, label=feature.label, package=package, method=view.method, path=_slashed(route, view))
+    if not isinstance(route, str):
+        mistakes.append(InvalidFeature(f"feature {label}: path = {route!r} is a {type(route).__name__}; give one str"))
+        return None
+    return Route(
+        view=view,
+        label=feature.label,
+        package=package,
+        method=None if view.method is None else str(view.method).upper(),
+        path=_slashed(UNTYPED.sub("<str:", route), view),
+    )
 
 
 def _declared(view: type[FeatureView]) -> set[str]:
@@ -138,33 +202,28 @@ def _declared_view(package: str, label: str, mistakes: Mistakes) -> type[Feature
         if error.name in {f"{package}.feature", package}:
             name = package.rpartition(".")[2].strip("@").title()
             return type(name, (FeatureView,), {"__module__": package})
-        mistakes.append(ModuleImportFailed(_failed(package, label, error)))
+        mistakes.append(import_failed(f"{package}.feature", label, error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(ModuleImportFailed(_failed(package, label, error)))
+        mistakes.append(import_failed(f"{package}.feature", label, error))
         return None
     return _only_view(module, label, mistakes)
 
 
-def _failed(package: str, label: str, error: Exception) -> str:
-    return f"feature {label}: the import of '{package}.feature' failed: {type(error).__name__}: {error}"
-
-
 def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
-    views = [
+    views = {
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, FeatureView) and value.__module__ == module.__name__
-    ]
+    }
     if len(views) != 1:
-        names = ", ".join(view.__name__ for view in views) or "none"
+        names = ", ".join(sorted(view.__name__ for view in views))
+        found = f"it defines {names}: import all but one from elsewhere" if views else "it defines none"
         mistakes.append(
-            InvalidFeature(
-                f"feature {label}: {module.__file__} must define exactly one FeatureView subclass; it defines {names}"
-            )
+            InvalidFeature(f"feature {label}: {module.__file__} must define exactly one FeatureView subclass; {found}")
         )
         return None
-    return views[0]
+    return views.pop()
 
 
 # Paths
@@ -175,7 +234,14 @@ def _path_of(segments: tuple[str, ...], label: str, mistakes: Mistakes) -> str:
 
 
 def _segment(name: str, label: str, mistakes: Mistakes) -> str:
-    if not name.startswith("["):
+    name = unicodedata.normalize("NFC", name)
+    if name.startswith("@"):
+        mistakes.append(
+            InvalidRoute(
+                f"feature {label}: the folder {name!r} is a method and must be the last one; move what is in it"
+            )
+        )
+    if "[" not in name and "]" not in name:
         return name
     match = PARAMETER.fullmatch(name)
     if match is None:
@@ -210,7 +276,7 @@ def _collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidR
                 f"{place.path} ({place.package}) and {route.path} ({route.package}) are one place with two names for "
                 "its parameter; use one name"
             )
-        methods = METHODS if route.method is None else (route.method.upper(),)
+        methods = METHODS if route.method is None else (route.method,)
         firsts = [seen.setdefault((method, _shape(route.path)), route) for method in methods]
         for method, first in zip(methods, firsts, strict=True):
             if first is not route:
@@ -224,34 +290,42 @@ def _collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidR
 # Patterns
 
 
-def _patterns(routes: tuple[Route, ...]) -> list[URLPattern]:
+def _patterns(routes: tuple[Route, ...]) -> Iterator[URLPattern]:
     by_path: dict[str, list[Route]] = {}
     for route in routes:
         by_path.setdefault(_shape(route.path), []).append(route)
-    ordered = sorted(by_path.values(), key=lambda group: _precedence(group[0].path))
-    return [_pattern(group) for group in ordered]
+    for group in sorted(by_path.values(), key=lambda group: _precedence(group[0].path)):
+        view = _view(group)
+        # One view for all; the patterns after the first are there for reverse() only
+        yield from (_pattern(route, view) for route in group)
 
 
-def _precedence(route: str) -> list[tuple[bool, str]]:
-    """Static before parametric at the same depth."""
-    return [("<" in segment, segment) for segment in route.split("/")]
+def _precedence(route: str) -> list[tuple[int, str]]:
+    """Static before parametric at the same depth, and a narrow parameter before one that takes more."""
+    return [(_width(segment), segment) for segment in route.split("/")]
 
 
-def _pattern(routes: list[Route]) -> URLPattern:
-    first = routes[0]
-    name = first.label.partition(".")[2].replace("@", "").replace(".", "-")
+def _width(segment: str) -> int:
+    parameter = re.fullmatch(r"<(\w+):\w+>", segment)
+    return WIDTHS.get(parameter[1], 1) if parameter else int("<" in segment)
+
+
+def _pattern(route: Route, view: Callable[..., HttpResponseBase]) -> URLPattern:
     try:
-        return path(first.path, _view(routes), name=name)
+        return path(route.path, view, name=_name(route.label))
     except ImproperlyConfigured as error:
-        registry.mistakes.append(InvalidRoute(f"feature {first.label}: path = {first.path!r}: {error}"))
-        return path(re.sub(r"[<>:]", "_", first.path), _view(routes))
+        registry.note(InvalidRoute(f"feature {route.label}: path = {route.path!r}: {error}"))
+        return path(re.sub(r"[<>:]", "_", route.path), view)
+
+
+def _name(label: str) -> str:
+    """The URL's name: ``shop.orders.[order_id=int].@get`` is ``"orders-order_id-get"``."""
+    return re.sub(r"[@\[\]]|=\w+", "", label.partition(".")[2]).replace(".", "-")
 
 
 def _view(routes: list[Route]) -> Callable[..., HttpResponseBase]:
     """One view for all methods of a path."""
-    views: dict[str | None, Callable[..., HttpResponseBase]] = {
-        route.method.upper() if route.method else None: route.view.as_view() for route in routes
-    }
+    views: dict[str | None, Callable[..., HttpResponseBase]] = {route.method: route.view.as_view() for route in routes}
     if len(views) == 1:
         return next(iter(views.values()))
     exempt = _share_csrf(views)

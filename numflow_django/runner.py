@@ -21,7 +21,7 @@ from .exceptions import ClaimLost
 from .lease import Lease
 from .losses import record_loss, skipped
 from .models import ExecutionState, FeatureRun, RunState, TaskExecution
-from .policy import MAX_RETRY_ATTEMPTS, Retry, TaskPolicy
+from .policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
 from .registry import registry
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ WRITE_WAITS = (0.2, 0.5, 1, 2, 4)
 
 _UNKNOWN_SINCE = re.compile(r"unknown .* since (?P<since>\S+);")
 
-#: What a checkpoint wrote: the changes of the run row, and the execution.
-Settled = tuple[dict[str, Any], TaskExecution]
+#: What a checkpoint wrote: the changes of the run row, the execution, and those of the tasks that are left out.
+Settled = tuple[dict[str, Any], TaskExecution, list[TaskExecution]]
 
 
 class Stop:
@@ -99,7 +99,7 @@ class Outcome:
             return self.policy.wait_after(self.error, self.attempt)
         if self.retry is None:
             return None
-        limit = self.retry.max_attempts or max(self.policy.attempts, MAX_RETRY_ATTEMPTS)
+        limit = self.retry.max_attempts or max(self.policy.attempts, MAX_REQUEST_ATTEMPTS)
         return self.retry.delay if self.attempt < limit else None
 
     def fields(self) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Passage:
         if isinstance(returned, Retry):
             outcome.retry = returned
         else:
-            outcome.result = storable(returned, run_id=self.run.pk, task=outcome.task)
+            outcome.result = storable(returned, run=self.run, task=outcome.task)
         outcome.context = self._changed(ctx)
 
     def _work_atomically(self, outcome: Outcome, ctx: Context) -> Settled:
@@ -251,27 +251,27 @@ class Passage:
         if wait is not None:
             reason = f"{outcome.task.name} is tried again after {execution.error_type}"
             changes = self.run.postpone([execution], seconds=wait, reason=reason, context=outcome.context)
-            return changes, execution
+            return changes, execution, []
         rest = skipped(self.run, outcome.task.name) if outcome.failed and outcome.policy.stop_on_failure else []
         end, reason = None, ""
         if self.run.position + 1 + len(rest) == len(self.run.task_names):
-            end, reason = self._end(outcome, [execution.name for execution in rest])
-        return self.run.checkpoint([execution, *rest], context=outcome.context, end=end, reason=reason), execution
+            end, reason = self._end(outcome)
+        changes = self.run.checkpoint([execution, *rest], context=outcome.context, end=end, reason=reason)
+        return changes, execution, rest
 
     def _settle(self, outcome: Outcome, settled: Settled) -> None:
         """Take over what was committed, and tell others."""
-        changes, execution = settled
-        left_out = self.run.task_names[self.run.position + 1 : changes.get("position", 0)]
+        changes, execution, rest = settled
         self.run.remember(changes)
         self.due_at = execution.finished_at or self.due_at
         facts = {"sender": FeatureRun, "run": self.run, "execution": execution}
         if outcome.failed and "position" not in changes:
             signals.task_retried.send_robust(**facts, error=outcome.error)
         elif outcome.failed:
-            self.failed |= {outcome.task.name, *left_out}
+            self.failed |= {outcome.task.name, *(left_out.name for left_out in rest)}
             signals.task_failed.send_robust(**facts, error=outcome.error)
-            for name in left_out:
-                signals.task_skipped.send_robust(sender=FeatureRun, run=self.run, name=name)
+            for left_out in rest:
+                signals.task_skipped.send_robust(sender=FeatureRun, run=self.run, execution=left_out)
         else:
             signals.task_succeeded.send_robust(**facts)
 
@@ -316,11 +316,11 @@ class Passage:
         except Exception:  # noqa: BLE001 - the task has failed already, perhaps of just this
             return None
 
-    def _end(self, outcome: Outcome, left_out: list[str]) -> tuple[RunState, str]:
-        failed = self.failed | ({outcome.task.name, *left_out} if outcome.failed else set())
+    def _end(self, outcome: Outcome) -> tuple[RunState, str]:
+        failed = self.failed | ({outcome.task.name} if outcome.failed else set())
         if not failed:
             return RunState.SUCCEEDED, ""
-        names = [name for name in self.run.task_names if name in failed and name not in left_out]
+        names = [name for name in self.run.task_names if name in failed]
         return RunState.FAILED, f"{len(names)} of {len(self.run.task_names)} tasks failed: {', '.join(names)}"
 
     def _execution(self, outcome: Outcome) -> TaskExecution:

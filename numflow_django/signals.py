@@ -112,7 +112,9 @@ def log_run_cancelled(run: Any, **kwargs: Any) -> None:
 
 @receiver(dispatch_failed, dispatch_uid="numflow_django.log")
 def log_dispatch_failed(run_id: Any, feature: str, error: BaseException, **kwargs: Any) -> None:
-    logger.warning("dispatch failed run=%s feature=%s error=%r; the run stays pending", run_id, feature, error)
+    # redis-py's errors leave their message out of repr()
+    what = f"{type(error).__name__}: {error}"
+    logger.warning("dispatch failed run=%s feature=%s error=%r; the run stays pending", run_id, feature, what)
 
 
 @receiver(request_rolled_back, dispatch_uid="numflow_django.log")

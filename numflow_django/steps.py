@@ -61,6 +61,11 @@ def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase
         )
     if response.sent:
         raise ResponseAlreadySent(f"step {step} ({step.file}) answered with response and returned another answer")
+    if response.wanted not in (None, returned.status_code):
+        raise InvalidStepResult(
+            f"step {step} ({step.file}) returned an answer with status {returned.status_code} after "
+            f"response.status({response.wanted}); answer with response, or give the returned answer its status"
+        )
     return returned
 
 

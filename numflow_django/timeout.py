@@ -49,11 +49,11 @@ class _Alarm:
         self.began = time.monotonic()
         self.restored = False
         self.handler: Any = signal.getsignal(signal.SIGALRM)
-        self.left = 0.0
+        self.left = self.interval = 0.0
 
     def set(self) -> None:
         signal.signal(signal.SIGALRM, self._ring)
-        self.left, _ = signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT)
+        self.left, self.interval = signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT)
 
     def restore(self) -> None:
         if self.restored:
@@ -63,7 +63,8 @@ class _Alarm:
         signal.signal(signal.SIGALRM, self.handler)
         if self.left:
             # At least a moment: 0 would switch the outer alarm off, and it is due
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, self.left - (time.monotonic() - self.began)))
+            left = max(0.001, self.left - (time.monotonic() - self.began))
+            signal.setitimer(signal.ITIMER_REAL, left, self.interval)
 
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         if not self.restored:

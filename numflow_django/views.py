@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,12 +15,13 @@ from . import outbox
 from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
-from .exceptions import InvalidErrorHandlerResult, InvalidFeatures
+from .exceptions import InvalidErrorHandlerResult, InvalidFeatures, InvalidStepResult
 from .http import error_response, status_of, with_data
 from .ids import new_run_id
+from .models import FeatureRun
 from .policy import Retry
 from .registry import Feature, registry
-from .steps import StepLog, run_steps
+from .steps import StepLog, describe, run_steps
 
 #: The attributes that are read once, when the feature is registered.
 FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})
@@ -107,9 +109,9 @@ class FeatureView(View):
         ctx = Context(Record(new_run_id()))
         attempt = Attempt()
         try:
-            ctx._numflow.author = f"initialize_context of {self.feature.label}"
-            self.initialize_context(ctx, request)
+            self._initialize(ctx, request)
         except Exception as error:  # noqa: BLE001 - on_error decides
+            error.add_note(f"feature {self.feature.label}, initialize_context")
             answer = self._fail(attempt, error, ctx, request)
             assert answer is not None  # a Retry is refused before the first attempt
             return answer
@@ -124,9 +126,20 @@ class FeatureView(View):
                 if attempt.committed:
                     error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
                     raise
+                if attempt.failed_step is None:
+                    error.add_note(f"feature {self.feature.label}, outside its steps")
                 answer = self._fail(attempt, error, ctx, request)
             if answer is not None:
                 return answer
+
+    def _initialize(self, ctx: Context, request: HttpRequest) -> None:
+        ctx._numflow.author = f"initialize_context of {self.feature.label}"
+        returned: Any = self.initialize_context(ctx, request)  # type: ignore[func-returns-value]
+        if returned is not None:
+            raise InvalidStepResult(
+                f"feature {self.feature.label}: initialize_context returned a {type(returned).__name__}, which answers "
+                "nothing; store values on ctx, or raise a StepError to refuse the request"
+            )
 
     def _attempt(self, attempt: "Attempt", ctx: Context, request: HttpRequest) -> HttpResponseBase:
         """Run the steps once. Raise ErrorAnswer for a 4xx or 5xx that rolls back."""
@@ -136,8 +149,8 @@ class FeatureView(View):
 
         def after_commit() -> None:
             attempt.committed = True
-            if attempt.recorded:
-                outbox.dispatch(feature, ctx.run_id)
+            if attempt.run:
+                outbox.dispatch(feature, attempt.run)
 
         with commit_block(self.using, after_commit):
             answer = run_steps(feature.steps, feature.label, ctx, request, attempt.log)
@@ -145,9 +158,8 @@ class FeatureView(View):
                 raise ErrorAnswer(answer)
             ensure_committable(self.using)
             if feature.tasks and answer.status_code < 400:
-                facts = _facts(request, answer.status_code)
-                outbox.record(feature, ctx, steps=attempt.log, request=facts)
-                attempt.recorded = True
+                facts = _facts(request, answer.status_code) | {"created_by": _user_key(request)}
+                attempt.run = outbox.record(feature, ctx, steps=attempt.log, request=facts)
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
         return answer
 
@@ -157,12 +169,12 @@ class FeatureView(View):
         """Ask ``on_error``; give the answer, or None for one more attempt. Raise the error if it has no answer."""
         try:
             verdict = self._verdict(attempt, error, ctx, request)
-        except Exception as raised:  # noqa: BLE001 - an error handler may fail like anything else
-            error, verdict = raised, None
-        if isinstance(verdict, Retry) and verdict.allows(attempt.number):
-            time.sleep(verdict.delay)
-            return None
-        answer = verdict if isinstance(verdict, HttpResponseBase) else error_response(error, attempt.failed_step)
+            if isinstance(verdict, Retry) and verdict.allows(attempt.number):
+                time.sleep(verdict.delay)
+                return None
+            answer = verdict if isinstance(verdict, HttpResponseBase) else error_response(error, attempt.failed_step)
+        except Exception as raised:  # noqa: BLE001 - an error handler, or an error's own details, may fail too
+            error, answer = raised, error_response(raised, attempt.failed_step)
         self._close(attempt, answer, error, ctx, request)
         if answer is None:
             raise error
@@ -171,6 +183,7 @@ class FeatureView(View):
     def _verdict(
         self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
     ) -> HttpResponseBase | Retry | None:
+        ctx._numflow.author = f"on_error of {self.feature.label}"
         verdict = self.on_error(error, ctx, request)
         if verdict is not None and not isinstance(verdict, HttpResponseBase | Retry):
             raise InvalidErrorHandlerResult(
@@ -196,8 +209,11 @@ class FeatureView(View):
         status = answer.status_code if answer else status_of(error or Exception())
         ours = status >= 500 or (error is not None and status_of(error) >= 500)
         if self.atomic and (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and ours)):
-            reason = f"{type(error).__name__}: {error}" if error else f"answered {status}"
+            reason = describe(error) if error else f"answered {status}"
             facts = _facts(request, status)
+            # The session's database may be what failed; the row then does without the user
+            with suppress(Exception):
+                facts["created_by"] = _user_key(request)
             run = outbox.record_rollback(self.feature, ctx, steps=attempt.log, error=reason, request=facts)
             if run and answer:
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
@@ -209,7 +225,7 @@ class Attempt:
 
     number: int = 0  # from 1; 0: the steps have not begun
     log: StepLog = field(default_factory=list)
-    recorded: bool = False  # the run row was written
+    run: FeatureRun | None = None  # the row, once it is written
     committed: bool = False
 
     @property
@@ -227,10 +243,9 @@ class ErrorAnswer(Exception):
 
 def _facts(request: HttpRequest, status: int) -> dict[str, Any]:
     """What the run row keeps of the request."""
+    return {"method": request.method or "", "path": request.path, "status_code": status, "created_by": ""}
+
+
+def _user_key(request: HttpRequest) -> str:
     key = getattr(getattr(request, "user", None), "pk", None)
-    return {
-        "method": request.method or "",
-        "path": request.path,
-        "status_code": status,
-        "created_by": "" if key is None else str(key),
-    }
+    return "" if key is None else str(key)

@@ -39,23 +39,23 @@ class FeatureJob(Job):
             raise ValueError(f"job {self.id!r} is not a run of numflow_django; this worker runs nothing else")
         return UUID(match["run"]), int(match["number"])
 
-    @property
+    @property  # type: ignore[misc]
     def func_name(self) -> str:
         """Always the same function."""
         return JOB
 
-    @property
+    @property  # type: ignore[misc]
     def args(self) -> tuple[Any, ...]:
         """What the function is called with."""
         run_id, number = self.doorbell
         return (str(run_id), number)
 
-    @property
+    @property  # type: ignore[misc]
     def kwargs(self) -> dict[str, Any]:
         """Nothing."""
         return {}
 
-    @property
+    @property  # type: ignore[misc]
     def instance(self) -> None:
         """No object's method is ever called."""
         return
@@ -103,7 +103,7 @@ class FeatureWorker(Worker):
         self.last_tick = monotonic()
         try:
             self.relay.tick()
-        except Exception:
+        except Exception:  # noqa: BLE001 - a database that is away must not end the worker
             logger.exception("relay failed worker=%s; trying again in %s s", self.name, conf.RELAY_SECONDS)
         finally:
             # A work-horse must not inherit a connection
@@ -121,7 +121,7 @@ class FeatureWorker(Worker):
         """Run a job of ours; refuse every other."""
         try:
             assert isinstance(job, FeatureJob)
-            run_id, _ = job.doorbell
+            assert job.doorbell
         except ValueError as error:
             logger.error("job refused queue=%s: %s", queue.name, error)
             self.handle_job_failure(job, queue, exc_string=str(error))
@@ -138,7 +138,7 @@ class FeatureWorker(Worker):
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
         """Record the loss at once instead of waiting for the lease to end."""
-        super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
         self.report_loss(job, f"its work-horse was killed (wait status {ret_val})")
 
     def report_loss(self, job: Job, message: str) -> None:
@@ -149,7 +149,7 @@ class FeatureWorker(Worker):
             for alias in registry.databases():
                 for run in FeatureRun.objects.using(alias).held_by(self.name, run_id):
                     record_loss(run, message, expired=False)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             logger.exception("loss not recorded run=%s; the relay will see its lease end", run_id)
         self.last_tick = -conf.RELAY_SECONDS
         self.run_relay()
@@ -158,7 +158,7 @@ class FeatureWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Tell the work-horse to stop after the task that is running."""
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             self.kill_horse(sig=signal.SIGTERM)
 

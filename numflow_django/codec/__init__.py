@@ -7,6 +7,6 @@ from its database.
 """
 
 from .decoder import decode
-from .encoder import DeletedInstance, encode
+from .encoder import encode
 
-__all__ = ["DeletedInstance", "decode", "encode"]
+__all__ = ["decode", "encode"]

@@ -8,10 +8,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.apps import apps
 from django.db.models import Model
+from django.utils.connection import ConnectionDoesNotExist
 
 from ..exceptions import ContextCorrupt, ContextInstanceGone
 from .tags import TAG, lookup
@@ -30,13 +31,13 @@ def decode(tree: Any, path: str) -> Any:
 
 def references(tree: Any) -> Iterator[Mapping[str, Any]]:
     """Every reference to a model instance in *tree*."""
-    if isinstance(tree, list):
-        for item in tree:
-            yield from references(item)
-    elif isinstance(tree, dict):
+    if isinstance(tree, dict):
         if tree.get(TAG) == "model":
             yield tree
-        for item in tree.values():
+        # The names in there are the user's: a dict that looks like a reference is none
+        tree = [*(tree["v"] if tree.get(TAG) in {"dict", "dataclass"} else tree).values()]
+    if isinstance(tree, list):
+        for item in tree:
             yield from references(item)
 
 
@@ -54,8 +55,11 @@ def _fetch(label: str, database: str, keys: list[Any], path: str) -> dict[Any, M
         model = apps.get_model(label)
     except LookupError:
         raise ContextCorrupt(f"{path} refers to the model {label}, which is not installed (any more)") from None
-    # The base manager: a default manager may hide archived rows, and this row was in use when it was stored
-    found: dict[Any, Model] = model._base_manager.using(database).in_bulk(keys)
+    try:
+        # The base manager: a default manager may hide archived rows, and this row was in use when it was stored
+        found: dict[Any, Model] = model._base_manager.using(database).in_bulk(keys)
+    except ConnectionDoesNotExist:
+        raise ContextCorrupt(f"{path} refers to the database {database!r}, which is not in DATABASES") from None
     return found
 
 
@@ -74,10 +78,18 @@ class _Decoder:
     def _tagged(self, tree: dict[str, Any]) -> Any:
         tag = tree[TAG]
         if tag in _PLAIN:
-            return _PLAIN[tag](tree)
+            return self._plain(tree)
         if tag in _NESTED:
             return _NESTED[tag](self, tree["v"])
-        return _OBJECTS[tag](self, tree)
+        if tag in _OBJECTS:
+            return _OBJECTS[tag](self, tree)
+        raise ContextCorrupt(f"{self.path} holds a {tag!r}, which this version of numflow_django does not know")
+
+    def _plain(self, tree: dict[str, Any]) -> Any:
+        try:
+            return _PLAIN[tree[TAG]](tree)
+        except ZoneInfoNotFoundError as error:
+            raise ContextCorrupt(f"{self.path}: {error.args[0]}; install tzdata on the worker") from None
 
     def model(self, tree: dict[str, Any]) -> Model:
         key = self.decode(tree["pk"])
@@ -86,6 +98,7 @@ class _Decoder:
             raise ContextInstanceGone(
                 f"{self.path}: {tree['m']} with primary key {key!r} no longer exists in the database {tree['db']!r}"
             )
+        found._state.numflow_reference = tree  # type: ignore[attr-defined]  # for encode, if a task deletes it
         return found
 
     def enum(self, tree: dict[str, Any]) -> Any:
@@ -101,18 +114,22 @@ class _Decoder:
             raise ContextCorrupt(f"{self.path}: {tree['t']} is no dataclass (any more)")
         # Neither __init__ nor __post_init__: the object is put back as it was, frozen or not
         thawed = object.__new__(cls)
-        for field in dataclasses.fields(cls):
-            object.__setattr__(thawed, field.name, self._field(field, tree))
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name, item in tree["v"].items():
+            if name in fields or hasattr(thawed, "__dict__"):  # a class with slots may have lost the field since
+                object.__setattr__(thawed, name, self.decode(item))
+        for name in fields.keys() - tree["v"].keys():
+            self._fill(thawed, fields[name], tree["t"])
         return thawed
 
-    def _field(self, field: "dataclasses.Field[Any]", tree: dict[str, Any]) -> Any:
-        if field.name in tree["v"]:
-            return self.decode(tree["v"][field.name])
+    def _fill(self, thawed: Any, field: "dataclasses.Field[Any]", where: str) -> None:
+        """Give *thawed* a field that it had not when it was stored."""
         if field.default is not dataclasses.MISSING:
-            return field.default
-        if field.default_factory is not dataclasses.MISSING:
-            return field.default_factory()
-        raise ContextCorrupt(f"{self.path}: {tree['t']} now has the field {field.name!r}; give it a default")
+            object.__setattr__(thawed, field.name, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            object.__setattr__(thawed, field.name, field.default_factory())
+        elif field.init:  # without init, it may have been unset
+            raise ContextCorrupt(f"{self.path}: {where} now has the field {field.name!r}; give it a default")
 
     def _class(self, where: str, base: type) -> type:
         cls = lookup(where)
@@ -123,8 +140,15 @@ class _Decoder:
 
 def _datetime(tree: dict[str, Any]) -> datetime:
     value = datetime.fromisoformat(tree["v"])
+    if "tz" not in tree:
+        return value
+    zone = ZoneInfo(tree["tz"])
     # The offset says which of the two instants of an autumn night it was; the zone alone could not
-    return value.astimezone(ZoneInfo(tree["tz"])) if "tz" in tree else value
+    for fold in (0, 1):
+        local = value.replace(tzinfo=zone, fold=fold)
+        if local.utcoffset() == value.utcoffset():
+            return local
+    return value.astimezone(zone)  # the zone's rules have changed since
 
 
 def _time(tree: dict[str, Any]) -> time:

@@ -3,7 +3,7 @@
 import base64
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
@@ -19,29 +19,31 @@ from .tags import TAG, lookup
 
 #: Containers in containers; far more than data needs, far less than Python's recursion limit.
 MAX_DEPTH = 100
+#: Bits of an int; Python refuses to write or read decimals of more than 4,300 digits, which is 14,284 bits.
+MAX_INT_BITS = 14_000
 
 
-class DeletedInstance(ContextValueError):
-    """A model instance that was deleted since it was stored; only the reference to it can still travel."""
-
-
-def encode(value: Any, path: str) -> Any:
+def encode(value: Any, path: str, *, keep_deleted: bool = False) -> Any:
     """
     Give *value* as a tree of plain JSON values.
 
-    Raise ContextValueError, naming the place under *path*, if it cannot travel.
+    With *keep_deleted*, a model instance that was decoded and then deleted stays the reference that it was. Raise
+    ContextValueError, naming the place under *path*, if it cannot travel.
     """
-    return _Encoder().encode(value, path)
+    return _Encoder(keep_deleted).encode(value, path)
 
 
 class _Encoder:
-    def __init__(self) -> None:
+    def __init__(self, keep_deleted: bool) -> None:
+        self.keep_deleted = keep_deleted
         self.parents: list[int] = []
 
     def encode(self, value: Any, path: str) -> Any:
         kind = type(value)
-        if value is None or kind is bool or kind is int:
+        if value is None or kind is bool:
             return value
+        if kind is int:
+            return _integer(value, path)
         if kind is str:
             return _text(value, path)
         if kind is float:
@@ -52,9 +54,11 @@ class _Encoder:
 
     def _container(self, value: Any, path: str) -> Any:
         if id(value) in self.parents:
-            raise ContextValueError(f"{path} contains itself; a cycle cannot travel")
+            raise ContextValueError(f"{path} is {_a(type(value))} that contains itself; store it without the cycle")
         if len(self.parents) >= MAX_DEPTH:
-            raise ContextValueError(f"{path} is nested deeper than {MAX_DEPTH} levels")
+            raise ContextValueError(
+                f"{path} is {_a(type(value))} nested deeper than {MAX_DEPTH} levels; store it flatter"
+            )
         self.parents.append(id(value))
         try:
             return _CONTAINERS.get(type(value), _Encoder.dataclass)(self, value, path)
@@ -68,7 +72,8 @@ class _Encoder:
         return {TAG: "tuple", "v": self.list(value, path)}
 
     def set(self, value: set[Any], path: str) -> Any:
-        return {TAG: "set", "v": [self.encode(item, f"{path}{{...}}") for item in value]}
+        # In one order, whatever the process: an unchanged set freezes to the same text
+        return {TAG: "set", "v": sorted((self.encode(item, f"{path}{{...}}") for item in value), key=repr)}
 
     def dict(self, value: dict[Any, Any], path: str) -> Any:
         encoded = {_key(key, path): self.encode(item, f"{path}[{key!r}]") for key, item in value.items()}
@@ -97,14 +102,21 @@ class _Encoder:
         return {TAG: "enum", "t": where, "v": value.name}
 
     def dataclass(self, value: Any, path: str) -> Any:
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
-        encoded = {name: self.encode(item, f"{path}.{name}") for name, item in fields.items()}
-        return {TAG: "dataclass", "t": _importable(type(value), path), "v": encoded}
+        cls = type(value)
+        try:
+            object.__new__(cls)  # as decode does it; an exception or a dict has a state of its own besides
+        except TypeError:
+            raise _refusal(value, path) from None
+        encoded = {name: self.encode(getattr(value, name), f"{path}.{name}") for name in _attributes(value)}
+        return {TAG: "dataclass", "t": _importable(cls, path), "v": encoded}
 
     def _model(self, value: Model, path: str) -> Any:
         label = value._meta.label
         if value.pk is None and not value._state.adding:
-            raise DeletedInstance(
+            reference = getattr(value._state, "numflow_reference", None)
+            if reference is not None and self.keep_deleted:
+                return reference
+            raise ContextValueError(
                 f"{path} is a {label} that has been deleted; store what you need of it as plain values"
             )
         if value.pk is None or value._state.adding:
@@ -112,12 +124,33 @@ class _Encoder:
         return {TAG: "model", "m": label, "pk": self.encode(value.pk, f"{path}.pk"), "db": value._state.db}
 
 
+def _attributes(value: Any) -> Iterator[str]:
+    """The names that a dataclass instance has a value for, besides its class."""
+    fields = [field.name for field in dataclasses.fields(value)]
+    yield from (name for name in fields if hasattr(value, name))
+    # What __post_init__ has set besides the fields; a cached_property is computed again
+    yield from (
+        name for name in getattr(value, "__dict__", ()) if name not in fields and not hasattr(type(value), name)
+    )
+
+
 def _text(value: str, path: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ContextValueError(f"{path} is a str with a lone surrogate, which is no Unicode text") from None
+        raise ContextValueError(
+            f"{path} is a str with a lone surrogate, which is no Unicode text; store value.encode(errors='replace')"
+            ".decode()"
+        ) from None
     return str(value)
+
+
+def _integer(value: int, path: str) -> int:
+    if value.bit_length() > MAX_INT_BITS:
+        raise ContextValueError(
+            f"{path} is an int of {value.bit_length():,} bits, which JSON cannot hold; use hex(value)"
+        )
+    return int(value)
 
 
 def _finite(value: float, path: str) -> float:
@@ -128,7 +161,7 @@ def _finite(value: float, path: str) -> float:
 
 def _key(key: Any, path: str) -> str:
     if not isinstance(key, str) or isinstance(key, Enum):
-        raise ContextValueError(f"{path} is a dict with the key {key!r}, a {_name(type(key))}; keys must be str")
+        raise ContextValueError(f"{path} is a dict with the key {key!r}, {_a(type(key))}; keys must be str")
     return _text(key, f"the key {key!r} of {path}")
 
 
@@ -159,14 +192,22 @@ def _importable(cls: type, path: str) -> str:
 def _refusal(value: Any, path: str) -> ContextValueError:
     advice = "store plain values, a model instance or a dataclass"
     for base, hint in _HINTS.items():
-        if any(f"{cls.__module__}.{cls.__qualname__}".startswith(base) for cls in type(value).__mro__):
+        if any(_is_named(cls, base) for cls in type(value).__mro__):
             advice = hint
             break
-    return ContextValueError(f"{path} is a {_name(type(value))}, which cannot travel to the async tasks; {advice}")
+    return ContextValueError(f"{path} is {_a(type(value))}, which cannot travel to the async tasks; {advice}")
 
 
-def _name(cls: type) -> str:
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+def _is_named(cls: type, name: str) -> bool:
+    """Whether *cls* is called *name* or, if that ends with a dot, lives in it."""
+    full = f"{cls.__module__}.{cls.__qualname__}"
+    return full == name or (name.endswith(".") and full.startswith(name))
+
+
+def _a(cls: type) -> str:
+    """The name of *cls* with its article, for messages."""
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 _HINTS = {
@@ -174,12 +215,23 @@ _HINTS = {
     "django.http.request.QueryDict": "store value.dict()",
     "django.db.models.query.QuerySet": "store list(queryset) or the keys",
     "django.contrib.auth.models.AnonymousUser": "store it only when user.is_authenticated",
-    "django.core.files": "save it and store its name",
+    "django.core.files.": "save it and store its name",
     "_io.": "save it and store its name",
+    "tempfile.": "save it and store its name",
+    "builtins.BaseException": "store str(error)",
     "builtins.dict": "store dict(value)",
     "builtins.tuple": "store tuple(value) or a dataclass",
     "builtins.list": "store list(value)",
+    "builtins.set": "store set(value)",
     "builtins.frozenset": "store set(value)",
+    "builtins.bytearray": "store bytes(value)",
+    "builtins.memoryview": "store bytes(value)",
+    "builtins.dict_keys": "store list(value)",
+    "builtins.dict_values": "store list(value)",
+    "builtins.dict_items": "store dict(value)",
+    "builtins.generator": "store list(value)",
+    "builtins.range": "store list(value)",
+    "collections.deque": "store list(value)",
 }
 
 _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
@@ -192,7 +244,7 @@ _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
 # datetime is a date and str may be a SafeString: subclasses stand before their bases
 _SCALARS: dict[type, Callable[[Any, str], Any]] = {
     str: _text,
-    int: lambda value, path: int(value),
+    int: _integer,
     float: _finite,
     datetime: lambda value, path: _zoned("datetime", value),
     date: lambda value, path: {TAG: "date", "v": value.isoformat()},

@@ -1,0 +1,44 @@
+"""The shop's own tables in the admin."""
+
+# mypy: disable-error-code="type-arg"
+
+from django.contrib import admin
+
+from .models import DailySales, Notification, Order, OrderItem, Product
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    """What the shop sells."""
+
+    list_display = ["name", "name_ko", "price", "stock"]
+
+
+class OrderItemInline(admin.TabularInline):
+    """The products of one order."""
+
+    model = OrderItem
+    extra = 0
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    """What was bought."""
+
+    list_display = ["id", "email", "status", "total", "created_at"]
+    list_filter = ["status"]
+    inlines = [OrderItemInline]
+
+
+@admin.register(Notification)
+class NotificationAdmin(admin.ModelAdmin):
+    """What the staff was told."""
+
+    list_display = ["text", "created_at"]
+
+
+@admin.register(DailySales)
+class DailySalesAdmin(admin.ModelAdmin):
+    """What was sold, day by day."""
+
+    list_display = ["day", "orders", "revenue"]

@@ -1,0 +1,143 @@
+"""The feature create_order."""
+
+from importlib import import_module
+from typing import Any
+
+from django.core import mail
+from django.utils.timezone import localdate
+
+from example_project.shop.models import DailySales, Notification, Order, Product
+from numflow_django import Context, StepError
+from numflow_django.models import FeatureRun
+
+from . import ShopTestCase
+
+check_stock = import_module("example_project.shop.features.create_order.steps.200_check_stock").check_stock
+
+
+class CreateOrderTests(ShopTestCase):
+    """POST api/orders/."""
+
+    def order(self, *items: Any, language: str = "en") -> Any:
+        """Order *items*, each (product, quantity)."""
+        lines = [{"product": product.pk, "quantity": quantity} for product, quantity in items]
+        return self.post("/api/orders/", {"email": "minji@example.com", "items": lines}, language)
+
+    def stock(self, product: Product) -> int:
+        """What is left of *product*."""
+        product.refresh_from_db()
+        return product.stock
+
+    def test_an_order_is_stored_and_taken_from_the_stock(self) -> None:
+        """The customer gets 201 with the order, which holds the items at today's prices."""
+        answer = self.order((self.tea, 2), (self.cup, 1))
+
+        order = Order.objects.get()
+        assert answer.status_code == 201
+        assert answer.json() == {"id": order.pk, "status": "placed", "total": 71_000}
+        assert list(order.items.order_by("id").values_list("product", "quantity", "price")) == [
+            (self.tea.pk, 2, 18_000),
+            (self.cup.pk, 1, 35_000),
+        ]
+        assert (self.stock(self.tea), self.stock(self.cup)) == (1, 0)
+
+    def test_what_follows_an_order(self) -> None:
+        """The worker mails the customer, tells the staff once and counts the sale."""
+        run = self.run_tasks(self.order((self.tea, 2)))
+
+        order = Order.objects.get()
+        assert run.state == "succeeded"
+        assert [execution.name for execution in run.executions.order_by("id")] == [
+            "send_email",
+            "send_notification",
+            "publish_analytics",
+        ]
+        assert [message.to for message in mail.outbox] == [["minji@example.com"]]
+        assert mail.outbox[0].subject == f"Your order {order.pk}"
+        assert "2 x Green tea: 36,000 won" in mail.outbox[0].body
+        assert Notification.objects.get().text == f"New order {order.pk}: 36,000 won"
+        assert DailySales.objects.values_list("day", "orders", "revenue").get() == (localdate(), 1, 36_000)
+
+    def test_a_korean_order_gets_a_korean_mail(self) -> None:
+        """The mail is in the language of the request, though the worker has no request."""
+        self.run_tasks(self.order((self.cup, 1), language="ko"))
+
+        assert mail.outbox[0].subject == f"주문 {Order.objects.get().pk}번이 접수되었습니다"
+        assert "1 x 청자 찻잔: 35,000 원" in mail.outbox[0].body
+
+    def test_a_mail_holds_names_as_they_are(self) -> None:
+        """The mail is plain text: nothing in it is escaped for HTML."""
+        Product.objects.filter(pk=self.tea.pk).update(name="Tea & <honey>")
+
+        self.run_tasks(self.order((self.tea, 1)))
+
+        assert "1 x Tea & <honey>" in mail.outbox[0].body
+
+    def test_two_orders_are_counted_on_one_day(self) -> None:
+        """The day's row adds up."""
+        for _ in range(2):
+            self.run_tasks(self.order((self.tea, 1)))
+
+        assert DailySales.objects.values_list("orders", "revenue").get() == (2, 36_000)
+
+    def test_sold_out(self) -> None:
+        """With too little of one product the order is refused as a whole: 409, no task, and the stock is as before."""
+        answer = self.order((self.tea, 1), (self.cup, 2))
+
+        assert answer.status_code == 409
+        assert answer.json()["error"] == {
+            "message": "Sold out: Celadon cup",
+            "status": 409,
+            "code": "sold_out",
+            "details": {"product": self.cup.pk},
+            "step": {"number": 200, "name": "check_stock"},
+        }
+        assert (self.stock(self.tea), self.stock(self.cup)) == (3, 1)
+        assert not Order.objects.exists()
+        assert not FeatureRun.objects.exists()
+
+    def test_messages_are_in_the_customers_language(self) -> None:
+        """A Korean browser gets Korean."""
+        answer = self.order((self.cup, 2), language="ko")
+
+        assert answer.json()["error"]["message"] == "품절된 상품입니다: 청자 찻잔"
+
+    def test_of_two_requests_for_the_last_piece_one_gets_it(self) -> None:
+        """Both have seen it in stock; the second to take it is refused."""
+        first, second = (Context(cart=[{"product": self.cup, "quantity": 1}]) for _ in range(2))
+
+        check_stock(first)
+
+        with self.assertRaisesMessage(StepError, "Sold out: Celadon cup"):
+            check_stock(second)
+        assert self.stock(self.cup) == 0
+
+    def test_an_unknown_product(self) -> None:
+        """It is a 400 that says so."""
+        answer = self.post("/api/orders/", {"email": "a@example.com", "items": [{"product": 0, "quantity": 1}]})
+
+        assert answer.status_code == 400
+        assert answer.json()["error"]["details"] == {"product": ["There is no such product."]}
+
+    def test_invalid_orders(self) -> None:
+        """Each is a 400 that names the field."""
+        item = {"product": self.tea.pk, "quantity": 1}
+        for data, field in [
+            ({}, "email"),
+            ([], "email"),
+            ({"email": "minji", "items": [item]}, "email"),
+            ({"email": "a@example.com"}, "items"),
+            ({"email": "a@example.com", "items": []}, "items"),
+            ({"email": "a@example.com", "items": item}, "items"),
+            ({"email": "a@example.com", "items": [item] * 51}, "items"),
+            ({"email": "a@example.com", "items": ["tea"]}, "product"),
+            ({"email": "a@example.com", "items": [item | {"quantity": 0}]}, "quantity"),
+            ({"email": "a@example.com", "items": [item | {"quantity": 1.5}]}, "quantity"),
+            ({"email": "a@example.com", "items": [item | {"product": [1]}]}, "product"),
+            ({"email": "a@example.com", "items": [item | {"product": 10**30}]}, "product"),
+        ]:
+            with self.subTest(data=data):
+                answer = self.post("/api/orders/", data)
+
+                assert answer.status_code == 400
+                assert field in answer.json()["error"]["details"]

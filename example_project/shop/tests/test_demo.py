@@ -1,0 +1,124 @@
+"""The parts of the demo that need no second process."""
+
+import re
+import socket
+from unittest import mock
+
+from django.contrib.auth.models import User
+from django.core.management.color import no_style
+from django.test import TestCase
+from django.utils.timezone import localdate
+
+from example_project.shop.demo.order import Answer, example_order
+from example_project.shop.demo.port import HOST, PortTaken, choose_port
+from example_project.shop.demo.seed import seed
+from example_project.shop.demo.tree import draw
+from example_project.shop.models import Product
+from numflow_django.models import FeatureRun
+
+from . import ShopTestCase
+
+
+class PortTests(TestCase):
+    """Which port the web server gets."""
+
+    def test_a_wish_that_cannot_be_met(self) -> None:
+        """The error names the port and the option."""
+        with socket.socket() as other:
+            other.bind((HOST, 0))
+            other.listen()
+            taken = other.getsockname()[1]
+
+            with self.assertRaisesMessage(PortTaken, f"Port {taken} is not free") as caught:
+                choose_port(taken)
+
+        assert "--port" in str(caught.exception)
+
+    def test_a_port_that_is_none(self) -> None:
+        """It is the same error."""
+        with self.assertRaisesMessage(PortTaken, "Port 70000 is not free"):
+            choose_port(70_000)
+
+    def test_without_a_wish(self) -> None:
+        """If another program has the familiar port, a free one is found."""
+        with socket.socket() as other:
+            familiar = choose_port(None)
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((HOST, familiar))
+            other.listen()
+
+            assert choose_port(None) not in {0, familiar}
+
+
+class SeedTests(TestCase):
+    """What the shop begins with."""
+
+    def test_seeding_twice(self) -> None:
+        """What is there stays as it is: a stock that was sold is not filled up again."""
+        seed()
+        Product.objects.update(stock=7)
+        seed()
+
+        assert set(Product.objects.values_list("stock", flat=True)) == {7}
+        assert sorted(User.objects.values_list("username", flat=True)) == ["alex", "demo", "minji"]
+
+    def test_the_login(self) -> None:
+        """It opens the admin."""
+        seed()
+
+        assert self.client.login(username="demo", password="demo")
+        assert self.client.get("/", follow=True).status_code == 200
+
+
+class TreeTests(ShopTestCase):
+    """A run as a tree."""
+
+    def draw(self, run: FeatureRun) -> list[str]:
+        """The tree's lines, without the times."""
+        answer = Answer(status=201, text="{}", run_id=str(run.pk), milliseconds=12.34)
+        return [re.sub(" +([0-9.]+ ms)? *", " ", line) for line in draw(run, answer, no_style()).splitlines()]
+
+    def test_a_run_that_succeeded(self) -> None:
+        """It shows the request, its steps, COMMIT, and the tasks with their results."""
+        run = self.run_tasks(self.post("/api/orders/", example_order()))
+
+        assert self.draw(run) == [
+            "POST /api/orders/ -> 201 this long the customer waited",
+            "├─ step 100 validate ",
+            "├─ step 200 check_stock ",
+            "├─ step 300 create_order ",
+            "├─ step 400 respond ",
+            "├─ COMMIT the answer leaves",
+            '├─ task 100 send_email succeeded {"to": "minji@example.com"}',
+            "├─ task 200 send_notification succeeded",
+            f'└─ task 300 publish_analytics succeeded {{"day": "{localdate()}", "orders": 1}}',
+        ]
+
+    def test_a_run_whose_tasks_have_not_run(self) -> None:
+        """They are there all the same."""
+        self.post("/api/orders/", example_order())
+
+        assert self.draw(FeatureRun.objects.get())[-3:] == [
+            "├─ task 100 send_email not run yet",
+            "├─ task 200 send_notification not run yet",
+            "└─ task 300 publish_analytics not run yet",
+        ]
+
+    def test_a_task_that_failed(self) -> None:
+        """Its error is there, cut to the line."""
+        answer = self.post("/api/orders/", example_order())
+        refused = ConnectionRefusedError("the mail server is away, and this is told at great length")
+
+        with mock.patch("django.core.mail.backends.locmem.EmailBackend.send_messages", side_effect=refused):
+            run = self.run_tasks(answer)
+
+        assert self.draw(run)[-3] == "├─ task 100 send_email failed: ConnectionRefusedError: the mail ..."
+
+    def test_the_width(self) -> None:
+        """A line fits into 100 columns."""
+        run = self.run_tasks(self.post("/api/orders/", example_order()))
+        run.steps[0]["error"] = "an error " * 50
+
+        answer = Answer(status=201, text="{}", run_id=str(run.pk), milliseconds=12_345.6)
+
+        assert max(len(line) for line in draw(run, answer, no_style()).splitlines()) <= 100

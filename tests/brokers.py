@@ -1,0 +1,30 @@
+"""A real server for the tests that need Redis: ``from tests.brokers import broker  # noqa: F401``."""
+
+import socket
+
+import pytest
+from redis import Redis
+
+from numflow_django.embedded import EmbeddedBroker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """A server for the session, at a unix socket and at ``broker.port``; ``client(broker)`` asks it."""
+    with EmbeddedBroker(tmp_path_factory.mktemp("broker")) as broker:
+        broker.port = free_port()
+        with client(broker) as redis:
+            redis.config_set("bind", "127.0.0.1")
+            redis.config_set("port", broker.port)
+        yield broker
+
+
+def client(broker):
+    """A patient client of the tests' own."""
+    return Redis(unix_socket_path=str(broker.socket_path))
+
+
+def free_port():
+    """A port of this host at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

@@ -1,0 +1,251 @@
+"""Tagged JSON becomes values again; model instances are read from their databases."""
+
+import dataclasses
+import enum
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Manager
+from django.utils.functional import SimpleLazyObject
+
+from numflow_django.codec import decode, encode
+from numflow_django.exceptions import ContextCorrupt, ContextInstanceGone, ContextValueError
+from tests.market.models import Sale
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Right(enum.Flag):
+    READ = 1
+
+
+@dataclasses.dataclass
+class Parcel:
+    sale: Sale
+    note: str
+
+
+class Unlucky(Manager):
+    """A default manager that hides rows, as for an archive."""
+
+    def get_queryset(self):
+        return super().get_queryset().exclude(item="hidden")
+
+
+def frozen(value):
+    """*value* as the text of a run row holds it."""
+    return json.loads(json.dumps(encode(value, "ctx.x")))
+
+
+def corrupt(tree):
+    with pytest.raises(ContextCorrupt) as caught:
+        decode(tree, "ctx.x")
+    return str(caught.value)
+
+
+@pytest.mark.django_db
+def test_an_instance_travels_as_a_reference_and_is_read_again():
+    """A19: A model instance comes back as the row is when it is thawed, not as it was when it was stored."""
+    sale = Sale.objects.create(item="mug")
+    tree = frozen(sale)
+    Sale.objects.update(item="cup")
+
+    thawed = decode(tree, "ctx.x")
+
+    assert thawed == sale
+    assert thawed.item == "cup"
+    assert tree == {"$": "model", "m": "market.Sale", "pk": sale.pk, "db": "default"}
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_an_instance_comes_back_from_its_own_database():
+    """Two instances with one key in two databases come back from the database that each was in."""
+    here = Sale.objects.create(pk=7, item="here")
+    there = Sale.objects.using("other").create(pk=7, item="there")
+
+    thawed = decode(frozen([here, there]), "ctx.x")
+
+    assert [(sale._state.db, sale.item) for sale in thawed] == [("default", "here"), ("other", "there")]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_one_query_for_each_model_and_database(django_assert_num_queries):
+    """Fifty instances in nested values are read with one query for each model and database."""
+    sales = Sale.objects.bulk_create(Sale(item=str(number)) for number in range(50))
+    users = [User.objects.create(username=name) for name in "ab"]
+    elsewhere = Sale.objects.using("other").create(item="there")
+    value = {"sales": [Parcel(sale, "") for sale in sales], "users": set(users), "more": (sales[0], elsewhere)}
+
+    tree = frozen(value)
+    with django_assert_num_queries(2), django_assert_num_queries(1, using="other"):
+        thawed = decode(tree, "ctx.x")
+
+    assert thawed == value
+    assert thawed["sales"][0].sale is thawed["more"][0]
+
+
+@pytest.mark.django_db
+def test_the_lazy_user_of_a_request_comes_back_as_a_user():
+    """request.user of somebody who is logged in travels as the user."""
+    user = User.objects.create(username="kim")
+
+    thawed = decode(frozen(SimpleLazyObject(lambda: user)), "ctx.x")
+
+    assert type(thawed) is User
+    assert thawed == user
+
+
+@pytest.mark.django_db
+def test_a_row_that_the_default_manager_hides_is_found(monkeypatch):
+    """An instance that the model's default manager leaves out is read all the same."""
+    sale = Sale.objects.create(item="hidden")
+    manager = Unlucky()
+    manager.model = Sale
+    monkeypatch.setattr(Sale._meta, "default_manager", manager, raising=False)
+    assert not Sale._default_manager.exists()
+
+    assert decode(frozen(sale), "ctx.x") == sale
+
+
+@pytest.mark.django_db
+def test_a_gone_instance_says_so():
+    """An instance whose row is gone raises ContextInstanceGone, with its place, its model, its key and its database."""
+    sale = Sale.objects.create(item="mug")
+    tree = frozen({"sale": sale})
+    pk = sale.pk
+    sale.delete()
+
+    with pytest.raises(ContextInstanceGone) as caught:
+        decode(tree, "ctx.x")
+
+    assert str(caught.value) == (f"ctx.x: market.Sale with primary key {pk} no longer exists in the database 'default'")
+    assert isinstance(caught.value, ObjectDoesNotExist)
+
+
+@pytest.mark.django_db
+def test_a_deleted_instance_is_refused():
+    """D6: An instance that was deleted before it was frozen is refused, since only values could tell of it."""
+    sale = Sale.objects.create(item="mug")
+    sale.delete()
+
+    with pytest.raises(ContextValueError) as caught:
+        encode([sale], "ctx.x")
+
+    assert str(caught.value) == (
+        "ctx.x[0] is a market.Sale that has been deleted; store what you need of it as plain values"
+    )
+
+
+@pytest.mark.django_db
+def test_a_thawed_and_deleted_instance_keeps_its_reference_where_that_is_asked_for():
+    """A deleted instance stays the reference that it was, and what stands beside it may change."""
+    value = decode(frozen({"sale": Sale.objects.create(item="mug"), "done": False}), "ctx.x")
+    reference = frozen(value)["sale"]
+    value["sale"].delete()
+    value["done"] = True
+
+    assert encode(value, "ctx.x", keep_deleted=True) == {"sale": reference, "done": True}
+    with pytest.raises(ContextValueError, match=r"ctx\.x\['sale'\] is a market\.Sale that has been deleted"):
+        encode(value, "ctx.x")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"$": "model"},
+        {"$": "model", "m": "auth.User", "pk": 1, "db": "default"},
+        {"a": {"$": "dict", "v": {"$": "model", "m": "auth.User", "pk": 1, "db": "default"}}},
+    ],
+    ids=str,
+)
+def test_data_that_looks_like_a_reference_is_data(data, django_assert_num_queries):
+    """A dict of a client's that looks like our tags comes back as it was, and reads nothing from the database."""
+    tree = frozen(data)
+
+    with django_assert_num_queries(0):
+        assert decode(tree, "ctx.x") == data
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"$": "model", "m": "shop.Gone", "pk": 1, "db": "default"},
+            "ctx.x refers to the model shop.Gone, which is not installed (any more)",
+        ),
+        (
+            {"$": "model", "m": "market.Sale", "pk": 1, "db": "archive"},
+            "ctx.x refers to the database 'archive', which is not in DATABASES",
+        ),
+        (
+            {"$": "enum", "t": f"{__name__}:Colour", "v": "BLUE"},
+            f"ctx.x: {__name__}:Colour has no member 'BLUE' (any more)",
+        ),
+        ({"$": "flag", "t": f"{__name__}:Right", "v": 8}, f"ctx.x: {__name__}:Right has no member 8 (any more)"),
+        (
+            {"$": "enum", "t": f"{__name__}:Gone", "v": "RED"},
+            f"ctx.x: the class {__name__}:Gone cannot be found (any more)",
+        ),
+        (
+            {"$": "dataclass", "t": "no.such.module:Gone", "v": {}},
+            "ctx.x: the class no.such.module:Gone cannot be found (any more)",
+        ),
+        (
+            {"$": "enum", "t": f"{__name__}:Parcel", "v": "RED"},
+            f"ctx.x: the class {__name__}:Parcel cannot be found (any more)",
+        ),
+        (
+            {"$": "dataclass", "t": f"{__name__}:Colour", "v": {}},
+            f"ctx.x: {__name__}:Colour is no dataclass (any more)",
+        ),
+        (
+            {"$": "dataclass", "t": f"{__name__}:Parcel", "v": {"note": ""}},
+            f"ctx.x: {__name__}:Parcel now has the field 'sale'; give it a default",
+        ),
+        ({"$": "matrix", "v": []}, "ctx.x holds a 'matrix', which this version of numflow_django does not know"),
+        (
+            {"$": "datetime", "v": "2026-01-01T00:00:00+09:00", "tz": "Mars/Base"},
+            "ctx.x: No time zone found with key Mars/Base; install tzdata on the worker",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_code_has_lost_is_named(tree, message):
+    """A frozen value whose class, model or database is gone raises ContextCorrupt, which names the place and it."""
+    assert corrupt(tree) == message
+
+
+@pytest.fixture
+def deploy(monkeypatch):
+    """Put a class into a module that stands for the code of one deploy."""
+
+    def put(cls):
+        module = ModuleType("deployed")
+        monkeypatch.setitem(sys.modules, "deployed", module)
+        cls.__module__, cls.__qualname__ = "deployed", "Order"
+        module.Order = cls
+
+    return put
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_a_dataclass_may_change_between_request_and_worker(deploy, slots):
+    """A dataclass that has a new field with a default, and has lost one, thaws over a deploy."""
+    old = dataclasses.make_dataclass("Order", ["a", "lost"], slots=slots)
+    deploy(old)
+    tree = frozen(old(1, 2))
+    defaults = [("b", int, 5), ("c", list, dataclasses.field(default_factory=list))]
+    new = dataclasses.make_dataclass("Order", ["a", *defaults], slots=slots)
+    deploy(new)
+
+    thawed = decode(tree, "ctx.x")
+
+    assert type(thawed) is new
+    assert (thawed.a, thawed.b, thawed.c) == (1, 5, [])

@@ -1,0 +1,168 @@
+"""The context as steps and tasks use it: a place for values by name."""
+
+import copy
+from uuid import UUID
+
+import pytest
+
+from numflow_django import Context
+from numflow_django.context import TaskInfo, freeze, thaw
+
+RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+def passed_on(ctx):
+    """*ctx* as the next task gets it."""
+    return thaw(freeze(ctx), run_id=ctx.run_id)
+
+
+def test_attributes_and_keys_are_the_same():
+    """What is stored as an attribute is read by key, and the other way round."""
+    ctx = Context(sku="A-1")
+
+    ctx.order = 1
+    ctx["two words"] = 2
+
+    assert (ctx["order"], ctx["sku"]) == (1, "A-1")
+    assert getattr(ctx, "two words") == 2
+    assert list(ctx) == ["sku", "order", "two words"]
+    assert len(ctx) == 3
+    assert "order" in ctx
+    assert "price" not in ctx
+
+
+def test_an_empty_context_is_true():
+    """``if ctx:`` holds for an empty context too: it is there."""
+    ctx = Context()
+
+    assert ctx
+    assert len(ctx) == 0
+    assert repr(ctx) == f"<Context of run {ctx.run_id}: empty>"
+
+
+def test_repr_shows_the_keys_and_no_value():
+    """The repr names the keys only, since values may be secret."""
+    assert repr(Context(password="hunter2")).endswith(": password>")
+
+
+@pytest.mark.parametrize("thawed", [False, True])
+def test_a_missing_key_is_an_error_that_lists_the_keys(thawed):
+    """A missing attribute or key raises the error of its kind, which names what is there."""
+    ctx = Context(order=1, sku="A-1")
+    ctx = passed_on(ctx) if thawed else ctx
+
+    with pytest.raises(AttributeError) as no_attribute:
+        ctx.ordre  # noqa: B018 - the access is what raises
+    with pytest.raises(KeyError) as no_key:
+        ctx["ordre"]
+    with pytest.raises(AttributeError) as not_deleted:
+        del ctx.ordre
+    with pytest.raises(KeyError) as not_removed:
+        del ctx["ordre"]
+
+    messages = {str(caught.value.args[0]) for caught in (no_attribute, no_key, not_deleted, not_removed)}
+    assert messages == {"ctx has no 'ordre'; it holds order, sku"}
+
+
+def test_the_first_missing_key_of_an_empty_context():
+    """An empty context says that it holds nothing yet."""
+    with pytest.raises(AttributeError, match="ctx has no 'order'; it holds nothing yet"):
+        Context().order  # noqa: B018
+
+
+def test_get_gives_a_default():
+    """``ctx.get`` gives the value, the default, or None."""
+    ctx = passed_on(Context(a=None))
+
+    assert (ctx.get("a", 1), ctx.get("b", 1), ctx.get("b")) == (None, 1, None)
+    assert not hasattr(ctx, "b")
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "values", "get", "pop", "update", "copy"])
+def test_names_of_dict_methods_are_the_user_s(name):
+    """A key may be called like a method of dict, before and after it has been frozen."""
+    ctx = Context()
+    setattr(ctx, name, ["mug"])
+    later = passed_on(ctx)
+
+    assert getattr(ctx, name) == ctx[name] == ["mug"]
+    assert getattr(later, name) == later[name] == ["mug"]
+
+
+@pytest.mark.parametrize("name", ["run_id", "task", "_numflow"])
+def test_names_of_the_engine_cannot_be_set(name):
+    """A name that the engine gives to every context is refused, as attribute and as key."""
+    ctx = Context()
+
+    with pytest.raises(AttributeError, match=f"ctx.{name} is set by numflow_django; choose another name"):
+        setattr(ctx, name, 1)
+    with pytest.raises(AttributeError, match=f"ctx.{name} is set by numflow_django; choose another name"):
+        ctx[name] = 1
+
+
+@pytest.mark.parametrize("key", [1, None, ("a",)])
+def test_keys_are_text(key):
+    """A key that is no str is refused with its type."""
+    with pytest.raises(TypeError) as caught:
+        Context()[key] = 1
+
+    assert str(caught.value) == f"ctx[{key!r}]: keys must be str, not {type(key).__name__}"
+
+
+def test_del_removes_a_key_for_the_tasks_too():
+    """A deleted key is gone, also when it came from the run row."""
+    ctx = passed_on(Context(a=1, b=2, c=3))
+
+    del ctx.a
+    del ctx["b"]
+
+    assert list(ctx) == ["c"]
+    assert list(passed_on(ctx)) == ["c"]
+
+
+def test_iteration_lists_each_key_once():
+    """Keys from the row come first and then the new ones, each once, also while values are read."""
+    ctx = passed_on(Context(a=1, b=2))
+
+    ctx.c = 3
+    ctx.a = 4
+    pairs = [(key, ctx[key]) for key in ctx]
+
+    assert pairs == [("a", 4), ("b", 2), ("c", 3)]
+    assert len(ctx) == 3
+
+
+def test_keys_with_an_underscore_never_leave():
+    """What is stored under a name that starts with ``_`` is there for the request only, whatever its type."""
+    ctx = Context(a=1, _file=object(), _nan=float("nan"))
+
+    assert ctx._file
+    assert freeze(ctx) == '{"a":1}'
+    assert list(passed_on(ctx)) == ["a"]
+
+
+def test_task_is_for_tasks_only():
+    """``ctx.task`` in a step is an AttributeError that says why; in a task it tells the task's name and attempt."""
+    info = TaskInfo(run_id=RUN, name="send_email", attempt=2)
+
+    with pytest.raises(AttributeError, match=r"^ctx\.task is there for async tasks only; this is a step$"):
+        Context().task  # noqa: B018
+
+    assert not hasattr(Context(), "task")
+    assert thaw("{}", run_id=RUN, task=info).task is info
+    assert info.idempotency_key == f"{RUN}:send_email"
+
+
+def test_run_ids_are_distinct_and_kept():
+    """Each request's context has a run id of its own, and the tasks see the same one."""
+    ctx, other = Context(), Context()
+
+    assert ctx.run_id != other.run_id
+    assert passed_on(ctx).run_id == ctx.run_id
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_context_cannot_be_copied(duplicate):
+    """A copy of a context, which would share half of it, is refused."""
+    with pytest.raises(TypeError, match=r"a Context cannot be copied or pickled; hand over the values"):
+        duplicate(Context(a=1))

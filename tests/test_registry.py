@@ -1,0 +1,261 @@
+"""What the registry knows of the features: their labels, their options and their mistakes."""
+
+import sys
+from types import ModuleType
+
+import pytest
+from django.test import override_settings
+
+from numflow_django import FeatureView
+from numflow_django.exceptions import InvalidFeatures
+from numflow_django.registry import JOB_MARGIN, Registry, label_of, registry
+from tests.market.features.buy.feature import Buy
+
+STEP = {"100_answer.py": "def answer(ctx, request, response):\n    response.json({})\n"}
+TASK = "def run(ctx): pass\n"
+
+
+@pytest.fixture
+def mistakes(tree):
+    """The mistakes of one feature that is written with the given attributes."""
+
+    def find(tasks=None, **attributes):
+        tree.feature("buy", steps=STEP, tasks=tasks, **attributes)
+        return [message.replace(f"{tree.package}.", "") for message in tree.mistakes()]
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("package", "label"),
+    [
+        ("tests.market.features.buy", "market.buy"),
+        ("tests.market.features.api.orders.@post", "market.api.orders.@post"),
+        ("tests.market.flows.buy", "market.flows.buy"),
+        ("tests.market.features.주문", "market.주문"),
+        ("elsewhere.features.buy", "elsewhere.features.buy"),
+    ],
+)
+def test_a_feature_is_labelled_by_its_app_and_its_folder(package, label):
+    """A feature's label is the app's label and the folder's path below ``features``; outside apps the dotted name."""
+    assert label_of(package) == label
+
+
+def test_a_feature_of_the_market_is_known_with_its_facts():
+    """The registry tells a feature's package, class, steps and tasks, in order."""
+    feature = registry.find("market.buy")
+
+    assert feature.package == "tests.market.features.buy"
+    assert feature.declared_in == f"{Buy.__module__}.Buy"
+    assert [step.name for step in feature.steps] == ["validate", "sell", "respond"]
+    assert feature.task_names == ["mail", "notify", "publish"]
+    assert feature.task("notify").number == 200
+    assert feature.task("nobody") is None
+    assert feature in registry
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "package", "label"),
+    [
+        ("tests.market.views", "CreateOrder", "tests.market", "market.create_order"),
+        ("tests.market.features.late.feature", "Anything", "tests.market.features.late", "market.late"),
+        ("elsewhere.views", "CreateOrder", "elsewhere", "elsewhere.create_order"),
+    ],
+)
+def test_a_feature_that_is_routed_by_hand_is_labelled_by_its_class(monkeypatch, module, name, package, label):
+    """A class outside a ``feature.py`` is labelled by app and class; its folder is its module's package."""
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    sys.modules[module].__package__ = package
+
+    feature = Registry().register(type(name, (FeatureView,), {"__module__": module}))
+
+    assert (feature.label, feature.package) == (label, package)
+
+
+def test_the_folder_of_a_class_in_an_init_file_is_that_package(tree):
+    """A class in a package's ``__init__.py`` has its steps in that package."""
+    tree.write(
+        {
+            "buy/__init__.py": "from numflow_django import FeatureView\nclass Buy(FeatureView): pass\n",
+            "buy/steps/100_answer.py": STEP["100_answer.py"],
+        }
+    )
+    view = __import__(f"{tree.package}.buy", fromlist=["Buy"]).Buy
+
+    feature = registry.register(view)
+
+    assert feature.package == f"{tree.package}.buy"
+    assert [step.name for step in feature.steps] == ["answer"]
+    assert feature.mistakes == ()
+
+
+def test_a_feature_is_looked_at_once(tree):
+    """Registering a class again gives the same facts, and no second look at its folder."""
+    tree.feature("buy", steps=STEP)
+
+    assert registry.register(tree.view("buy")) is registry.register(tree.view("buy"))
+
+
+def test_steps_and_tasks_may_lie_elsewhere(tree):
+    """``steps`` and ``async_tasks`` name other packages, which features may share."""
+    tree.write({"shared/100_answer.py": STEP["100_answer.py"], "mail/send.py": TASK})
+    facts = {"steps": f"{tree.package}.shared", "async_tasks": f"{tree.package}.mail"}
+    views = [type(name, (FeatureView,), {"__module__": f"{tree.package}.views", **facts}) for name in ("Buy", "Sell")]
+
+    features = [registry.register(view) for view in views]
+
+    assert [feature.label for feature in features] == [f"{tree.package}.buy", f"{tree.package}.sell"]
+    assert [[step.name for step in feature.steps] for feature in features] == [["answer"]] * 2
+    assert [feature.task_names for feature in features] == [["send"]] * 2
+
+
+def test_the_job_s_time_is_the_tasks_time_and_a_margin(tree, settings):
+    """RQ's limit for a run covers all its tasks, each with its own limit or the setting's, and a margin."""
+    settings.NUMFLOW = {"TASK_TIMEOUT": 100}
+    slow = "from numflow_django import async_task\n@async_task(timeout=7.5)\ndef slow(ctx): pass\n"
+    tree.feature("buy", steps=STEP, tasks={"100_slow.py": slow, "200_a.py": TASK, "300_b.py": TASK})
+
+    feature = registry.register(tree.view("buy"))
+
+    assert feature.job_timeout == 207 + JOB_MARGIN
+
+
+def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
+    """A feature's queue is its own, else the one of the settings when it is asked for."""
+    tree.feature("a", steps=STEP)
+    tree.feature("b", steps=STEP, queue="mail")
+    a, b = (registry.register(tree.view(name)) for name in "ab")
+
+    settings.NUMFLOW = {"QUEUE": "slow"}
+
+    assert (a.queue, b.queue) == ("slow", "mail")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({"using": "othr"}, "using = 'othr' is not in DATABASES; did you mean 'other'?"),
+        ({"using": "warehouse"}, "using = 'warehouse' is not in DATABASES; it has default, other"),
+        ({"using": None}, "using = None is not in DATABASES; it has default, other"),
+        ({"queue": "mails"}, "queue = 'mails' is not in RQ_QUEUES; did you mean 'mail'?"),
+        ({"queue": "x"}, "queue = 'x' is not in RQ_QUEUES; it has default, mail"),
+        ({"method": "FETCH"}, "method = 'FETCH' is not one of GET, POST, PUT, PATCH, DELETE (or None: every method)"),
+        (
+            {"method": ["GET", "POST"]},
+            "method = ['GET', 'POST'] is not one of GET, POST, PUT, PATCH, DELETE (or None: every method)",
+        ),
+        ({"path": ["a/", "b/"]}, "path = ['a/', 'b/'] is a list; give one str"),
+    ],
+    ids=str,
+)
+def test_an_option_that_means_nothing_is_a_mistake(mistakes, attributes, problem):
+    """A4: A database, queue, method or path that cannot be is a mistake with the attribute and what it may be."""
+    assert mistakes(**attributes) == [f"feature buy: {problem}"]
+
+
+@pytest.mark.parametrize("attributes", [{"queue": None}, {"method": "post"}, {"method": None}, {"using": "other"}])
+def test_good_options_are_no_mistake(mistakes, attributes):
+    """A method may be written in any case; no queue and no method have a meaning."""
+    assert mistakes(**attributes) == []
+
+
+def test_tasks_need_a_transaction(mistakes):
+    """A4: ``atomic = False`` with async tasks is a mistake that names the tasks and both ways out."""
+    assert mistakes(atomic=False, tasks={"100_send.py": TASK, "tell.py": TASK}) == [
+        "feature buy: atomic = False with async tasks (send, tell): without a transaction nothing says when they may "
+        "run; remove atomic = False or the tasks"
+    ]
+    assert registry.mistakes[-1].code == "numflow.E109"
+
+
+def test_no_transaction_without_tasks_is_no_mistake(mistakes):
+    """A feature without async tasks may do without a transaction."""
+    assert mistakes(atomic=False) == []
+
+
+def test_two_features_of_one_label_are_a_mistake():
+    """A4: Two features of one label are a mistake that names both classes, since a run row carries the label only."""
+    registry = Registry()
+    first = type("Buy", (FeatureView,), {"__module__": "tests.market.a", "steps": "tests.market.features.buy.steps"})
+    second = type("Buy", (FeatureView,), {"__module__": "tests.market.b", "steps": "tests.market.features.buy.steps"})
+
+    registry.register(first)
+    feature = registry.register(second)
+
+    assert [str(mistake) for mistake in registry.mistakes] == [
+        "two features are called 'market.buy': tests.market.a.Buy and tests.market.b.Buy; rename one of them"
+    ]
+    assert feature.mistakes == tuple(registry.mistakes)
+    assert registry.find("market.buy").declared_in == "tests.market.a.Buy"
+
+
+def test_mistakes_are_raised_all_at_once(tree):
+    """A4: The error that stops the start-up lists every mistake with its id, and holds them in ``errors``."""
+    tree.feature("a", steps={}, queue="x")
+    tree.mistakes()
+
+    with pytest.raises(InvalidFeatures) as caught:
+        registry.raise_mistakes()
+
+    assert [error.code for error in caught.value.errors] == ["numflow.E109", "numflow.E101"]
+    first, *rest = str(caught.value).splitlines()
+    assert first == "2 mistakes in the features:"
+    assert [line[:14] for line in rest] == ["(numflow.E109)", "(numflow.E101)"]
+
+
+def test_a_feature_with_mistakes_answers_no_request(tree, rf):
+    """A4: A feature with mistakes that got past the checks raises them at its request, and runs no step."""
+    tree.feature("buy", steps={**STEP, "wrong.py": ""})
+
+    with pytest.raises(InvalidFeatures, match=r"wrong\.py is not named <number>_<name>\.py"):
+        tree.view("buy").as_view()(rf.get("/"))
+
+
+def test_find_loads_the_features_that_are_routed_by_hand(tree):
+    """A worker that is asked for a feature it has not seen loads the URLconf, which registers those routed by hand."""
+    tree.feature("buy", steps=STEP)
+    label = f"{tree.package}.buy"
+    tree.write(
+        {
+            "site.py": f"""
+                from django.urls import path
+                from {label}.feature import View
+                urlpatterns = [path("buy/", View.as_view())]
+            """
+        }
+    )
+
+    with override_settings(ROOT_URLCONF=f"{tree.package}.site"):
+        assert label not in [feature.label for feature in registry]
+        assert registry.find(label).label == label
+
+
+def test_find_without_a_urlconf_finds_nothing(settings):
+    """A process without a URLconf knows the scanned features only."""
+    del settings.ROOT_URLCONF
+
+    assert registry.find("market.nobody") is None
+
+
+def test_databases_are_those_of_features_with_tasks(tree):
+    """The databases in which runs lie are the default one and those of features with tasks."""
+    tree.feature("a", steps=STEP, using="other")
+    registry.register(tree.view("a"))
+    assert list(registry.databases()) == ["default"]
+
+    tree.feature("b", steps=STEP, tasks={"send.py": TASK}, using="other")
+    registry.register(tree.view("b"))
+
+    assert list(registry.databases()) == ["default", "other"]
+
+
+def test_the_features_are_listed_by_label(tree):
+    """The registry lists its features by label."""
+    for name in "ba":
+        tree.feature(name, steps=STEP)
+        registry.register(tree.view(name))
+
+    labels = [feature.label for feature in registry]
+
+    assert labels == sorted(labels)
+    assert {"market.buy", f"{tree.package}.a", f"{tree.package}.b"} <= set(labels)

@@ -1,0 +1,887 @@
+"""The passage of a run through its tasks, in this process and without RQ."""
+
+import logging
+from importlib import import_module
+from textwrap import dedent, indent
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, connection, connections
+from django.test import RequestFactory
+
+from numflow_django import runner, signals
+from numflow_django.context import Context, freeze
+from numflow_django.models import (
+    MESSAGE_LENGTH,
+    TRACEBACK_LENGTH,
+    ExecutionState,
+    FeatureRun,
+    RunState,
+    TaskExecution,
+)
+from tests.market.models import Sale
+from tests.waiting import eventually
+
+BOTH = ["default", "other"]
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=BOTH)
+
+on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite in memory never hangs up")
+
+PRELUDE = """\
+import asyncio, sys, time
+from uuid import uuid4
+from asgiref.sync import sync_to_async
+from django.db import Error, connection, connections, transaction
+from django.utils.functional import SimpleLazyObject
+from numflow_django import async_task
+from numflow_django.models import FeatureRun
+from tests.market.models import Sale
+from ...journal import lines
+"""
+
+
+def task(body, rules="", define="def"):
+    """The source of a task, which may use ctx and *lines*, a journal that the test reads; {name} is filled in."""
+    decorator = f"@async_task({rules})\n" if rules else ""
+    return f"{PRELUDE}\n{decorator}{define} {{name}}(ctx):\n{indent(dedent(body), '    ')}\n"
+
+
+@pytest.fixture
+def feature(tree):
+    """Write a feature with these async tasks, 100, 200, ..., and give its facts."""
+
+    def write(folder="shop", using="default", **tasks):
+        sources = {name: body if "def {name}" in body else task(body) for name, body in tasks.items()}
+        tree.write({"journal.py": "lines = []\n"}).feature(
+            folder,
+            steps={"100_respond.py": "def respond(ctx, request, response):\n    response.json({})\n"},
+            tasks={
+                f"{100 * number}_{name}.py": source.replace("{name}", name)
+                for number, (name, source) in enumerate(sources.items(), start=1)
+            },
+            using=using,
+        )
+        view = tree.view(folder)
+        view.as_view()
+        return view.feature
+
+    return write
+
+
+@pytest.fixture
+def journal(tree):
+    """What the tasks have written to *lines*."""
+    return lambda: import_module(f"{tree.package}.journal").lines
+
+
+@pytest.fixture
+def listen():
+    """Connect receivers to signals until the test ends."""
+    connected = []
+
+    def connect(signal, receiver):
+        signal.connect(receiver)
+        connected.append((signal, receiver))
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+def queued(feature, ctx=None, /, **fields):
+    """A run of *feature* whose first doorbell has rung."""
+    defaults = {"state": RunState.QUEUED, "dispatch_no": 1, "task_names": feature.task_names}
+    defaults |= {"feature": feature.label, "queue": feature.queue, "context": freeze(ctx or Context())}
+    return FeatureRun.objects.using(feature.using).create(**defaults | fields)
+
+
+def run_through(feature, ctx=None, /, **fields):
+    """Run it as the worker "w1"; give its row."""
+    row = queued(feature, ctx, **fields)
+    runner.run(row.pk, 1, worker="w1")
+    row.refresh_from_db()
+    return row
+
+
+def executions(run):
+    return list(TaskExecution.objects.using(run._state.db).filter(run=run).order_by("id"))
+
+
+def states(run):
+    return [(execution.name, execution.state) for execution in executions(run)]
+
+
+def messages(caplog, level):
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+# Order
+
+
+def test_tasks_run_strictly_one_after_another(feature, journal):
+    """A17: task n+1 begins after task n has ended, be it a function or a coroutine."""
+    note = "lines.append('{name} begins')\n%s\nlines.append('{name} ends')"
+    shop = feature(
+        mail=task(note % "await asyncio.sleep(0.01)", define="async def"),
+        notify=task(note % "time.sleep(0.01)"),
+        publish=task(note % "await asyncio.sleep(0)", define="async def"),
+    )
+
+    run = run_through(shop)
+
+    names = ["mail", "notify", "publish"]
+    assert journal() == [f"{name} {what}" for name in names for what in ("begins", "ends")]
+    assert run.state == RunState.SUCCEEDED
+    assert [(e.name, e.position, e.state, e.attempt, e.token, e.worker) for e in executions(run)] == [
+        (name, position, ExecutionState.SUCCEEDED, 1, 1, "w1") for position, name in enumerate(names)
+    ]
+
+
+def test_a_run_that_succeeds(feature):
+    """A run whose tasks all succeed has ended, with no reason, no lease and all its times."""
+    run = run_through(feature(mail="pass"))
+
+    assert (run.state, run.reason, run.position, run.lease_expires_at) == (RunState.SUCCEEDED, "", 1, None)
+    assert run.created_at <= run.started_at <= run.finished_at
+    assert executions(run)[0].started_at <= executions(run)[0].finished_at
+
+
+def test_a_doorbell_is_answered_once(feature, journal):
+    """A doorbell that rings twice runs the tasks once; the second answer is None."""
+    row = queued(feature(mail="lines.append('mail')"))
+
+    first = runner.run(row.pk, 1, worker="w1")
+    second = runner.run(row.pk, 1, worker="w2")
+
+    assert (first.state, second) == (RunState.SUCCEEDED, None)
+    assert journal() == ["mail"]
+
+
+# Failure
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_failed_task_is_logged_and_the_next_one_runs(feature, caplog, settings, debug):
+    """A18: a task that raises is logged with its traceback whatever DEBUG is, and the next one still runs."""
+    settings.DEBUG = debug
+    shop = feature(mail="raise ConnectionError('the gateway is away')", notify="return 'sent'")
+
+    run = run_through(shop)
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert (run.state, run.reason) == (RunState.FAILED, "1 of 2 tasks failed: mail")
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == (
+        f"task failed run={run.pk} feature={shop.label} task=mail attempt=1 error=ConnectionError"
+    )
+    assert "raise ConnectionError('the gateway is away')" in caplog.text
+
+
+def test_all_failures_count(feature):
+    """A run with several failed tasks names them in their order."""
+    run = run_through(feature(mail="1 / 0", notify="pass", publish="[][0]"))
+
+    assert (run.state, run.reason) == (RunState.FAILED, "2 of 3 tasks failed: mail, publish")
+    assert [e.error_type for e in executions(run)] == ["ZeroDivisionError", "", "IndexError"]
+
+
+@pytest.mark.parametrize("error", ["sys.exit(3)", "raise SystemExit(3)", "raise asyncio.CancelledError('3')"])
+def test_a_task_that_wants_to_end_the_worker(feature, error):
+    """A18: SystemExit and CancelledError fail the task that raises them, and no other."""
+    run = run_through(feature(mail=error, notify="pass"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert executions(run)[0].error_message == "3"
+
+
+def test_an_interrupted_worker_settles_nothing(feature):
+    """Ctrl+C ends the worker: the run stays claimed, and the task that it interrupted is not on record."""
+    row = queued(feature(mail="pass", notify="raise KeyboardInterrupt"))
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(row.pk, 1, worker="w1")
+
+    row.refresh_from_db()
+    assert (row.state, row.position) == (RunState.RUNNING, 1)
+    assert states(row) == [("mail", "succeeded")]
+
+
+def test_an_error_that_cannot_be_shown(feature):
+    """A18: an exception whose str() fails is recorded all the same, and the next task runs."""
+    broken = """
+        class Odd(Exception):
+            def __str__(self):
+                return self.text
+        raise Odd
+    """
+
+    run = run_through(feature(mail=broken, notify="pass"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert executions(run)[0].error_message == "<its str() failed>"
+    assert "Odd: <exception str() failed>" in executions(run)[0].traceback
+
+
+def test_a_failed_task_whose_context_cannot_travel(feature):
+    """A18: a lazy value on ctx that raises while a failure is recorded changes nothing about the failure."""
+    run = run_through(feature(mail="ctx.user = SimpleLazyObject(lambda: 1 / 0)\nraise ValueError('no')", notify="pass"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert executions(run)[0].error_type == "ValueError"
+
+
+def test_a_coroutine_that_nobody_awaits(feature, journal):
+    """A function that only returns a coroutine fails, because the coroutine would never run."""
+    run = run_through(feature(mail="async def send(): lines.append('sent')\nreturn send()"))
+
+    assert states(run) == [("mail", "failed")]
+    assert executions(run)[0].error_message.endswith("returned a coroutine, which nobody awaits; use 'async def'")
+    assert journal() == []
+
+
+def test_the_rest_is_skipped_after_stop_on_failure(feature, journal, caplog):
+    """With stop_on_failure, the tasks after a failed one are not run, and each leaves a row that says why."""
+    shop = feature(
+        mail="lines.append('mail')",
+        charge=task("raise ValueError('no money')", "stop_on_failure=True"),
+        ship="lines.append('ship')",
+        publish="lines.append('publish')",
+    )
+
+    run = run_through(shop)
+
+    assert journal() == ["mail"]
+    assert [(e.name, e.position, e.state, e.error_message, e.started_at is None) for e in executions(run)][2:] == [
+        ("ship", 2, "skipped", "charge failed", True),
+        ("publish", 3, "skipped", "charge failed", True),
+    ]
+    assert (run.state, run.position, run.reason) == (RunState.FAILED, 4, "1 of 4 tasks failed: charge")
+    assert f"task skipped run={run.pk} feature={shop.label} task=ship" in messages(caplog, logging.WARNING)
+
+
+def test_stop_on_failure_stops_only_on_failure(feature):
+    """A task with stop_on_failure that succeeds hands over to the next one."""
+    run = run_through(feature(charge=task("pass", "stop_on_failure=True"), ship="pass"))
+
+    assert states(run) == [("charge", "succeeded"), ("ship", "succeeded")]
+
+
+# The context
+
+
+def test_tasks_share_the_context(feature):
+    """A19: tasks read what the steps stored, and what earlier tasks stored, also one that failed after it."""
+    shop = feature(
+        mail="ctx.mailed = ctx.item.upper()",
+        notify="ctx.notified = True\nraise ConnectionError",
+        publish="return [ctx.item, ctx.mailed, ctx.notified]",
+    )
+
+    run = run_through(shop, Context(item="book"))
+
+    assert executions(run)[2].result == ["book", "BOOK", True]
+    assert run.context == '{"item":"book","mailed":"BOOK","notified":true}'
+
+
+def test_a_context_that_cannot_travel_fails_its_task(feature):
+    """A task that stores what cannot travel fails with the key's name, and the tasks after it see the old context."""
+    run = run_through(feature(mail="ctx.item = object()", notify="return ctx.item"), Context(item="book"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    failed, succeeded = executions(run)
+    assert failed.error_type == "numflow_django.exceptions.ContextValueError"
+    assert "ctx.item is a object, which cannot travel" in failed.error_message
+    assert "was set by async task 100 mail" in failed.error_message
+    assert succeeded.result == "book"
+
+
+def test_an_instance_that_is_gone_fails_only_the_task_that_touches_it(feature):
+    """A model instance that was deleted meanwhile fails the task that reads it, and no other."""
+    sale = Sale.objects.create(item="book")
+    shop = feature(mail="return 'no sale needed'", notify="ctx.sale.item", publish="return ctx.item")
+
+    context = Context(sale=sale, item="book")
+    row = queued(shop, context)
+    sale.delete()
+    runner.run(row.pk, 1, worker="w1")
+
+    assert states(row) == [("mail", "succeeded"), ("notify", "failed"), ("publish", "succeeded")]
+    failed = executions(row)[1]
+    assert failed.error_type == "numflow_django.exceptions.ContextInstanceGone"
+    assert "ctx.sale: market.Sale with primary key" in failed.error_message
+    assert "no longer exists in the database 'default'" in failed.error_message
+
+
+def test_what_a_task_knows_about_itself(feature):
+    """ctx.task tells name, attempt and a key that is the same at every attempt of this task in this run."""
+    told = "return [str(ctx.run_id), str(ctx.task.run_id), ctx.task.name, ctx.task.attempt, ctx.task.idempotency_key]"
+
+    run = run_through(feature(mail=told, notify=told))
+
+    assert [e.result for e in executions(run)] == [
+        [str(run.pk), str(run.pk), name, 1, f"{run.pk}:{name}"] for name in ("mail", "notify")
+    ]
+
+
+# What is kept of a task
+
+
+def test_a_task_that_returns_early(feature):
+    """A21: a task that has nothing to do, and returns, has succeeded."""
+    coupon = "if ctx.amount < 50_000:\n    return\nctx.coupon = 'WELCOME'"
+
+    run = run_through(feature(coupon=coupon), Context(amount=49_999))
+
+    assert (run.state, states(run)) == (RunState.SUCCEEDED, [("coupon", "succeeded")])
+    assert executions(run)[0].result is None
+    assert "coupon" not in run.context
+
+
+def test_results_are_kept(feature):
+    """What a task returns is kept as JSON; dates, decimals and ids become text."""
+    shop = feature(mail="from decimal import Decimal\nreturn {'수신': ['a@b.c'], 'price': Decimal('9.90'), 1: None}")
+
+    run = run_through(shop)
+
+    assert executions(run)[0].result == {"수신": ["a@b.c"], "price": "9.90", "1": None}
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ("object()", "Object of type object is not JSON serializable"),
+        ("float('nan')", "Out of range float values are not JSON compliant"),
+        ("'a\\0b'", "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"),
+        ("'x' * 1001", "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"),
+        ("'\\ud800'", "surrogates not allowed"),
+    ],
+    ids=["object", "NaN", "NUL", "too large", "lone surrogate"],
+)
+def test_a_result_that_cannot_be_kept(feature, caplog, settings, result, why):
+    """A task that returns what is no JSON has succeeded without a result, and a warning says why."""
+    settings.NUMFLOW = {"CONTEXT_MAX_BYTES": 1000}
+    shop = feature(mail=f"return {result}")
+
+    run = run_through(shop)
+
+    assert (run.state, executions(run)[0].result) == (RunState.SUCCEEDED, None)
+    [warning] = messages(caplog, logging.WARNING)
+    assert warning.startswith(f"result not stored run={run.pk} feature={shop.label} task=mail: ")
+    assert why in warning
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+def test_a_traceback_begins_with_the_task(feature, define):
+    """The traceback that is kept shows the task's lines and those of its causes, and none of this package's."""
+    source = """
+        try:
+            ctx.missing
+        except AttributeError as error:
+            raise ValueError('no item') from error
+    """
+
+    run = run_through(feature(mail=task(source, define=define)))
+
+    [failed] = executions(run)
+    assert (failed.error_type, failed.error_message) == ("ValueError", "no item")
+    assert "100_mail.py" in failed.traceback
+    assert "ctx.missing\n" in failed.traceback
+    assert "raise ValueError('no item') from error" in failed.traceback
+    assert failed.traceback.endswith("ValueError: no item\n")
+    assert "numflow_django/" not in failed.traceback
+
+
+def test_secrets_are_masked_in_errors(feature):
+    """Neither the message nor the traceback that are kept show what stands after a secret word."""
+    run = run_through(feature(mail="raise ConnectionError('login failed: password=hunter2')"))
+
+    [failed] = executions(run)
+    assert failed.error_message == "login failed: password=********"
+    assert "hunter2" not in failed.traceback
+    assert "password=********" in failed.traceback
+
+
+def test_long_errors_are_capped(feature):
+    """Of an endless message or traceback the beginning and the end are kept; what no database can hold is replaced."""
+    run = run_through(feature(mail="raise ValueError('begin \\0\\ud800' + 'x' * 100_000 + ' end')"))
+
+    [failed] = executions(run)
+    assert len(failed.error_message) == MESSAGE_LENGTH
+    assert len(failed.traceback) == TRACEBACK_LENGTH
+    assert failed.error_message.startswith("begin \N{REPLACEMENT CHARACTER}?xxx")
+    assert failed.error_message.endswith("xxx end")
+
+
+# Time limits
+
+
+STUBBORN = """
+    try:
+        time.sleep(60)
+    except Exception:
+        lines.append('swallowed')
+"""
+
+
+def test_a_task_that_takes_too_long(feature, journal):
+    """A task over its timeout fails with TaskTimeout, even if it swallows Exception, and the next one runs."""
+    run = run_through(feature(mail=task(STUBBORN, "timeout=0.05"), notify="pass"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    failed = executions(run)[0]
+    assert failed.error_type == "numflow_django.exceptions.TaskTimeout"
+    assert "100_mail.py) exceeded its timeout of 0.05 s; raise it with @async_task(timeout=...)" in failed.error_message
+    assert "time.sleep(60)" in failed.traceback
+    assert journal() == []
+
+
+def test_the_time_limit_of_the_settings(feature, settings):
+    """A task without a timeout of its own has that of NUMFLOW."""
+    settings.NUMFLOW = {"TASK_TIMEOUT": 0.05}
+
+    run = run_through(feature(mail=STUBBORN))
+
+    assert "exceeded its timeout of 0.05 s" in executions(run)[0].error_message
+
+
+def test_a_coroutine_that_takes_too_long_has_ended_before_the_next_task(feature, journal):
+    """A17: an async task over its timeout is cancelled, and the next task waits for its end."""
+    endless = """
+        try:
+            await asyncio.sleep(60)
+        finally:
+            lines.append('mail has ended')
+    """
+
+    shop = feature(mail=task(endless, "timeout=0.05", define="async def"), notify="lines.append('notify begins')")
+    run = run_through(shop)
+
+    assert journal() == ["mail has ended", "notify begins"]
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert "exceeded its timeout of 0.05 s" in executions(run)[0].error_message
+
+
+def naps():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return cursor.fetchall()
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@on_postgresql
+def test_a_query_that_takes_too_long(feature, atomic):
+    """A query that a task is interrupted in is cancelled, and the next task has a connection that works."""
+    slow = task("Sale.objects.extra(select={'nap': 'pg_sleep(60)'}).get()", f"timeout=0.1, atomic={atomic}")
+    Sale.objects.create(item="book")
+
+    run = run_through(feature(mail=slow, notify="return Sale.objects.count()"))
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    assert executions(run)[0].error_type == "numflow_django.exceptions.TaskTimeout"
+    assert executions(run)[1].result == 1
+    eventually(lambda: not naps(), message="The server has not ended the query")
+
+
+# Transactions
+
+
+def test_tasks_are_not_in_the_requests_transaction(tree, feature, monkeypatch):
+    """A22: a task runs after the commit and in autocommit; its failure undoes nothing and never reaches on_error."""
+    shop = feature(mail="lines.append(connection.in_atomic_block)\nraise ConnectionError('away')")
+    tree.write(
+        {
+            "shop/steps/050_sell.py": """
+                from tests.market.models import Sale
+
+                def sell(ctx):
+                    ctx.sale = Sale.objects.create(item="book")
+            """
+        }
+    )
+    reached = []
+    view = tree.view("shop")
+    monkeypatch.setattr(view, "on_error", lambda self, error, ctx, request: reached.append(error))
+
+    answer = view.as_view()(RequestFactory().post("/"))
+    runner.run(answer.headers["Numflow-Run"], 1, worker="w1")
+
+    assert answer.status_code == 200
+    assert reached == []
+    assert FeatureRun.objects.get().state == RunState.FAILED
+    assert import_module(f"{tree.package}.journal").lines == [False]
+    assert shop.task_names == ["mail"]
+
+
+def test_an_atomic_task_and_its_checkpoint_commit_together(feature, journal):
+    """D8: when the work of a task with atomic=True is committed, its execution and the moved row are, too."""
+    body = """
+        Sale.objects.create(item="charged")
+        row = FeatureRun.objects.filter(pk=ctx.run_id)
+        lines.append(row.values_list("position", "executions__name").get())
+        transaction.on_commit(lambda: lines.append(row.values_list("position", "executions__name").get()))
+        return connection.in_atomic_block
+    """
+
+    run = run_through(feature(charge=task(body, "atomic=True")))
+
+    assert journal() == [(0, None), (1, "charge")]
+    assert executions(run)[0].result is True
+    assert Sale.objects.get().item == "charged"
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+def test_a_failed_atomic_task_leaves_nothing(feature, define):
+    """D8: what a task with atomic=True wrote and stored before it failed is gone; the next task runs."""
+    create = "await Sale.objects.acreate" if define == "async def" else "Sale.objects.create"
+    body = f"{create}(item='charged')\nctx.charged = True\nraise ValueError('no money')"
+
+    run = run_through(feature(charge=task(body, "atomic=True", define), ship="return 'charged' in ctx"))
+
+    assert states(run) == [("charge", "failed"), ("ship", "succeeded")]
+    assert executions(run)[1].result is False
+    assert not Sale.objects.exists()
+
+
+def test_a_failed_task_that_is_not_atomic_keeps_what_it_wrote(feature):
+    """Without atomic=True, what a task wrote before it failed stays."""
+    run_through(feature(charge="Sale.objects.create(item='charged')\nraise ValueError('no money')"))
+
+    assert Sale.objects.get().item == "charged"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("transaction.set_rollback(True)", "You can't execute queries until the end of the 'atomic' block"),
+        pytest.param("connection.close()", "the connection is closed", marks=on_postgresql),
+    ],
+    ids=["set_rollback", "close"],
+)
+def test_an_atomic_task_that_cannot_be_committed(feature, body, error):
+    """D8: an atomic task that makes its transaction impossible to commit fails, and does not count as done."""
+    run = run_through(feature(charge=task(f"Sale.objects.create(item='charged')\n{body}", "atomic=True"), ship="pass"))
+
+    assert states(run) == [("charge", "failed"), ("ship", "succeeded")]
+    assert error in executions(run)[0].error_message
+    assert not Sale.objects.exists()
+
+
+def test_a_callback_that_raises_after_an_atomic_task(feature, caplog):
+    """D8: an on_commit callback that raises is logged; the task is committed, and so it has succeeded, once."""
+    body = "Sale.objects.create(item='charged')\ntransaction.on_commit(lambda: 1 / 0)"
+    shop = feature(charge=task(body, "atomic=True"), ship="pass")
+
+    run = run_through(shop)
+
+    assert (run.state, states(run)) == (RunState.SUCCEEDED, [("charge", "succeeded"), ("ship", "succeeded")])
+    assert Sale.objects.get().item == "charged"
+    assert messages(caplog, logging.ERROR) == [
+        f"on_commit callback failed run={run.pk} feature={shop.label} task=charge; what the task wrote stands"
+    ]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def take_over(name):
+    """A receiver of task_started by which another worker takes the run over as the task *name* begins."""
+
+    def receiver(run, task, **kwargs):
+        if task.name == name:
+            rows = FeatureRun.objects.filter(pk=run.pk)
+            rows.update(claim_id=uuid4(), worker="w2", token=2)
+
+    return receiver
+
+
+@pytest.mark.parametrize(("atomic", "sales"), [(True, 0), (False, 1)], ids=["atomic", "not atomic"])
+def test_a_claim_that_is_lost_meanwhile(feature, listen, caplog, journal, atomic, sales):
+    """D8: a worker whose run was taken over writes nothing and stops; with atomic=True its task's work is undone."""
+    charge = task("Sale.objects.create(item='charged')", f"atomic={atomic}")
+    shop = feature(mail="pass", charge=charge, ship="lines.append('ship')")
+    ends = []
+    listen(signals.task_started, steal := take_over("charge"))
+    listen(signals.run_succeeded, note := lambda **kwargs: ends.append(kwargs))
+    listen(signals.run_failed, note)
+
+    run = run_through(shop)
+
+    assert Sale.objects.count() == sales
+    assert states(run) == [("mail", "succeeded")]
+    assert (run.state, run.worker, run.position) == (RunState.RUNNING, "w2", 1)
+    assert (journal(), ends) == ([], [])
+    [warning] = messages(caplog, logging.WARNING)
+    assert warning.startswith(f"claim lost run={run.pk} feature={shop.label}: ")
+    assert "somebody else has taken it over" in warning
+    assert steal
+
+
+def test_a_claim_that_is_lost_while_a_task_fails(feature, listen, caplog):
+    """A failure is not recorded either by a worker whose run was taken over."""
+    listen(signals.task_started, steal := take_over("mail"))
+
+    run = run_through(feature(mail="raise ValueError('no')"))
+
+    assert (run.state, run.worker, states(run)) == (RunState.RUNNING, "w2", [])
+    assert "claim lost" in caplog.text
+    assert steal
+
+
+LEFT_OPEN = {
+    "atomic": "transaction.atomic().__enter__()",
+    "two deep": "transaction.atomic().__enter__()\ntransaction.atomic().__enter__()",
+    "autocommit off": "transaction.set_autocommit(False)",
+    "raw BEGIN": "connection.cursor().execute('BEGIN')",
+}
+
+
+@pytest.mark.parametrize("begin", LEFT_OPEN.values(), ids=LEFT_OPEN)
+def test_a_transaction_that_is_left_open(feature, begin):
+    """A task that leaves a transaction open fails, its work is undone, and the next task's work is committed."""
+    leave = f"{begin}\nSale.objects.create(item='left')"
+    shop = feature(mail=leave, notify="Sale.objects.create(item='next')")
+
+    run = run_through(shop)
+    connection.close()
+
+    assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
+    failed = executions(run)[0]
+    assert failed.error_type == "numflow_django.exceptions.TransactionLeftOpen"
+    assert failed.error_message.endswith(
+        "100_mail.py) ended with an open transaction on default, which was rolled back; "
+        "use 'with transaction.atomic():'"
+    )
+    assert [sale.item for sale in Sale.objects.all()] == ["next"]
+    assert connection.get_autocommit()
+
+
+@pytest.mark.parametrize("begin", LEFT_OPEN.values(), ids=LEFT_OPEN)
+def test_a_failed_task_that_left_a_transaction_open(feature, begin):
+    """A task that raises in an open transaction fails with its own error, and the next task's work is committed."""
+    shop = feature(
+        mail=f"{begin}\nSale.objects.create(item='left')\nraise ValueError('no')",
+        notify="Sale.objects.create(item='next')",
+    )
+
+    run = run_through(shop)
+    connection.close()
+
+    assert [e.error_type for e in executions(run)] == ["ValueError", ""]
+    assert [sale.item for sale in Sale.objects.all()] == ["next"]
+
+
+def test_a_transaction_that_is_left_open_on_another_database(feature):
+    """The error names the database whose transaction was left open."""
+    run = run_through(feature(mail="transaction.atomic(using='other').__enter__()"))
+
+    assert "ended with an open transaction on other, which was rolled back" in executions(run)[0].error_message
+    assert not connections["other"].in_atomic_block
+
+
+def test_an_error_of_the_checkpoint_is_none_of_the_tasks(feature, monkeypatch):
+    """If a success cannot be recorded, the worker raises: the run stays claimed, and no failure is on record."""
+    row = queued(feature(mail="pass"))
+
+    def fail(*args, **kwargs):
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(FeatureRun, "checkpoint", fail)
+    with pytest.raises(OperationalError, match="the database is away"):
+        runner.run(row.pk, 1, worker="w1")
+
+    row.refresh_from_db()
+    assert (row.state, row.position, states(row)) == (RunState.RUNNING, 0, [])
+
+
+HANG_UP = """
+    pid = connection.connection.info.backend_pid
+    with connections["other"].cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
+        while cursor.fetchone()[0]:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "state"), [("pass", "succeeded"), ("Sale.objects.count()", "failed")], ids=["unnoticed", "noticed"]
+)
+@pytest.mark.parametrize("caught", [True, False])
+@on_postgresql
+def test_a_server_that_hangs_up_during_a_task(feature, after, state, caught):
+    """A connection that dies during a task costs neither its checkpoint nor the next task."""
+    use_it = f"\ntry:\n    {after}\nexcept Error:\n    {'pass' if caught else 'raise'}"
+
+    run = run_through(feature(mail=dedent(HANG_UP) + use_it, notify="return Sale.objects.count()"))
+
+    assert states(run) == [("mail", "succeeded" if caught else state), ("notify", "succeeded")]
+
+
+# Another database, other code
+
+
+def test_a_run_on_another_database(feature):
+    """A run is found, and recorded, in the database of its feature."""
+    run = run_through(feature(using="other", mail=task("Sale.objects.using('other').create()", "atomic=True")))
+
+    assert (run.state, states(run)) == (RunState.SUCCEEDED, [("mail", "succeeded")])
+    assert run._state.db == "other"
+    assert not FeatureRun.objects.using("default").exists()
+    assert not TaskExecution.objects.using("default").exists()
+    assert Sale.objects.using("other").count() == 1
+
+
+def test_a_run_that_is_nowhere(feature):
+    """A doorbell for a run that no database holds is nobody's."""
+    feature(mail="pass")
+
+    assert runner.run(uuid4(), 1, worker="w1") is None
+
+
+def test_a_feature_that_the_worker_does_not_know(feature, caplog):
+    """A run of a feature that this worker's code does not have goes back to pending, with the reason."""
+    row = run_through(feature(mail="pass"), feature="shop.unheard_of")
+
+    assert (row.state, row.position, states(row)) == (RunState.PENDING, 0, [])
+    assert row.reason == (
+        "unknown feature shop.unheard_of: this worker's code does not have it; deploy it to the workers"
+    )
+    assert messages(caplog, logging.WARNING) == [
+        f'run given back run={row.pk} feature=shop.unheard_of reason="{row.reason}"'
+    ]
+
+
+def test_a_task_that_the_worker_does_not_know(feature, caplog):
+    """A run stops, pending and with the reason, before a task that this worker's code does not have."""
+    shop = feature(mail="pass", publish="pass")
+
+    run = run_through(shop, task_names=["mail", "notify", "publish"])
+
+    assert (run.state, run.position, states(run)) == (RunState.PENDING, 1, [("mail", "succeeded")])
+    assert run.reason == f"unknown task notify: this worker's code of {shop.label} does not have it"
+    assert messages(caplog, logging.WARNING) == [
+        f'run given back run={run.pk} feature={shop.label} reason="{run.reason}"'
+    ]
+
+
+def test_the_tasks_of_a_run_are_those_of_its_request(feature, journal):
+    """A task that was deployed after the request is not part of its run."""
+    shop = feature(mail="lines.append('mail')", notify="lines.append('notify')")
+
+    run = run_through(shop, task_names=["notify"])
+
+    assert (journal(), run.state) == (["notify"], RunState.SUCCEEDED)
+
+
+# Resuming
+
+
+def resume(row):
+    """What becomes of a run whose worker has died: pending, and announced again."""
+    FeatureRun.objects.filter(pk=row.pk).update(state=RunState.QUEUED, dispatch_no=2)
+    runner.run(row.pk, 2, worker="w2")
+    row.refresh_from_db(using=row._state.db)
+
+
+def test_a_run_resumes_after_its_last_checkpoint(feature, journal):
+    """Tasks that are settled are not run again; the one that the worker died in is, with the context of then."""
+    die_once = "lines.append('notify')\nif len(lines) == 2:\n    raise KeyboardInterrupt\nreturn ctx.mailed"
+    row = queued(
+        feature(mail="lines.append('mail')\nctx.mailed = 1", notify=die_once, publish="lines.append('publish')")
+    )
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(row.pk, 1, worker="w1")
+
+    resume(row)
+
+    assert journal() == ["mail", "notify", "notify", "publish"]
+    assert [(e.name, e.state, e.token, e.worker) for e in executions(row)] == [
+        ("mail", "succeeded", 1, "w1"),
+        ("notify", "succeeded", 2, "w2"),
+        ("publish", "succeeded", 2, "w2"),
+    ]
+    assert executions(row)[1].result == 1
+    assert (row.state, row.token) == (RunState.SUCCEEDED, 2)
+
+
+@pytest.mark.parametrize("routers", [[], ["tests.test_runner.LaggingReplica"]], ids=["plain", "replica"])
+def test_a_failure_before_the_last_checkpoint_still_counts(feature, settings, routers):
+    """A run fails if a task failed under an earlier claim, wherever a database router sends reads."""
+    settings.DATABASE_ROUTERS = routers
+    die_once = "lines.append('notify')\nif len(lines) == 1:\n    raise KeyboardInterrupt"
+    row = queued(feature(mail="raise ValueError('no')", notify=die_once))
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(row.pk, 1, worker="w1")
+
+    resume(row)
+
+    assert states(row) == [("mail", "failed"), ("notify", "succeeded")]
+    assert (row.state, row.reason) == (RunState.FAILED, "1 of 2 tasks failed: mail")
+
+
+class LaggingReplica:
+    """A router that sends reads to a replica where nothing has arrived yet."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+
+# Signals
+
+
+def test_what_is_sent_on_the_way(feature, listen):
+    """C8: the signals of run and tasks are sent in order, with the run and what they are about."""
+    sent = []
+
+    def note(kind):
+        def receiver(sender, run, **kwargs):
+            about = kwargs.get("execution") or kwargs.get("task")
+            sent.append((kind, sender, run.state, about.name if about else None))
+
+        return receiver
+
+    kinds = ["run_started", "task_started", "task_succeeded", "task_failed", "task_skipped", "run_succeeded"]
+    for kind in [*kinds, "run_failed"]:
+        listen(getattr(signals, kind), note(kind))
+
+    run_through(feature(mail="pass", notify=task("raise ValueError", "stop_on_failure=True"), publish="pass"))
+
+    assert sent == [
+        ("run_started", FeatureRun, "running", None),
+        ("task_started", FeatureRun, "running", "mail"),
+        ("task_succeeded", FeatureRun, "running", "mail"),
+        ("task_started", FeatureRun, "running", "notify"),
+        ("task_failed", FeatureRun, "failed", "notify"),
+        ("task_skipped", FeatureRun, "failed", "publish"),
+        ("run_failed", FeatureRun, "failed", None),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["run_started", "task_started", "task_succeeded", "run_succeeded"])
+def test_a_receiver_that_raises_changes_nothing(feature, listen, caplog, kind):
+    """A receiver's error is logged by Django, and the run goes on."""
+
+    def fail(**kwargs):
+        raise RuntimeError("the receiver is broken")
+
+    listen(getattr(signals, kind), fail)
+
+    run = run_through(feature(mail="pass"))
+
+    assert (run.state, states(run)) == (RunState.SUCCEEDED, [("mail", "succeeded")])
+    assert "the receiver is broken" in caplog.text
+
+
+# Coroutines
+
+
+def test_a_coroutine_uses_the_orm(feature):
+    """A task may be async; its queries, and those of functions that it calls, use the worker's connection."""
+    body = """
+        await Sale.objects.acreate(item="book")
+        return [await Sale.objects.acount(), await sync_to_async(lambda: connection.in_atomic_block)()]
+    """
+
+    run = run_through(feature(mail=task(body, "atomic=True", define="async def")))
+
+    assert executions(run)[0].result == [1, True]
+    assert Sale.objects.get().item == "book"
