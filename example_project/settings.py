@@ -79,6 +79,8 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"]) if "DATABASE_URL" in os.environ else SQLITE
 }
 
+RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
+
 # REDIS_URL, or a unix socket in DEMO_DIR that `manage.py demo` starts a server on
 RQ_QUEUES = rq_queues(DEMO_DIR.parent)
 

@@ -75,7 +75,7 @@ class FeatureWorker(Worker):
         serializers = {queue.serializer for queue in queues if isinstance(queue, Queue)} if queues else set()
         if serializers:
             kwargs["serializer"] = serializers.pop()
-        kwargs["job_monitoring_interval"] = min(conf.RELAY_SECONDS, 10)
+        kwargs["job_monitoring_interval"] = max(1, min(int(conf.RELAY_SECONDS), 10))
         super().__init__(queues, *args, **kwargs)
         for queue in self.queues:
             queue.job_class = FeatureJob
