@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.db import connections
 from rq import Queue, Worker
+from rq.exceptions import InvalidJobOperation
 from rq.executions import Execution
-from rq.job import Job
+from rq.job import Job, JobStatus
 
 from . import runner
 from .conf import conf
@@ -132,9 +133,16 @@ class FeatureWorker(Worker):
         """Watch the work-horse, and see to what it left behind if it died."""
         super().monitor_work_horse(job, queue, execution)
         # os._exit(0) in a task: RQ takes it for a success that is still to be reported
-        if job.get_status(refresh=True) == "started":
-            self.report_loss(job, "its work-horse ended without a word")
-            self.handle_job_failure(job, queue, exc_string="the work-horse ended without a word", execution=execution)
+        if self._is_unfinished(job):
+            message = "its work-horse ended without a word"
+            self.report_loss(job, message)
+            self.handle_job_failure(job, queue, exc_string=message, execution=execution)
+
+    def _is_unfinished(self, job: Job) -> bool:
+        try:
+            return job.get_status(refresh=True) == JobStatus.STARTED
+        except InvalidJobOperation:
+            return False  # finished and deleted, as result_ttl=0 wants it
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
         """Record the loss at once instead of waiting for the lease to end."""
