@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from io import BytesIO
 from typing import Any, Self
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
@@ -138,9 +137,7 @@ def _multipart(request: HttpRequest) -> QueryDict:
     try:
         if request.method == "POST":
             return request.POST
-        # Whoever read the body before has emptied the stream
-        stream = BytesIO(request.body) if hasattr(request, "_body") else request
-        data, files = request.parse_file_upload(request.META, stream)
+        data, files = request.parse_file_upload(request.META, request)
     except MultiPartParserError as error:
         raise InvalidRequestData(f"invalid form data: {error}") from error
     request._post, request._files = data, files  # type: ignore[attr-defined]

@@ -312,10 +312,12 @@ def _width(segment: str) -> int:
 
 def _pattern(route: Route, view: Callable[..., HttpResponseBase]) -> URLPattern:
     try:
-        return path(route.path, view, name=_name(route.label))
-    except ImproperlyConfigured as error:
+        pattern = path(route.path, view, name=_name(route.label))
+        _ = pattern.pattern.regex  # else Django compiles it at the first request, and fails that
+    except (ImproperlyConfigured, re.error) as error:
         registry.note(InvalidRoute(f"feature {route.label}: path = {route.path!r}: {error}"))
-        return path(re.sub(r"[<>:]", "_", route.path), view)
+        pattern = path(re.sub(r"[<>:]", "_", route.path), view)
+    return pattern
 
 
 def _name(label: str) -> str:

@@ -66,7 +66,13 @@ def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase
             f"step {step} ({step.file}) returned an answer with status {returned.status_code} after "
             f"response.status({response.wanted}); answer with response, or give the returned answer its status"
         )
-    return returned
+    return _rendered(returned)
+
+
+def _rendered(answer: Any) -> HttpResponseBase:
+    # Django renders a TemplateResponse after the view: a template that fails would be a 500 for committed work
+    rendered: HttpResponseBase = answer if getattr(answer, "is_rendered", True) else answer.render()
+    return rendered
 
 
 def describe(error: Exception) -> str:

@@ -162,6 +162,7 @@ def test_a_value_comes_back_equal_and_of_the_same_type(value):
         datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=0),
         datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
         datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),  # an hour that this zone leaves out
+        datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN, fold=1),
         datetime(1, 1, 1, tzinfo=SEOUL),  # has no counterpart in UTC
         datetime(9999, 12, 31, 23, 59, tzinfo=ZoneInfo("America/New_York")),
         datetime(1900, 1, 1, tzinfo=SEOUL),  # local mean time, with seconds in its offset

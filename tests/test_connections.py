@@ -64,6 +64,19 @@ def test_an_open_transaction_is_rolled_back(database, begin):
     assert database.get_autocommit()
 
 
+def test_autocommit_is_switched_on_again(database):
+    """A task that switched autocommit off, and wrote nothing, does not cost others what they write."""
+    watch = Watch()
+    database.set_autocommit(False)
+
+    left = watch.clean_up()
+    write("kept")
+    database.close()
+
+    assert left == [ALIAS]
+    assert written() == ["kept"]
+
+
 @pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
 def test_a_connection_that_the_task_opened_is_looked_at_too(database, begin):
     """A transaction is found also on a connection that was not there when the task began."""

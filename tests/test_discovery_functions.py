@@ -61,6 +61,13 @@ def test_the_function_is_the_one_of_the_file_s_name_or_the_only_one(step, source
     assert found.function(*[None] * found.arity) == returned
 
 
+def test_the_name_is_read_as_python_reads_names(step):
+    """A file name with a compatibility character finds the function, whose name Python normalises."""
+    found = step("def fix(ctx): return 1\ndef other(ctx): return 2", name="100_\N{LATIN SMALL LIGATURE FI}x.py")
+
+    assert found.function(None) == 1
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [

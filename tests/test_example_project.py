@@ -37,7 +37,7 @@ def test_its_checks_pass(tmp_path):
     ``manage.py check`` finds nothing, and no migration is missing.
     """
     assert "no issues" in manage("check", demo_dir=tmp_path).stdout
-    (tmp_path / ".demo").mkdir()
+
     run = manage("makemigrations", "--check", "--dry-run", demo_dir=tmp_path)
 
     assert run.returncode == 0, run.stdout

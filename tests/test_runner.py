@@ -291,7 +291,7 @@ def test_a_context_that_cannot_travel_fails_its_task(feature):
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
     failed, succeeded = executions(run)
     assert failed.error_type == "numflow_django.exceptions.ContextValueError"
-    assert "ctx.item is a object, which cannot travel" in failed.error_message
+    assert "object, which cannot travel to the async tasks" in failed.error_message
     assert "was set by async task 100 mail" in failed.error_message
     assert succeeded.result == "book"
 
@@ -460,6 +460,18 @@ def test_a_coroutine_that_takes_too_long_has_ended_before_the_next_task(feature,
     assert journal() == ["mail has ended", "notify begins"]
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
     assert "exceeded its timeout of 0.05 s" in executions(run)[0].error_message
+
+
+def test_a_task_that_takes_too_long_in_a_transaction(feature):
+    """A task that is interrupted in an open transaction fails, and the work of the next one is committed."""
+    body = "transaction.atomic().__enter__()\nSale.objects.create(item='left')\ntime.sleep(60)"
+    shop = feature(mail=task(body, "timeout=0.05"), notify="Sale.objects.create(item='next')")
+
+    run = run_through(shop)
+    connection.close()
+
+    assert [e.error_type for e in executions(run)] == ["numflow_django.exceptions.TaskTimeout", ""]
+    assert [sale.item for sale in Sale.objects.all()] == ["next"]
 
 
 def naps():
@@ -728,6 +740,21 @@ def test_a_run_on_another_database(feature):
     assert not FeatureRun.objects.using("default").exists()
     assert not TaskExecution.objects.using("default").exists()
     assert Sale.objects.using("other").count() == 1
+
+
+def test_an_atomic_task_on_another_database(feature):
+    """D8: the transaction of an atomic task is on the database of its run, and no other is touched."""
+    body = """
+        Sale.objects.using("other").create(item="charged")
+        lines.append([connections[alias].in_atomic_block for alias in ("default", "other")])
+        raise ValueError("no money")
+    """
+
+    run = run_through(feature(using="other", charge=task(body, "atomic=True"), ship="return lines[0]"))
+
+    assert states(run) == [("charge", "failed"), ("ship", "succeeded")]
+    assert executions(run)[1].result == [False, True]
+    assert not Sale.objects.using("other").exists()
 
 
 def test_a_run_that_is_nowhere(feature):

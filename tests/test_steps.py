@@ -6,6 +6,8 @@ import threading
 import pytest
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse, StreamingHttpResponse
+from django.template import TemplateDoesNotExist
+from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.test import RequestFactory
 
 from numflow_django import Context, StepError
@@ -44,6 +46,21 @@ def test_the_first_answer_ends_the_steps():
     assert all(set(entry) == {"number", "name", "ms"} for entry in log)
 
 
+def test_the_log_tells_how_long_a_step_took(monkeypatch):
+    """The log holds the milliseconds of each step, also of one that failed."""
+
+    def fail(ctx, request, response):
+        raise OSError("away")
+
+    log = []
+    monkeypatch.setattr("numflow_django.steps.perf_counter", iter([1.0, 1.0025, 2.0, 2.5]).__next__)
+
+    with pytest.raises(OSError, match="away"):
+        run(step(silent), step(fail, number=200), log=log)
+
+    assert [entry["ms"] for entry in log] == [2.5, 500.0]
+
+
 @pytest.mark.parametrize("arity", [1, 2, 3])
 def test_a_step_gets_as_many_parameters_as_it_takes(arity):
     """A6: a step is called with ctx, then request, then response, as far as it takes them."""
@@ -67,6 +84,29 @@ def test_an_answer_may_be_of_any_kind():
         return StreamingHttpResponse(iter([b"a", b"b"]))
 
     assert b"".join(run(step(stream))) == b"ab"
+
+
+def test_a_template_response_is_rendered_by_its_step():
+    """A template that cannot be rendered is an error of its step, and not one that comes after the COMMIT."""
+
+    def page(ctx, request, response):
+        return TemplateResponse(request, "no such page.html")
+
+    with pytest.raises(TemplateDoesNotExist, match=r"no such page\.html") as caught:
+        run(step(page))
+
+    assert caught.value.__notes__ == ["feature shop.buy, step 100 page (steps/100_page.py)"]
+
+
+def test_a_template_response_may_become_another_one():
+    """What a callback makes of a TemplateResponse when it is rendered is the answer."""
+
+    def page(ctx, request, response):
+        answer = SimpleTemplateResponse("admin/404.html")
+        answer.add_post_render_callback(lambda answer: HttpResponse("from the cache"))
+        return answer
+
+    assert run(step(page)).content == b"from the cache"
 
 
 def test_the_answer_may_be_given_and_returned():

@@ -1,10 +1,10 @@
 """FeatureView as a class: its attributes, the methods that it answers, its decorators, its context."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.views.decorators.csrf import csrf_exempt
@@ -12,7 +12,8 @@ from django.views.decorators.csrf import csrf_exempt
 from numflow_django import Retry, StepError
 from numflow_django.exceptions import InvalidErrorHandlerResult, InvalidFeatures, InvalidStepResult
 from numflow_django.views import FIXED
-from tests.serving import ask, feature, posted
+from tests.market.models import Sale
+from tests.serving import ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db
 
@@ -288,12 +289,17 @@ def test_concurrent_requests_have_contexts_of_their_own(tree):
     assert answers == ["Kim", "Lee"]
 
 
-def test_a_feature_answers_in_an_async_server(tree):
-    """A feature works where Django calls a sync view from an event loop, also with an async step."""
-    from asgiref.sync import sync_to_async
+@pytest.mark.parametrize(("status", "sales"), [(201, 1), (409, 0)])
+def test_a_feature_answers_in_an_async_server(tree, settings, async_client, status, sales):
+    """A6: under ASGI the steps, async ones among them, share one transaction as they do under WSGI."""
+    feature(
+        tree,
+        "await Sale.objects.acreate(item='tea')",
+        f"await Sale.objects.aget()\nresponse.status({status}).json(request.data)",
+    )
+    route(tree, settings)
 
-    view = feature(tree, "import asyncio\nawait asyncio.sleep(0)\nreturn HttpResponse('done')", atomic=False).as_view()
+    answer = async_to_sync(async_client.post)("/shop/", {"item": "tea"}, content_type="application/json")
 
-    answer = asyncio.run(sync_to_async(view)(posted()))
-
-    assert answer.content == b"done"
+    assert (answer.status_code, answer.json()) == (status, {"item": "tea"})
+    assert Sale.objects.count() == sales

@@ -1,0 +1,178 @@
+"""The system checks: each mistake with its id and its hint."""
+
+from inspect import getdoc
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from numflow_django import checks, exceptions
+from numflow_django.conf import KEYS
+from numflow_django.exceptions import FeatureConfigurationError
+from numflow_django.registry import registry
+
+STEP = "def answer(ctx, request, response): response.json({})\n"
+
+
+@pytest.fixture
+def errors(settings):
+    """The errors of the checks with the given NUMFLOW, as (id, message, hint)."""
+
+    def check(**values):
+        settings.NUMFLOW = values
+        return [(error.id, error.msg, error.hint) for error in run_checks(tags=["numflow"])]
+
+    return check
+
+
+def test_good_settings_and_features_pass(errors):
+    """A4: Where nothing is wrong, the checks say nothing."""
+    assert errors(QUEUE="mail", FEATURES=["tests.market.features"], TASK_TIMEOUT=0.5, LEASE_SECONDS=60) == []
+    assert errors(CONTEXT_MAX_BYTES=1, REDACT=("pin", "비밀번호"), LOG_ROLLBACKS=None) == []
+    assert errors(REDACT=[], FEATURES=None, LOG_ROLLBACKS="all", LEASE_SECONDS=1.5) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("TASK_TIMEOUTS", "Did you mean 'TASK_TIMEOUT'?"),
+        ("task_timeout", "Did you mean 'TASK_TIMEOUT'?"),
+        ("REDACTED", "Did you mean 'REDACT'?"),
+        ("LOG_ROLBACKS", "Did you mean 'LOG_ROLLBACKS'?"),
+    ],
+)
+def test_an_unknown_key_is_an_error_with_the_one_that_was_meant(errors, key, hint):
+    """A key of NUMFLOW that means nothing is an error with a did-you-mean."""
+    assert errors(**{key: 1}) == [("numflow.E001", f"NUMFLOW has the unknown key {key!r}.", hint)]
+
+
+def test_an_unknown_key_that_resembles_none_lists_the_keys(errors):
+    """A key that resembles none is an error that lists all keys."""
+    [(code, message, hint)] = errors(XYZ=1)
+
+    assert (code, message) == ("numflow.E001", "NUMFLOW has the unknown key 'XYZ'.")
+    assert hint.startswith("The keys are QUEUE, FEATURES, ")
+
+
+SECONDS = "It must be a positive number of seconds."
+ONE_SECOND = "It must be a number of seconds, at least 1."
+BYTES = "It must be a number of bytes, at least 1."
+PACKAGES = "It must be a list of dotted packages, or None."
+WORDS = "It must be a list of words."
+MODES = 'It must be "errors", "all" or None.'
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        ("FEATURES", "shop.features", PACKAGES),
+        ("FEATURES", [1], PACKAGES),
+        ("TASK_TIMEOUT", 0, SECONDS),
+        ("TASK_TIMEOUT", -1, SECONDS),
+        ("TASK_TIMEOUT", "30", SECONDS),
+        ("TASK_TIMEOUT", None, SECONDS),
+        ("TASK_TIMEOUT", True, SECONDS),
+        ("TASK_TIMEOUT", float("inf"), SECONDS),
+        ("TASK_TIMEOUT", float("nan"), SECONDS),
+        ("LEASE_SECONDS", 0.5, ONE_SECOND),
+        ("LEASE_SECONDS", "60", ONE_SECOND),
+        ("CONTEXT_MAX_BYTES", 0, BYTES),
+        ("CONTEXT_MAX_BYTES", "1MB", BYTES),
+        ("REDACT", "password", WORDS),
+        ("REDACT", ["password", 1], WORDS),
+        ("REDACT", [""], WORDS),
+        ("LOG_ROLLBACKS", True, MODES),
+        ("LOG_ROLLBACKS", "ERRORS", MODES),
+        ("LOG_ROLLBACKS", [], MODES),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_size_is_an_error(errors, key, value, hint):
+    """A value of NUMFLOW that cannot be is an error that shows it and says what it must be."""
+    assert errors(**{key: value}) == [("numflow.E002", f"NUMFLOW[{key!r}] is {value!r}.", hint)]
+
+
+def test_a_queue_that_is_no_name_is_an_error(errors):
+    """A queue that is no str is an error of its type, besides being unknown."""
+    assert [code for code, _, _ in errors(QUEUE=5)] == ["numflow.E002", "numflow.E003"]
+
+
+def test_every_key_is_checked():
+    """No key of NUMFLOW is without a check of its value."""
+    assert set(checks._GOOD_VALUES) == set(KEYS)
+
+
+def test_a_default_queue_that_is_not_django_rq_s_is_an_error(errors):
+    """A default queue that RQ_QUEUES does not have is an error that lists those it has."""
+    assert errors(QUEUE="mails") == [
+        (
+            "numflow.E003",
+            "The queue 'mails' is not in RQ_QUEUES (default, mail).",
+            'Add it to RQ_QUEUES, or name another one in NUMFLOW["QUEUE"].',
+        )
+    ]
+
+
+def test_no_queues_at_all_is_an_error(errors, settings):
+    """A site without RQ_QUEUES is told that there is none."""
+    settings.RQ_QUEUES = {}
+
+    [(code, message, _)] = errors()
+
+    assert (code, message) == ("numflow.E003", "The queue 'default' is not in RQ_QUEUES (there is none).")
+
+
+def test_all_mistakes_in_the_features_show_at_once(tree, errors):
+    """A4: Each mistake in the features is one check error with its id, its message and its class's remedy."""
+    tree.feature("a", steps={"100_answer.py": STEP, "wrong.py": ""}, queue="x")
+    tree.feature("b", steps={"100_answer.py": "1 / 0", "100_other.py": ""})
+    tree.feature("c", steps={"100_answer.py": "def answer(request): pass"})
+    mistakes = tree.mistakes()
+
+    found = errors()
+
+    assert [message for _, message, _ in found] == mistakes
+    assert sorted(code for code, _, _ in found) == [f"numflow.E10{number}" for number in (2, 3, 5, 6, 7, 9)]
+    hints = {code: hint for code, _, hint in found}
+    assert hints["numflow.E102"] == getdoc(exceptions.InvalidModuleName)
+    assert "\n    " not in hints["numflow.E106"]
+
+
+def test_the_command_fails_and_shows_them(tree, capsys):
+    """A4: ``manage.py check`` fails with all mistakes of the features."""
+    tree.feature("a", steps={"wrong.py": ""})
+    tree.feature("b", steps={"100_answer.py": "1 / 0"})
+    tree.mistakes()
+
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check")
+
+    assert "(numflow.E102)" in str(caught.value)
+    assert "(numflow.E107)" in str(caught.value)
+    assert "System check identified 2 issues" in str(caught.value)
+
+
+def test_features_that_are_routed_by_hand_are_checked(tree, errors, settings):
+    """A4: The checks load the URLconf, and so show the mistakes of features that only that routes."""
+    tree.feature("buy", steps={"wrong.py": ""})
+    tree.write(
+        {
+            "urls.py": f"""
+                from django.urls import path
+                from {tree.package}.buy.feature import View
+                urlpatterns = [path("buy/", View.as_view())]
+            """
+        }
+    )
+    settings.ROOT_URLCONF = f"{tree.package}.urls"
+
+    assert [code for code, _, _ in errors()] == ["numflow.E102"]
+
+
+def test_every_mistake_has_a_code_and_a_remedy():
+    """Each class of mistakes has an id of its own and a docstring, which is the check's hint."""
+    kinds = FeatureConfigurationError.__subclasses__()
+
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert all(len(getdoc(kind)) > 40 for kind in kinds)
+    assert registry.mistakes == []

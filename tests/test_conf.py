@@ -1,0 +1,81 @@
+"""``NUMFLOW`` as typed properties with defaults, read at each use."""
+
+import pytest
+from django.test import override_settings
+
+from numflow_django.conf import DEFAULT_REDACT, KEYS, conf
+
+DEFAULTS = {
+    "QUEUE": "default",
+    "FEATURES": None,
+    "TASK_TIMEOUT": 300.0,
+    "LEASE_SECONDS": 60,
+    "CONTEXT_MAX_BYTES": 262_144,
+    "REDACT": DEFAULT_REDACT,
+    "LOG_ROLLBACKS": "errors",
+}
+
+
+@pytest.mark.parametrize(("key", "default"), DEFAULTS.items(), ids=DEFAULTS)
+@pytest.mark.parametrize("given", [True, False], ids=["empty dict", "no dict"])
+def test_every_key_is_optional(settings, key, default, given):
+    """A site that sets nothing, or has no NUMFLOW at all, gets the defaults."""
+    settings.NUMFLOW = {}
+    if not given:
+        del settings.NUMFLOW
+
+    value = getattr(conf, key)
+
+    assert value == default
+    assert type(value) is type(default)
+
+
+def test_every_documented_key_has_its_default():
+    """Each key that NUMFLOW may hold has a default."""
+    assert set(DEFAULTS) <= set(KEYS)
+    assert all(key.isupper() for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("QUEUE", "mail", "mail"),
+        ("FEATURES", ["shop.features"], ["shop.features"]),
+        ("TASK_TIMEOUT", 5, 5.0),
+        ("TASK_TIMEOUT", 0.5, 0.5),
+        ("LEASE_SECONDS", 30.0, 30),
+        ("CONTEXT_MAX_BYTES", 1_000, 1_000),
+        ("REDACT", ["pin"], ("pin",)),
+        ("REDACT", [], ()),
+        ("LOG_ROLLBACKS", None, None),
+        ("LOG_ROLLBACKS", "all", "all"),
+    ],
+)
+def test_a_setting_is_read_when_it_is_used(key, given, value):
+    """``override_settings`` takes effect at once, and ends at once; numbers have one type."""
+    before = getattr(conf, key)
+
+    with override_settings(NUMFLOW={key: given}):
+        assert getattr(conf, key) == value
+        assert type(getattr(conf, key)) is type(value)
+
+    assert getattr(conf, key) == before
+
+
+def test_the_settings_of_others_are_read_here_too(settings):
+    """What Django and django-rq are told is read through the same object, also where it is not set."""
+    assert "mail" in conf.queues
+    assert {"default", "other"} <= set(conf.databases)
+    assert conf.root_urlconf == "tests.urls"
+    assert conf.append_slash
+    assert conf.has_csrf_middleware
+
+    del settings.RQ_QUEUES
+    del settings.ROOT_URLCONF
+    settings.APPEND_SLASH = False
+    settings.MIDDLEWARE = []
+
+    assert conf.queues == {}
+    assert conf.root_urlconf is None
+    assert not conf.append_slash
+    assert not conf.has_csrf_middleware
