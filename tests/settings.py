@@ -78,4 +78,5 @@ RQ_QUEUES = {
     "default": {"HOST": "127.0.0.1", "PORT": 1, "DB": 0},
     "mail": {"HOST": "127.0.0.1", "PORT": 1, "DB": 0},
 }
+RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
 NUMFLOW: dict[str, object] = {}

@@ -1,0 +1,5 @@
+from tests.faults.site.work import work
+
+
+def epsilon(ctx):
+    return work(ctx)

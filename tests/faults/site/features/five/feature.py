@@ -1,0 +1,6 @@
+from numflow_django import FeatureView
+
+
+class Five(FeatureView):
+    path = "five/"
+    method = "POST"

@@ -1,0 +1,2 @@
+def respond(ctx, request, response):
+    response.status(201).json({"id": ctx.order.pk})

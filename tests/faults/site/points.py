@@ -1,0 +1,129 @@
+"""
+Fault points: edges of numflow_django at which a process ends or stops, installed from outside by patching.
+
+A plan is a file in the scenario's folder, ``plans/<run id>`` or ``plans/<any name a request gives>``, with one line
+``<edge> <task or -> <action>``. Reaching the edge takes the file away, so that each fault happens once.
+"""
+
+import os
+import signal
+import time
+from functools import wraps
+from pathlib import Path
+
+PLANS = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"), "plans")
+
+#: Of a web process: the plan that the request which it answers named.
+asked: list[str] = []
+
+
+def reach(edge, name, task="-"):
+    """Do what the plan *name* says, if it is about this edge."""
+    plan = PLANS / str(name)
+    try:
+        at, of, action = plan.read_text().split()
+    except FileNotFoundError:
+        return
+    if at == edge and of in {task, "-"}:
+        plan.unlink()
+        ACTIONS[action]()
+
+
+def _kill_horse():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_both():
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_worker():
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def _stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _slow():
+    time.sleep(1)
+
+
+ACTIONS = {"horse": _kill_horse, "both": _kill_both, "worker": _kill_worker, "stop": _stop, "slow": _slow}
+
+
+def install():
+    """Patch the edges; without a folder of plans, nothing."""
+    if "FAULTS_FOLDER" not in os.environ:
+        return
+    from django.db.models.query import QuerySet
+
+    from numflow_django import models, outbox, runner
+
+    _patch_claim(models.FeatureRunQuerySet)
+    _patch_checkpoint(QuerySet, models.TaskExecution)
+    _patch_settle(runner.Passage)
+    _patch_web(outbox)
+
+
+def _patch_claim(querysets):
+    claim = querysets.claim
+
+    @wraps(claim)
+    def patched(self, run_id, *args, **kwargs):
+        reach("before-claim", run_id)
+        run = claim(self, run_id, *args, **kwargs)
+        if run is not None:
+            reach("after-claim", run_id)
+        return run
+
+    querysets.claim = patched
+
+
+def _patch_checkpoint(querysets, model):
+    """The executions are written last in a checkpoint's transaction, after the row of the run."""
+    bulk_create = querysets.bulk_create
+
+    @wraps(bulk_create)
+    def patched(self, rows, *args, **kwargs):
+        written = bulk_create(self, rows, *args, **kwargs)
+        if self.model is model:
+            for row in rows:
+                reach("in-checkpoint", row.run_id, row.name)
+        return written
+
+    querysets.bulk_create = patched
+
+
+def _patch_settle(passage):
+    settle = passage._settle
+
+    @wraps(settle)
+    def patched(self, outcome, settled):
+        reach("after-checkpoint", self.run.pk, outcome.task.name)
+        settle(self, outcome, settled)
+
+    passage._settle = patched
+
+
+def _patch_web(outbox):
+    ring, record = outbox.ring, outbox.record
+
+    @wraps(ring)
+    def patched_ring(**facts):
+        for name in asked:
+            reach("before-enqueue", name)
+        rung = ring(**facts)
+        for name in asked:
+            reach("after-enqueue", name)
+        return rung
+
+    @wraps(record)
+    def patched_record(*args, **kwargs):
+        run = record(*args, **kwargs)
+        for name in asked:
+            reach("before-commit", name)
+        return run
+
+    outbox.ring, outbox.record = patched_ring, patched_record
