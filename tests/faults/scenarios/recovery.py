@@ -1,0 +1,48 @@
+"""How long a recovery takes."""
+
+import time
+
+from tests.faults.scenarios.scenario import Scenario
+from tests.waiting import eventually
+
+
+def recovering(scene):
+    """The times that the documentation promises; the full suite measures them with the default settings."""
+    lease, relay = scene.size((60, 10), (6, 2))
+    workers = scene.workers(2, LEASE_SECONDS=lease, RELAY_SECONDS=relay)
+    horse = _until_resumed(scene, "horse", lease + relay + 30)
+    scene.check(horse < 10, f"a killed work-horse's run went on after {horse:.1f} s")
+    machine = _until_resumed(scene, "both", lease + relay + 30)
+    scene.check(machine < lease + relay + 1, f"a killed machine's run went on after {machine:.1f} s")
+
+    scene.await_workers(2)
+    time.sleep(relay + 1)
+    busy = [scene.start("one", seconds=3) for _ in workers.alive()]
+    eventually(lambda: all(scene.ledger.begun(run) for run in busy), timeout=30, message="the workers are not busy")
+    waiting = [scene.start("one") for _ in range(20)]
+    flushed = time.time()
+    scene.redis.client.flushall()
+    scene.wait(2 * relay + 30)
+    begun = max(line.at for run in waiting for line in scene.ledger.begun(run))
+    flush = begun - flushed
+    scene.check(flush < 2 * relay, f"the last of the runs that Redis forgot began after {flush:.1f} s")
+    found = f"work-horse {horse:.1f} s, machine {machine:.1f} s, flush {flush:.1f} s"
+    return f"lease {lease} s, relay {relay} s", found
+
+
+def _until_resumed(scene, action, limit):
+    run = scene.start("three", ("in-task", action, "alpha"))
+    eventually(lambda: len(scene.ledger.begun(run)) >= 2, timeout=limit, message=f"{action}: not resumed")
+    first, second = scene.ledger.begun(run)[:2]
+    scene.wait(30)
+    return second.at - first.at
+
+
+SCENARIOS = [
+    Scenario(
+        number="14",
+        fault="recovery after a killed work-horse, a killed machine, a flushed Redis",
+        wanted="10 s, lease + relay interval, two relay intervals",
+        play=recovering,
+    )
+]

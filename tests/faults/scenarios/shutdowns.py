@@ -1,0 +1,91 @@
+"""Shutdowns, as deploys and supervisors make them."""
+
+import signal
+
+from tests.faults.processes import children, send, sessions, wait_until_gone
+from tests.faults.scenarios.scenario import Scenario
+from tests.faults.scenarios.siege import besiege
+from tests.faults.scene import FIVE
+
+#: Seconds between SIGTERM and SIGKILL.
+GRACE = 5
+
+
+def rolling(scene):
+    """One worker after another is asked to end and, where it takes too long, ended."""
+    runs, rounds = scene.size((200, 24), (25, 4))
+    workers = scene.workers(3)
+    killed = 0
+    # Some tasks take longer than the grace; their work-horse and worker are killed
+    for _ in range(scene.size(6, 2)):
+        scene.start("five", seconds=GRACE + 2)
+    turn = 0
+
+    def strike(workers):
+        nonlocal killed, turn
+        alive = workers.alive()
+        if not alive:
+            return False
+        turn += 1
+        worker = alive[turn % len(alive)]
+        horses = children(worker)
+        send(worker, signal.SIGTERM)
+        left = wait_until_gone([worker, *horses], GRACE)
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        killed += bool(left)
+        scene.await_workers(1)
+        return True
+
+    besiege(scene, workers, feature="five", runs=runs, blows=rounds, strike=strike, seconds=0.1)
+    scene.wait(scene.size(300, 120))
+    verdict = scene.judge(FIVE, extra=killed)
+    return (
+        f"{len(scene.runs())} x 5",
+        f"{rounds} SIGTERM, {killed} SIGKILL, {len(verdict.lost)} lost, {verdict.extra} extra",
+    )
+
+
+def whole_group(scene):
+    """SIGTERM to worker and work-horse at once is a hand-over, and no crash of the task."""
+    count = scene.size(50, 8)
+    workers = scene.workers(3)
+
+    def strike(workers):
+        busy = [pid for pid in workers.alive() if children(pid)]
+        if not busy:
+            return False
+        worker = scene.random.choice(busy)
+        members = [pid for pid, session in sessions() if session == worker]
+        for pid in members:
+            send(pid, signal.SIGTERM)
+        left = wait_until_gone(members, 10)
+        scene.check(not left, "a group did not end within 10 s")
+        return True
+
+    struck = besiege(scene, workers, feature="five", runs=count, blows=count, strike=strike, seconds=0.15)
+    scene.wait(scene.size(200, 90))
+    verdict = scene.judge(FIVE, extra=0)
+    lost = scene.lost_rows()
+    scene.check(not lost, f"{lost} executions were taken for crashes")
+    claims = sum(run.token for run in scene.runs())
+    return (
+        f"{count} x 5",
+        f"{struck} groups, {claims - count} runs resumed, {lost} crashes on record, {verdict.extra} extra",
+    )
+
+
+SCENARIOS = [
+    Scenario(
+        number="12",
+        fault="rolling SIGTERM, grace 5 s, then SIGKILL",
+        wanted="0 lost",
+        play=rolling,
+    ),
+    Scenario(
+        number="13",
+        fault="SIGTERM to the whole process group",
+        wanted="resumed, crash budget untouched",
+        play=whole_group,
+    ),
+]
