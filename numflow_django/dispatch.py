@@ -18,6 +18,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 from rq import Queue
 from rq.exceptions import DuplicateJobError
+from rq.utils import as_text
 
 from .conf import conf
 from .exceptions import NumflowError
@@ -42,6 +43,9 @@ PAUSE = 3.0
 
 #: Seconds that a job which RQ itself gave up stays in its failed registry; our own log is the task log.
 FAILURE_TTL = 86_400
+
+#: Job ids that are read from a queue's list at once.
+PORTION = 5_000
 
 _paused_until: dict[str, float] = {}
 _lock = Lock()
@@ -158,19 +162,46 @@ def mark(queue: str) -> bool | None:
         return None
 
 
-def known(queue: str, doorbells: list[tuple[UUID, int]], *, in_list: bool) -> set[UUID] | None:
-    """
-    Of the runs behind *doorbells* (run id, dispatch number), those that Redis still knows of; None: out of reach.
-
-    With *in_list*, a job counts only while it is in the queue: RQ can lose one between taking it and starting it.
-    """
+def unmark(queue: str) -> None:
+    """Take the mark away, so that the next relay looks for every queued run."""
     try:
-        ask = _in_list if in_list else _exists
-        found = ask(_queue(queue), [job_id(run_id, number) for run_id, number in doorbells])
+        _queue(queue).connection.delete(MARK % queue)
+    except Exception as error:  # noqa: BLE001 - as above
+        _note_failure(queue, error)
+
+
+def listed(queue: str) -> set[str] | None:
+    """The ids of the jobs that wait in the queue's list, read in portions; None: out of reach."""
+    ids: set[str] = set()
+    try:
+        connection, key = _queue(queue).connection, _queue(queue).key
+        start = 0
+        while portion := connection.lrange(key, start, start + PORTION - 1):
+            ids.update(map(as_text, portion))
+            start += len(portion)
     except Exception as error:  # noqa: BLE001 - as above
         _note_failure(queue, error)
         return None
-    return {run_id for (run_id, _), is_there in zip(doorbells, found, strict=True) if is_there}
+    return ids
+
+
+def known(queue: str, doorbells: list[tuple[UUID, int]], *, listed: set[str] | None = None) -> set[UUID] | None:
+    """
+    Of the runs behind *doorbells* (run id, dispatch number), those that Redis still knows of; None: out of reach.
+
+    With *listed*, a job counts only while it is in the list: RQ can lose one between taking it and starting it.
+    """
+    ids = {job_id(run_id, number): run_id for run_id, number in doorbells}
+    # The list moves while it is read, and grows afterwards; only for those that it did not show it is asked one by one,
+    # because to find one job in a list of 100,000 takes Redis a millisecond
+    unsure = [name for name in ids if listed is None or name not in listed]
+    try:
+        found = (_exists if listed is None else _in_list)(_queue(queue), unsure)
+    except Exception as error:  # noqa: BLE001 - as above
+        _note_failure(queue, error)
+        return None
+    missing = {name for name, is_there in zip(unsure, found, strict=True) if not is_there}
+    return {run_id for name, run_id in ids.items() if name not in missing}
 
 
 def _exists(queue: Queue, ids: list[str]) -> list[bool]:

@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from .conf import conf
 from .models import FeatureRun
@@ -45,7 +45,7 @@ class Lease:
         """Whether to go on; an outdated claim is found by the next checkpoint, which is guarded by it."""
         try:
             return self._run.renew_lease()
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("lease not renewed run=%s error=%r; trying again", self._run.pk, error)
             connections[self._run._state.db or "default"].close()
             return True

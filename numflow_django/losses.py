@@ -3,7 +3,7 @@
 from .conf import conf
 from .models import ExecutionState, FeatureRun, RunState, TaskExecution
 from .registry import registry
-from .signals import run_failed, task_lost
+from .signals import run_cancelled, run_failed, task_lost, task_skipped
 
 
 def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
@@ -13,31 +13,37 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on.
     """
     name = run.task_names[run.position]
-    earlier = list(run.executions.filter(name=name).order_by("id").values_list("state", flat=True))
+    earlier = list(run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED).values_list("state", flat=True))
     lost = _execution(run, name, run.position, ExecutionState.LOST, message)
     lost.attempt = len(earlier) + 1
+    rest: list[TaskExecution] = []
     if earlier.count(ExecutionState.LOST) < conf.TASK_MAX_CRASHES:
         done = run.lose([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
     else:
-        done = _give_up(run, lost, name, expired=expired)
+        rest = skipped(run, name) if _stops_the_rest(run, name) else []
+        settled = 1 + len(rest)
+        end = RunState.FAILED if run.position + settled == len(run.task_names) else None
+        done = run.lose([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
     if done:
-        task_lost.send_robust(sender=FeatureRun, run=run, execution=lost)
+        _tell(run, lost, rest)
     return done
 
 
-def _give_up(run: FeatureRun, lost: TaskExecution, name: str, *, expired: bool) -> bool:
+def _stops_the_rest(run: FeatureRun, name: str) -> bool:
     feature = registry.find(run.feature)
     task = feature.task(name) if feature else None
-    rest: list[TaskExecution] = []
-    if feature and task and feature.policy(task).stop_on_failure:
-        rest = skipped(run, name)
-    settled = 1 + len(rest)
-    end = RunState.FAILED if run.position + settled == len(run.task_names) else None
-    done = run.lose([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
-    if done and end:
-        run.refresh_from_db()
-        run_failed.send_robust(sender=FeatureRun, run=run)
-    return done
+    return bool(feature and task and feature.policy(task).stop_on_failure)
+
+
+def _tell(run: FeatureRun, lost: TaskExecution, rest: list[TaskExecution]) -> None:
+    run.reread()
+    facts = {"sender": FeatureRun, "run": run}
+    task_lost.send_robust(**facts, execution=lost)
+    for left_out in rest:
+        task_skipped.send_robust(**facts, execution=left_out)
+    ended = {RunState.FAILED: run_failed, RunState.CANCELLED: run_cancelled}.get(RunState(run.state))
+    if ended:
+        ended.send_robust(**facts)
 
 
 def skipped(run: FeatureRun, failed: str) -> list[TaskExecution]:

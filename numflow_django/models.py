@@ -145,6 +145,15 @@ class FeatureRun(models.Model):
     def __str__(self) -> str:
         return f"{self.feature} {self.pk}"
 
+    @property
+    def log(self) -> models.QuerySet[TaskExecution]:
+        """The executions so far, from the run's own database: a router may send reads to a replica that lags."""
+        return TaskExecution.objects.using(self._state.db).filter(run_id=self.pk).order_by("id")
+
+    def reread(self) -> None:
+        """Read the row again, from its own database."""
+        self.refresh_from_db(using=self._state.db)
+
     # The holder's transitions: guarded by its claim, and ClaimLost is raised where that is outdated
 
     def checkpoint(
@@ -161,7 +170,9 @@ class FeatureRun(models.Model):
         A run whose cancellation was asked for ends here. Give the changes of the row, for :meth:`remember` once they
         are committed.
         """
+        # A task that held SQLite's one write lock has kept the lease from being renewed
         changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
+        changes["lease_expires_at"] = _lease_end()
         if context is not None:
             changes["context"] = context
         if end is not None:
@@ -207,7 +218,7 @@ class FeatureRun(models.Model):
             if not (mine if ends else mine.filter(cancel_requested=False)).update(**changes):
                 if self._is_written(changes):
                     return changes  # by our own COMMIT, of which a broken connection had left us in doubt
-                changes = changes | _ended(RunState.CANCELLED) | {"reason": "cancelled between two tasks"}
+                changes = changes | _cancelled()
                 if ends or not mine.update(**changes):
                     raise ClaimLost(
                         f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing"
@@ -228,13 +239,16 @@ class FeatureRun(models.Model):
         """
         Record that the holder died: running -> pending, or to *end*. Give False if another was first.
 
-        *settled* of the tasks are given up for good. With *expired*, a holder that has renewed its lease is alive.
+        *settled* of the tasks are given up for good. With *expired*, a holder that has renewed its lease is alive. A
+        run whose cancellation was asked for ends here.
         """
         changes = _ended(end) if end else _given_up(RunState.PENDING, reason) | {"available_at": Now()}
         changes |= {"position": self.position + settled, "reason": reason}
         with transaction.atomic(using=self._state.db):
             held = self._mine().filter(position=self.position)
-            lost = (held.expired() if expired else held).update(**changes)
+            held = held.expired() if expired else held
+            lost = (held if end else held.filter(cancel_requested=False)).update(**changes)
+            lost = lost or held.filter(cancel_requested=True).update(**changes | _cancelled())
             if lost:
                 TaskExecution.objects.using(self._state.db).bulk_create(executions)
         return bool(lost)
@@ -259,8 +273,10 @@ class FeatureRun(models.Model):
         Give False if the run has ended already.
         """
         mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk)
-        waiting = mine.filter(state__in=OPEN).update(**_ended(RunState.CANCELLED), reason="cancelled")
-        return bool(waiting or mine.filter(state=RunState.RUNNING).update(cancel_requested=True))
+        # Asked for first: whoever claims the run or gives it back between these two finds the wish
+        asked = mine.filter(state__in=(*OPEN, RunState.RUNNING)).update(cancel_requested=True)
+        mine.filter(state__in=OPEN).update(**_ended(RunState.CANCELLED), reason="cancelled")
+        return bool(asked)
 
     def resume(self, *, only_failed: bool = False) -> bool:
         """
@@ -268,7 +284,7 @@ class FeatureRun(models.Model):
 
         For a failed or cancelled run; give False for any other. The tasks that are to run move behind the others.
         """
-        states = dict(self.executions.order_by("id").values_list("name", "state"))
+        states = dict(self.log.values_list("name", "state"))
         again = (ExecutionState.FAILED, ExecutionState.LOST)
         todo = [
             name
@@ -291,6 +307,10 @@ def _lease_end() -> Any:
 
 def _ended(state: RunState) -> dict[str, Any]:
     return {"state": state, "finished_at": Now(), "lease_expires_at": None}
+
+
+def _cancelled() -> dict[str, Any]:
+    return _ended(RunState.CANCELLED) | {"reason": "cancelled between two tasks"}
 
 
 def _given_up(state: RunState, reason: str) -> dict[str, Any]:

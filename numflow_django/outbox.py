@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
-from math import isfinite
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +15,7 @@ from .dispatch import ring
 from .exceptions import UnknownFeature
 from .ids import new_run_id
 from .models import MESSAGE_LENGTH, PATH_LENGTH, FeatureRun, RunState
+from .policy import seconds_of
 from .redaction import plain, scrub
 from .registry import Feature, registry
 from .signals import logger, request_rolled_back
@@ -99,14 +99,11 @@ def _no_tasks(label: str, feature: Feature | None) -> str:
 
 
 def _seconds_until(start: float | timedelta | datetime) -> float:
-    if isinstance(start, datetime):
-        if is_naive(start):
-            raise ValueError(f"start_run(start_after={start!r}): give an aware datetime, with its time zone")
-        return max(0.0, (start - now()).total_seconds())
-    seconds = start.total_seconds() if isinstance(start, timedelta) else float(start)
-    if not (isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"start_run(start_after={start!r}): give zero or more seconds")
-    return seconds
+    if not isinstance(start, datetime):
+        return seconds_of(start, "start_run(start_after")
+    if is_naive(start):
+        raise ValueError(f"start_run(start_after={start!r}): give an aware datetime, with its time zone")
+    return seconds_of(max(timedelta(0), start - now()), "start_run(start_after")
 
 
 def record_rollback(

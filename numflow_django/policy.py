@@ -4,12 +4,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeVar, overload
 
 from .conf import conf
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Seconds of ten years: a longer wait is a slip, and past some point no database can add it to a date.
+MAX_SECONDS = 10 * 365 * 86_400
 
 #: All executions that a Retry without ``max_attempts`` allows, the first included.
 MAX_REQUEST_ATTEMPTS = 11
@@ -28,7 +32,7 @@ class Retry:
     """
 
     def __init__(self, delay: float | timedelta = 0, max_attempts: int | None = None) -> None:
-        self.delay = _seconds(delay, "Retry", "delay")
+        self.delay = seconds_of(delay, "Retry(delay")
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"Retry(max_attempts={max_attempts!r}): give at least 1, the first execution")
         self.max_attempts = max_attempts
@@ -48,7 +52,7 @@ class TaskPolicy:
     max_attempts: int | None = None  # executions in all; None: NUMFLOW["TASK_MAX_ATTEMPTS"]
     delay: float = 10  # before the second execution
     factor: float = 2  # each further wait is so many times longer
-    max_delay: float = 900  # no wait is longer
+    max_delay: float = 900  # no wait is longer, but for its jitter
     jitter: float = 0.2  # each wait is up to so much shorter or longer, so that failures do not march in step
     retry_on: tuple[type[BaseException], ...] = (Exception,)  # other errors fail for good at once
     timeout: float | None = None  # for one execution; None: NUMFLOW["TASK_TIMEOUT"]
@@ -70,8 +74,10 @@ class TaskPolicy:
         """Seconds until the next execution, after execution number *attempt* raised *error*; None: it was the last."""
         if attempt >= self.attempts or not isinstance(error, self.retry_on):
             return None
-        # The exponent is bounded: 2.0 ** 1100 would raise, and max_delay was reached long before
-        wait = min(self.delay * self.factor ** min(attempt - 1, 64), self.max_delay)
+        try:
+            wait = min(self.delay * float(self.factor) ** (attempt - 1), self.max_delay)
+        except OverflowError:  # 2.0 ** 1100; max_delay was reached long before
+            wait = min(self.delay, 1) * self.max_delay
         return wait * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - no secret
 
 
@@ -126,31 +132,59 @@ _DEFAULT = TaskPolicy()
 
 def _checked(rules: dict[str, Any]) -> dict[str, Any]:
     checked = dict(rules)
-    for name in ("delay", "max_delay", "start_after", "timeout"):
-        if checked.get(name) is not None:
-            checked[name] = _seconds(checked[name], "async_task", name)
-    if isinstance(checked.get("retry_on"), type):
-        checked["retry_on"] = (checked["retry_on"],)
-    for name, (is_good, wanted) in _RANGES.items():
-        if checked.get(name) is not None and not is_good(checked[name]):
-            raise ValueError(f"async_task({name}={rules[name]!r}): give {wanted}")
+    for name, value in rules.items():
+        if name not in _WANTED:
+            close = get_close_matches(name, _WANTED, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the rules are {', '.join(_WANTED)}"
+            raise TypeError(f"async_task({name}=...): there is no such rule; {hint}")
+        if name in {"delay", "max_delay", "start_after", "timeout"} and isinstance(value, timedelta):
+            checked[name] = value.total_seconds()
+        if name == "retry_on" and isinstance(value, type):
+            checked[name] = (value,)
+        is_good, wanted = _WANTED[name]
+        if not is_good(checked[name]):
+            raise ValueError(f"async_task({name}={value!r}): give {wanted}")
     return checked
 
 
-_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "max_attempts": (lambda value: isinstance(value, int) and value >= 1, "at least 1, the first execution"),
-    "factor": (lambda value: isfinite(value) and value >= 1, "a number of at least 1"),
-    "jitter": (lambda value: 0 <= value <= 1, "a fraction from 0 to 1"),
-    "timeout": (lambda value: value > 0, "a positive number of seconds"),
-    "retry_on": (
-        lambda value: bool(value) and all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in value),
-        "a tuple of exception classes",
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= MAX_SECONDS
+
+
+def _are_errors(value: Any) -> bool:
+    kinds = value if isinstance(value, tuple) else ()
+    return bool(kinds) and all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
+
+
+_SECONDS = (_is_seconds, "zero or more seconds, at most ten years")
+_TRUTH = (lambda value: isinstance(value, bool), "True or False")
+_WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "max_attempts": (
+        lambda value: value is None or (isinstance(value, int) and _is_number(value) and value >= 1),
+        "at least 1, the first execution",
     ),
+    "delay": _SECONDS,
+    "factor": (lambda value: _is_number(value) and value >= 1, "a number of at least 1"),
+    "max_delay": _SECONDS,
+    "jitter": (lambda value: _is_number(value) and 0 <= value <= 1, "a fraction from 0 to 1"),
+    "retry_on": (_are_errors, "a tuple of exception classes"),
+    "timeout": (
+        lambda value: value is None or (_is_seconds(value) and value > 0),
+        "a positive number of seconds, at most ten years",
+    ),
+    "atomic": _TRUTH,
+    "start_after": _SECONDS,
+    "stop_on_failure": _TRUTH,
 }
 
 
-def _seconds(value: float | timedelta, where: str, name: str) -> float:
+def seconds_of(value: float | timedelta, what: str) -> float:
+    """A wait in seconds. Raise ValueError, naming *what*, if it is none."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not (isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"{where}({name}={value!r}): give zero or more seconds")
+    if not _is_seconds(seconds):
+        raise ValueError(f"{what}={value!r}): give zero or more seconds, at most ten years")
     return float(seconds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError
+from django.db import Error
 
 from . import dispatch
 from .conf import conf
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200
+
+#: Columns that a doorbell does not need; a page of contexts may be 50 MB.
+LARGE = ("context", "steps")
 
 #: Seconds of one tick; what is left is done by the next.
 BUDGET = 5.0
@@ -55,6 +58,7 @@ class Relay:
     """One process's relay: what it remembers between two ticks."""
 
     memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
+    flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: what its mark told in this tick
 
     def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
         """
@@ -64,6 +68,7 @@ class Relay:
         """
         report = Report()
         deadline = monotonic() + budget
+        self.flushed.clear()
         for alias in registry.databases():
             runs = FeatureRun.objects.using(alias)
             self._recover(runs, report, deadline)
@@ -89,21 +94,26 @@ class Relay:
     ) -> None:
         """Turn to pending what the database calls queued and Redis does not know."""
         for queue in runs.queued().order_by().values_list("queue", flat=True).distinct():
-            flushed = dispatch.mark(queue)
-            if flushed is None:
+            if self._is_flushed(queue) is None:
                 continue  # Redis is away; what it knows is seen when it is back
             memory = self.memories.setdefault((alias, queue), Memory())
-            everything = thorough or flushed or memory.is_slow_check_due()
+            everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
             window = runs.queued(queue, since=None if everything else memory.window())
-            for page in _pages(window, deadline):
-                known = dispatch.known(queue, [(run.pk, run.dispatch_no) for run in page], in_list=everything)
-                if known is None:
-                    break
-                report.undispatched += sum(run.undispatch() for run in page if run.pk not in known)
-            memory.remember(everything=everything)
+            for run in _lost(window, queue, deadline, in_list=everything):
+                report.undispatched += run.undispatch()
+            if monotonic() < deadline and not dispatch.is_paused(queue):
+                memory.remember(everything=everything)
+            elif self._is_flushed(queue):
+                dispatch.unmark(queue)  # or nobody would look for the rest before the slow check
+
+    def _is_flushed(self, queue: str) -> bool | None:
+        """Whether Redis has lost its data since the last tick; asked once, for runs of all databases."""
+        if queue not in self.flushed:
+            self.flushed[queue] = dispatch.mark(queue)
+        return self.flushed[queue]
 
     def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
-        for page in _pages(runs.due(), deadline):
+        for page in _pages(runs.due().defer(*LARGE), deadline):
             for run in page:
                 if not dispatch.is_paused(run.queue):
                     report.dispatched += _ring(run)
@@ -138,7 +148,7 @@ def after(run: FeatureRun) -> None:
     if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):
         try:
             Relay().tick(budget=SHARE)
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("relay failed error=%r; the next run tries again", error)
 
 
@@ -157,6 +167,18 @@ def _ring(run: FeatureRun) -> bool:
     if not rung:
         run.undispatch()
     return rung
+
+
+def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:
+    """Those of the queued *runs* that Redis does not know; none any more as soon as it is out of reach."""
+    listed = dispatch.listed(queue) if in_list else None
+    if in_list and listed is None:
+        return
+    for page in _pages(runs.defer(*LARGE), deadline):
+        known = dispatch.known(queue, [(run.pk, run.dispatch_no) for run in page], listed=listed)
+        if known is None:
+            return
+        yield from (run for run in page if run.pk not in known)
 
 
 def _pages(runs: FeatureRunQuerySet, deadline: float) -> Iterator[list[FeatureRun]]:

@@ -134,10 +134,11 @@ class Passage:
     def _recall(self) -> None:
         """Learn what earlier claims of this run have come to."""
         settled = self.run.task_names[: self.run.position]
-        # From the database of the run row itself: a router may send other reads to a replica that lags
-        earlier = TaskExecution.objects.using(self.run._state.db).filter(run=self.run).order_by("id")
-        for name, attempt, state, finished_at in earlier.values_list("name", "attempt", "state", "finished_at"):
-            self.attempts[name] = attempt
+        # A task that was never run, as in a run that was cancelled and resumed for its failures, has not succeeded
+        self.failed = set(settled)
+        for name, attempt, state, finished_at in self.run.log.values_list("name", "attempt", "state", "finished_at"):
+            if state != ExecutionState.SKIPPED:
+                self.attempts[name] = attempt
             if name in settled:
                 (self.failed.discard if state == ExecutionState.SUCCEEDED else self.failed.add)(name)
                 self.due_at = finished_at or self.due_at
@@ -265,7 +266,7 @@ class Passage:
         self.run.remember(changes)
         self.due_at = execution.finished_at or self.due_at
         facts = {"sender": FeatureRun, "run": self.run, "execution": execution}
-        if outcome.failed and "position" not in changes:
+        if outcome.failed and changes.get("state") == RunState.WAITING:
             signals.task_retried.send_robust(**facts, error=outcome.error)
         elif outcome.failed:
             self.failed |= {outcome.task.name, *(left_out.name for left_out in rest)}
@@ -300,10 +301,13 @@ class Passage:
     def _lose(self, error: BaseException) -> None:
         """Give the run back at this task: whether its work took effect is not known, as after a crash."""
         self.connection.close()
+        claim_id = self.run.claim_id
         message = f"its database connection was lost: {error_fields(error)['error_message']}"
         self._written(lambda: record_loss(self.run, message, expired=False))
         # Where nothing was recorded, the COMMIT of an atomic task was written before the connection broke
-        self._written(self.run.refresh_from_db)
+        self._written(self.run.reread)
+        if self.run.claim_id != claim_id:
+            raise ClaimLost(f"run {self.run.pk}: somebody else has taken it over while its database was away")
         self._recall()
 
     def _changed(self, ctx: Context) -> str | None:

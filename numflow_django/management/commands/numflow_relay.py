@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from numflow_django.conf import conf
 from numflow_django.relay import Relay
@@ -40,7 +40,7 @@ class Command(BaseCommand):
     def _tick(self, relay: Relay) -> None:
         try:
             relay.tick()
-        except DatabaseError as error:
+        except Error as error:
             logger.error("relay failed error=%r; trying again in %s s", error, conf.RELAY_SECONDS)
         finally:
             connections.close_all()
