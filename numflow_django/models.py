@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
@@ -96,6 +96,17 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         if queue is not None:
             runs = runs.filter(queue=queue)
         return runs if since is None else runs.filter(queued_at__gt=Now() - timedelta(seconds=since))
+
+    def unlocked(self) -> Self:
+        """
+        Lock these, in the transaction that is open, except those that another transaction has locked.
+
+        A holder that sleeps in its checkpoint has, and so has one whose machine is gone, until the server notices;
+        the relay, and with it all other runs, must not wait for them.
+        """
+        if not connections[self.db].features.has_select_for_update_skip_locked:
+            return self
+        return self.filter(pk__in=list(self.select_for_update(skip_locked=True).values_list("pk", flat=True)))
 
     def held_by(self, worker: str, run_id: UUID) -> Self:
         """The run *run_id*, if *worker* has claimed it."""
@@ -246,7 +257,7 @@ class FeatureRun(models.Model):
         changes |= {"position": self.position + settled, "reason": reason}
         with transaction.atomic(using=self._state.db):
             held = self._mine().filter(position=self.position)
-            held = held.expired() if expired else held
+            held = held.expired().unlocked() if expired else held
             lost = (held if end else held.filter(cancel_requested=False)).update(**changes)
             lost = lost or held.filter(cancel_requested=True).update(**changes | _cancelled())
             if lost:
