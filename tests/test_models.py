@@ -77,13 +77,13 @@ def test_one_of_many_claims_wins(shared):
 @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.PENDING])
 def test_a_claim_takes_the_run(state):
     """A claim turns a queued run, or a pending one whose doorbell rang after all, to running, and says who has it."""
-    row = run_row(state=state, reason="Redis was away")
+    row = run_row(state=state)
 
     claimed = FeatureRun.objects.claim(row.pk, 1, worker="w1")
 
     row.refresh_from_db()
     assert claimed == row
-    assert (row.state, row.worker, row.token, row.reason) == (RunState.RUNNING, "w1", 1, "")
+    assert (row.state, row.worker, row.token) == (RunState.RUNNING, "w1", 1)
     assert row.claim_id == claimed.claim_id is not None
     assert row.started_at is not None
 
@@ -223,10 +223,10 @@ def test_a_release_gives_the_run_back():
     """A released run is pending with a reason, without a lease, where it was."""
     run = claimed_run(position=1)
 
-    run.release("unknown feature market.buy")
+    run.remember(run.release("handed over"))
 
     row = FeatureRun.objects.get()
-    assert (row.state, row.reason, row.position) == (RunState.PENDING, "unknown feature market.buy", 1)
+    assert (row.state, row.reason, row.position) == (RunState.PENDING, "handed over", 1)
     assert (row.lease_expires_at, row.queued_at) == (None, None)
     assert (run.state, run.reason) == (row.state, row.reason)
 
@@ -243,14 +243,45 @@ def test_a_stale_holder_releases_nothing():
     assert (row.state, row.worker, row.reason) == (RunState.RUNNING, "w2", "")
 
 
-# undispatched
+# begin_dispatch, undispatch
+
+
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.WAITING])
+def test_a_run_that_is_due_is_announced(state):
+    """A pending or waiting run whose time has come is queued under the next number, by the one that was first."""
+    row = run_row(state=state, available_at=Now())
+    first, second = FeatureRun.objects.get(), FeatureRun.objects.get()
+
+    begun = first.begin_dispatch(), second.begin_dispatch()
+
+    row.refresh_from_db()
+    assert begun == (True, False)
+    assert (row.state, row.dispatch_no, first.dispatch_no) == (RunState.QUEUED, 2, 2)
+    assert row.queued_at is not None
+
+
+@pytest.mark.parametrize("state", sorted(set(RunState) - {RunState.PENDING, RunState.WAITING}))
+def test_no_other_run_is_announced(state):
+    """A run in any other state is not dispatched, and stays as it is."""
+    row = run_row(state=state, available_at=Now())
+
+    assert row.begin_dispatch() is False
+    assert list(FeatureRun.objects.values_list("state", "dispatch_no")) == [(state, 1)]
+
+
+def test_a_run_is_not_announced_before_its_time():
+    """A run that waits is not dispatched before it is due."""
+    row = run_row(state=RunState.WAITING, available_at=Now() + timedelta(minutes=1))
+
+    assert row.begin_dispatch() is False
+    assert FeatureRun.objects.get().state == RunState.WAITING
 
 
 def test_a_doorbell_that_did_not_ring():
     """A queued run whose doorbell could not be rung is pending again."""
     row = run_row(queued_at=Now())
 
-    assert FeatureRun.objects.undispatched(row.pk, 1) is True
+    assert row.undispatch() is True
 
     row.refresh_from_db()
     assert (row.state, row.queued_at, row.dispatch_no) == (RunState.PENDING, None, 1)
@@ -259,11 +290,276 @@ def test_a_doorbell_that_did_not_ring():
 @pytest.mark.parametrize("fields", [{"state": RunState.RUNNING}, {"state": RunState.SUCCEEDED}, {"dispatch_no": 2}])
 def test_a_doorbell_that_rang_after_all(fields):
     """A run that a worker has, has done, or that was announced again meanwhile, is left alone."""
-    row = run_row(**fields)
+    row = run_row()
+    FeatureRun.objects.update(**fields)
 
-    assert FeatureRun.objects.undispatched(row.pk, 1) is False
+    assert row.undispatch() is False
+    assert FeatureRun.objects.get().state == fields.get("state", RunState.QUEUED)
 
-    assert FeatureRun.objects.get().state == row.state
+
+# postpone, fail
+
+
+def test_a_postponed_run_waits():
+    """A run is put off by the database's clock, at its task, with what the execution left, and without a lease."""
+    run = claimed_run()
+
+    run.remember(run.postpone([execution(run, state="failed")], seconds=60, reason="again", context='{"tried":1}'))
+
+    row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
+    assert (row.state, row.reason, row.position, row.context) == (RunState.WAITING, "again", 0, '{"tried":1}')
+    assert (row.lease_expires_at, row.queued_at) == (None, None)
+    assert timedelta(seconds=0) < row.left <= timedelta(seconds=60)
+    assert list(row.log.values_list("name", "state")) == [("mail", "failed")]
+    assert (run.state, run.reason) == (RunState.WAITING, "again")
+
+
+def test_a_run_that_fails_unsettled():
+    """A run can fail with its tasks unsettled: it has ended, where it was, with the reason."""
+    run = claimed_run(position=1)
+
+    run.remember(run.fail("unknown task notify"))
+
+    row = FeatureRun.objects.get()
+    assert (row.state, row.reason, row.position) == (RunState.FAILED, "unknown task notify", 1)
+    assert row.finished_at is not None
+    assert row.lease_expires_at is None
+
+
+# A COMMIT whose answer got lost
+
+
+WRITES = {
+    "checkpoint": (lambda run: run.checkpoint([execution(run)]), (RunState.RUNNING, 1)),
+    "end": (lambda run: run.checkpoint([execution(run), execution(run, 1)], end=RunState.SUCCEEDED), ("succeeded", 2)),
+    "postpone": (lambda run: run.postpone([execution(run)], seconds=9, reason="again"), (RunState.WAITING, 0)),
+    "release": (lambda run: run.release("handed over"), (RunState.PENDING, 0)),
+    "fail": (lambda run: run.fail("unknown task"), (RunState.FAILED, 0)),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_transition_that_was_written_is_not_written_again(write):
+    """D8: repeated after a COMMIT whose answer got lost, a transition tells the same and writes nothing more."""
+    transition, (state, position) = WRITES[write]
+    run = claimed_run()
+    transition(run)
+    before = FeatureRun.objects.values().get(), list(TaskExecution.objects.values())
+
+    run.remember(transition(run))
+
+    assert (FeatureRun.objects.values().get(), list(TaskExecution.objects.values())) == before
+    assert (run.state, run.position) == (state, position)
+
+
+# lose
+
+
+def lapsed(run):
+    FeatureRun.objects.filter(pk=run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
+
+
+def test_a_lost_holder_s_run_is_given_back():
+    """A run whose holder died is pending at its task, with the try on record and the reason."""
+    run = claimed_run(position=1)
+
+    lost = run.lose([execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+
+    row = FeatureRun.objects.get()
+    assert lost is True
+    assert (row.state, row.position, row.reason) == (RunState.PENDING, 1, "resuming: killed")
+    assert row.lease_expires_at is None
+    assert list(row.log.values_list("name", "state")) == [("notify", "lost")]
+
+
+@pytest.mark.parametrize("lapse", [True, False])
+def test_a_holder_that_has_renewed_its_lease_is_alive(lapse):
+    """A relay that saw an expired lease takes nothing from a holder that has renewed it meanwhile."""
+    run = claimed_run()
+    if lapse:
+        lapsed(run)
+
+    lost = run.lose([execution(run, 0, "lost")], settled=0, end=None, reason="resuming", expired=True)
+
+    assert lost is lapse
+    assert FeatureRun.objects.get().state == (RunState.PENDING if lapse else RunState.RUNNING)
+    assert TaskExecution.objects.count() == int(lapse)
+
+
+def test_a_checkpoint_renews_the_lease():
+    """A holder that was kept from renewing its lease, and comes to a checkpoint all the same, is alive again."""
+    run = claimed_run()
+    lapsed(run)
+
+    run.remember(run.checkpoint([execution(run)]))
+
+    assert not FeatureRun.objects.expired().exists()
+    assert run.lose([], settled=0, end=None, reason="resuming", expired=True) is False
+
+
+# cancel
+
+
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.QUEUED, RunState.WAITING])
+def test_a_run_that_nobody_has_is_cancelled_at_once(state):
+    """C9: a run that waits for a worker is cancelled at once, and its doorbell is answered by nobody."""
+    row = run_row(state=state)
+
+    assert row.cancel() is True
+
+    row.refresh_from_db()
+    assert (row.state, row.reason) == (RunState.CANCELLED, "cancelled")
+    assert row.finished_at is not None
+    assert FeatureRun.objects.claim(row.pk, 1, worker="w1") is None
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda run: run.checkpoint([execution(run)]),
+        lambda run: run.postpone([execution(run)], seconds=5, reason="again"),
+        lambda run: run.release("handed over"),
+    ],
+    ids=["checkpoint", "postpone", "release"],
+)
+def test_a_run_that_a_worker_has_is_cancelled_between_two_tasks(go_on):
+    """C9: a run whose cancellation was asked for ends at its holder's next transition, whichever it is."""
+    run = claimed_run()
+
+    assert FeatureRun.objects.get().cancel() is True
+    assert FeatureRun.objects.get().state == RunState.RUNNING
+    run.remember(go_on(run))
+
+    row = FeatureRun.objects.get()
+    assert (row.state, row.reason) == (RunState.CANCELLED, "cancelled between two tasks")
+    assert (run.state, row.lease_expires_at) == (RunState.CANCELLED, None)
+    assert row.finished_at is not None
+
+
+def test_a_cancelled_run_whose_holder_dies_is_not_resumed():
+    """C9: a run whose cancellation was asked for, and whose worker then died, is cancelled and not run again."""
+    run = claimed_run()
+    run.cancel()
+
+    lost = run.lose([execution(run, 0, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+
+    row = FeatureRun.objects.get()
+    assert lost is True
+    assert (row.state, row.reason) == (RunState.CANCELLED, "cancelled between two tasks")
+    assert list(row.log.values_list("name", "state")) == [("mail", "lost")]
+
+
+def test_a_cancellation_that_comes_too_late():
+    """C9: a run whose last task has ended has succeeded, whatever was asked for while it ran."""
+    run = claimed_run(position=1)
+    run.cancel()
+
+    run.remember(run.checkpoint([execution(run, 1)], end=RunState.SUCCEEDED))
+
+    assert FeatureRun.objects.get().state == RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK])
+def test_a_run_that_has_ended_is_not_cancelled(state):
+    """C9: cancelling a run that has ended gives False and changes nothing."""
+    row = run_row(state=state)
+
+    assert row.cancel() is False
+    assert list(FeatureRun.objects.values_list("state", "cancel_requested")) == [(state, False)]
+
+
+# resume
+
+
+def ended_run(*states, state=RunState.FAILED, names=("mail", "notify", "publish")):
+    """A run that has ended, with one execution for each of *states*; None: that task was never run."""
+    run = run_row(state=state, task_names=list(names), token=1, position=len(names), finished_at=Now(), reason="why")
+    TaskExecution.objects.bulk_create(
+        execution(run, position, each) for position, each in enumerate(states) if each is not None
+    )
+    return run
+
+
+RESUMES = {
+    "failed, all that remain": (["succeeded", "failed", "skipped"], False, ["mail", "notify", "publish"], 1),
+    "failed, only failed": (["succeeded", "failed", "skipped"], True, ["mail", "publish", "notify"], 2),
+    "failed in the middle": (["succeeded", "failed", "succeeded"], False, ["mail", "publish", "notify"], 2),
+    "crash loop": (["lost", "succeeded", "succeeded"], True, ["notify", "publish", "mail"], 2),
+    "cancelled": (["succeeded", None, None], False, ["mail", "notify", "publish"], 1),
+}
+
+
+@pytest.mark.parametrize("case", RESUMES)
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
+def test_a_resumed_run(case, state):
+    """C9: a resumed run is pending, and the tasks that are to run again stand behind those that are not."""
+    states, only_failed, names, position = RESUMES[case]
+    run = ended_run(*states, state=state)
+    FeatureRun.objects.update(cancel_requested=True)
+
+    assert run.resume(only_failed=only_failed) is True
+
+    row = FeatureRun.objects.get()
+    assert (row.state, row.reason, row.finished_at) == (RunState.PENDING, "resumed", None)
+    assert (row.task_names, row.position, row.cancel_requested) == (names, position, False)
+    assert list(FeatureRun.objects.due()) == [row]
+
+
+@pytest.mark.parametrize("state", sorted(set(RunState) - {RunState.FAILED, RunState.CANCELLED}))
+def test_no_other_run_is_resumed(state):
+    """C9: a run that has not failed and was not cancelled is not resumed."""
+    run = ended_run("failed", state=state)
+
+    assert run.resume() is False
+    assert FeatureRun.objects.get().state == state
+
+
+def test_a_run_without_a_failure_has_no_failure_to_resume():
+    """C9: resuming the failed tasks of a cancelled run that has none gives False."""
+    run = ended_run("succeeded", None, None, state=RunState.CANCELLED)
+
+    assert run.resume(only_failed=True) is False
+    assert FeatureRun.objects.get().state == RunState.CANCELLED
+
+
+def test_a_run_is_resumed_once():
+    """C9: of two that resume a run, one has; the other gets False."""
+    run = ended_run("failed", "succeeded", "succeeded")
+    other = FeatureRun.objects.get()
+
+    assert (run.resume(), other.resume()) == (True, False)
+
+
+class LaggingReplica:
+    """A router that sends reads to a replica where nothing has arrived yet."""
+
+    def db_for_read(self, model, **hints):
+        return "other"
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_the_log_is_read_where_it_was_written(settings):
+    """A router that sends reads to a replica which lags changes nothing about what a resumed run does again."""
+    run = ended_run("succeeded", "failed", "succeeded")
+    settings.DATABASE_ROUTERS = ["tests.test_models.LaggingReplica"]
+
+    assert run.resume() is True
+    run.reread()
+
+    assert (run.state, run.task_names) == (RunState.PENDING, ["mail", "publish", "notify"])
+
+
+# open
+
+
+def test_a_run_that_begins_later():
+    """A run that is to wait is born waiting, by the database's clock, and is not due."""
+    FeatureRun.objects.open(wait=60, feature="market.buy", queue="default", task_names=["mail"])
+
+    row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
+    assert (row.state, row.reason, row.dispatch_no) == (RunState.WAITING, "not before its time", 0)
+    assert timedelta(0) < row.left <= timedelta(seconds=60)
+    assert not FeatureRun.objects.due().exists()
 
 
 # What a person reads

@@ -99,7 +99,7 @@ def test_dispatch_rings_for_the_run(shop, bell, django_assert_num_queries):
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
 
     with django_assert_num_queries(0):
-        outbox.dispatch(shop, run.pk)
+        outbox.dispatch(shop, run)
 
     facts = {"run_id": run.pk, "dispatch_no": 1, "queue": "default", "timeout": 660, "feature": shop.label}
     assert (bell, bell.facts) == ([run.pk], facts)
@@ -112,7 +112,7 @@ def test_a_run_that_was_not_rung_for_is_pending(tree, bell, using):
     shop = registered(tree, using=using)
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
 
-    outbox.dispatch(shop, run.pk)
+    outbox.dispatch(shop, run)
 
     run = FeatureRun.objects.using(using).get()
     assert (run.state, run.queued_at, run.dispatch_no) == (RunState.PENDING, None, 1)
@@ -124,7 +124,7 @@ def test_a_run_that_a_worker_has_taken_is_left_alone(shop, bell):
     FeatureRun.objects.claim(run.pk, 1, worker="w1")
     bell.rings = False
 
-    outbox.dispatch(shop, run.pk)
+    outbox.dispatch(shop, run)
 
     assert FeatureRun.objects.get().state == RunState.RUNNING
 

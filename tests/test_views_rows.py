@@ -319,7 +319,7 @@ def test_a_row_that_cannot_be_written_hides_nothing(tree, monkeypatch, caplog, f
     def create(**values):
         raise failure
 
-    monkeypatch.setattr(outbox.FeatureRun.objects, "using", lambda alias: SimpleNamespace(create=create))
+    monkeypatch.setattr(outbox.FeatureRun.objects, "using", lambda alias: SimpleNamespace(log_rollback=create))
     view = feature(tree, FAIL)
 
     with pytest.raises(OSError, match="away"):
