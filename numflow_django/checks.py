@@ -92,7 +92,10 @@ _GOOD_VALUES: dict[str, tuple[Any, str]] = {
     "FEATURES": (lambda value: value is None or _is_names(value), "a list of dotted packages, or None"),
     "TASK_TIMEOUT": (_is_positive, "a positive number of seconds"),
     "TASK_MAX_ATTEMPTS": (_is_count, "a whole number, at least 1"),
-    "TASK_MAX_CRASHES": (lambda value: value == 0 or _is_count(value), "a whole number, at least 0"),
+    "TASK_MAX_CRASHES": (
+        lambda value: value is not False and (value == 0 or _is_count(value)),
+        "a whole number, at least 0",
+    ),
     "RELAY_SECONDS": (_is_one_or_more, "a number of seconds, at least 1"),
     "LEASE_SECONDS": (_is_one_or_more, "a number of seconds, at least 1"),
     "CONTEXT_MAX_BYTES": (_is_one_or_more, "a number of bytes, at least 1"),

@@ -30,6 +30,7 @@ def test_good_settings_and_features_pass(errors):
     """A4: Where nothing is wrong, the checks say nothing."""
     assert errors(QUEUE="mail", FEATURES=["tests.market.features"], TASK_TIMEOUT=0.5, LEASE_SECONDS=60) == []
     assert errors(CONTEXT_MAX_BYTES=1, REDACT=("pin", "비밀번호"), LOG_ROLLBACKS=None) == []
+    assert errors(TASK_MAX_ATTEMPTS=1, TASK_MAX_CRASHES=0, RELAY_SECONDS=1.5) == []
     assert errors(REDACT=[], FEATURES=None, LOG_ROLLBACKS="all", LEASE_SECONDS=1.5) == []
 
 
@@ -57,6 +58,8 @@ def test_an_unknown_key_that_resembles_none_lists_the_keys(errors):
 
 SECONDS = "It must be a positive number of seconds."
 ONE_SECOND = "It must be a number of seconds, at least 1."
+COUNT = "It must be a whole number, at least 1."
+CRASHES = "It must be a whole number, at least 0."
 BYTES = "It must be a number of bytes, at least 1."
 PACKAGES = "It must be a list of dotted packages, or None."
 WORDS = "It must be a list of words."
@@ -77,6 +80,13 @@ MODES = 'It must be "errors", "all" or None.'
         ("TASK_TIMEOUT", float("nan"), SECONDS),
         ("LEASE_SECONDS", 0.5, ONE_SECOND),
         ("LEASE_SECONDS", "60", ONE_SECOND),
+        ("TASK_MAX_ATTEMPTS", 0, COUNT),
+        ("TASK_MAX_ATTEMPTS", 1.5, COUNT),
+        ("TASK_MAX_ATTEMPTS", True, COUNT),
+        ("TASK_MAX_CRASHES", -1, CRASHES),
+        ("TASK_MAX_CRASHES", False, CRASHES),
+        ("RELAY_SECONDS", 0, ONE_SECOND),
+        ("RELAY_SECONDS", "10", ONE_SECOND),
         ("CONTEXT_MAX_BYTES", 0, BYTES),
         ("CONTEXT_MAX_BYTES", "1MB", BYTES),
         ("REDACT", "password", WORDS),
@@ -176,3 +186,36 @@ def test_every_mistake_has_a_code_and_a_remedy():
     assert len({kind.code for kind in kinds}) == len(kinds)
     assert all(len(getdoc(kind)) > 40 for kind in kinds)
     assert registry.mistakes == []
+
+
+SETTING = 'Set RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}.'
+STOCK = (
+    "numflow.W201",
+    "RQ's own worker leaves the relay to chance and runs any function that a message names.",
+    f"{SETTING} Or run manage.py numflow_relay beside the workers.",
+)
+
+
+def test_a_site_without_the_feature_worker_is_warned(errors, settings):
+    """Settings that leave RQ's own worker in place are a warning that shows the setting and the other way."""
+    settings.RQ = {}
+
+    assert errors() == [STOCK]
+
+
+def test_a_serializer_without_the_feature_worker_is_a_warning(errors, settings):
+    """A SERIALIZER that RQ's own worker would ignore is a warning that names the queues."""
+    settings.RQ = {}
+    settings.RQ_QUEUES = {"default": {"SERIALIZER": "json"}, "mail": {}, "bulk": {"SERIALIZER": "json"}}
+
+    message = "RQ_QUEUES sets SERIALIZER for bulk, default, and rqworker ignores it: every job would fail."
+    assert errors() == [("numflow.W202", message, f"{SETTING} Or start it with --serializer."), STOCK]
+
+
+@pytest.mark.parametrize("worker", ["numflow_django.worker.FeatureWorker", "shop.workers.OurWorker"])
+def test_a_site_with_a_worker_class_is_not_warned(errors, settings, worker):
+    """Settings that name a worker class, ours or one in the site's own care, are no warning."""
+    settings.RQ = {"WORKER_CLASS": worker}
+    settings.RQ_QUEUES = {"default": {"SERIALIZER": "json"}}
+
+    assert errors() == []

@@ -348,3 +348,104 @@ def test_a_queue_that_is_missing_is_told(settings, failures, caplog):
     assert [type(failure.error) for failure in failures.told] == [ImproperlyConfigured] * 2
     assert str(failures.told[0].error) == "the queue 'post' is not in RQ_QUEUES (default, mail)"
     assert "the queue 'post' is not in RQ_QUEUES (default, mail)" in caplog.text
+
+
+# What the relay asks
+
+
+def test_a_mark_shows_that_redis_has_lost_its_data(server):
+    """The first mark is missing, the next one is there, and after a flush it is missing again; each queue has one."""
+    marks = [dispatch.mark("default"), dispatch.mark("default"), dispatch.mark("mail")]
+    server.flushall()
+
+    assert [*marks, dispatch.mark("default")] == [True, False, True, True]
+    assert server.ttl("numflow:mark:default") == -1
+
+
+def test_a_mark_that_is_taken_away_is_missing(server):
+    """A relay that could not look for everything takes the mark away for the next one."""
+    dispatch.mark("default")
+
+    dispatch.unmark("default")
+
+    assert dispatch.mark("default") is True
+
+
+RUNS = [UUID(int=number) for number in range(1, 5)]
+BELLS = [(run_id, 1) for run_id in RUNS]
+
+
+def test_what_redis_knows(server):
+    """Known are the runs whose job Redis has, under the number that is asked for."""
+    ring(run_id=RUNS[0])
+    ring(run_id=RUNS[1], dispatch_no=2)
+
+    assert dispatch.known("default", BELLS) == {RUNS[0]}
+
+
+def test_a_job_that_was_taken_and_never_started_is_not_known(server):
+    """RQ can lose a job between taking it and starting it: with the list, only what is in it counts."""
+    for run_id in RUNS[:2]:
+        ring(run_id=run_id)
+    server.lpop("rq:queue:default")
+
+    assert dispatch.known("default", BELLS) == {RUNS[0], RUNS[1]}
+    assert dispatch.known("default", BELLS, listed=dispatch.listed("default")) == {RUNS[1]}
+
+
+def test_a_job_that_came_after_the_list_was_read_is_known(server):
+    """What was enqueued while the list was read, or slipped past it, is asked for by itself."""
+    listed = dispatch.listed("default")
+    ring(run_id=RUNS[0])
+
+    assert listed == set()
+    assert dispatch.known("default", BELLS, listed=listed) == {RUNS[0]}
+
+
+def test_a_long_list_is_read_in_portions(server, monkeypatch):
+    """All jobs of a list longer than a portion are listed."""
+    monkeypatch.setattr(dispatch, "PORTION", 3)
+    for number in range(1, 8):
+        ring(dispatch_no=number)
+
+    assert dispatch.listed("default") == {f"numflow-{RUN.hex}-{number}" for number in range(1, 8)}
+
+
+def test_one_at_a_time_takes_the_turn(server):
+    """A turn is taken by one for all, until its time is over; each queue has its own."""
+    taken = [dispatch.take_turn("default", 60), dispatch.take_turn("default", 60), dispatch.take_turn("mail", 60)]
+    left = server.pttl("numflow:turn:default")
+    server.delete("numflow:turn:default")
+
+    assert [*taken, dispatch.take_turn("default", 60)] == [True, False, True, True]
+    assert 0 < left <= 60_000
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (lambda: dispatch.mark("default"), None),
+        (lambda: dispatch.unmark("default"), None),
+        (lambda: dispatch.listed("default"), None),
+        (lambda: dispatch.known("default", BELLS), None),
+        (lambda: dispatch.known("default", BELLS, listed=set()), None),
+        (lambda: dispatch.take_turn("default", 60), False),
+    ],
+    ids=["mark", "unmark", "listed", "known", "known in the list", "take_turn"],
+)
+def test_a_redis_that_is_away_gives_no_answer(settings, ask, answer):
+    """Nothing that the relay asks raises while Redis is away, and the queue is left alone for a while."""
+    settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
+
+    assert ask() is answer
+    assert dispatch.is_paused("default")
+
+
+def test_a_pause_ends(clock):
+    """A queue is paused for three seconds after a failure, and others are not."""
+    dispatch._note_failure("default", OSError("away"))
+
+    paused = [dispatch.is_paused("default"), dispatch.is_paused("mail")]
+    clock.now += 3
+
+    assert [*paused, dispatch.is_paused("default")] == [True, False, False]

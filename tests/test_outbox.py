@@ -1,10 +1,15 @@
-"""The run row, its dispatch, and the log of a rollback, without a request around them."""
+"""The run row, its dispatch, runs without a request, and the log of a rollback."""
+
+from datetime import datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
 
-from numflow_django import Context, outbox
-from numflow_django.exceptions import ContextValueError
+from numflow_django import Context, outbox, start_run
+from numflow_django.exceptions import ContextValueError, UnknownFeature
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
@@ -127,6 +132,172 @@ def test_a_run_that_a_worker_has_taken_is_left_alone(shop, bell):
     outbox.dispatch(shop, run)
 
     assert FeatureRun.objects.get().state == RunState.RUNNING
+
+
+def test_a_run_that_waits_is_not_rung_for(tree, bell):
+    """A run whose first task starts later is written as waiting, and its doorbell does not ring before its time."""
+    shop = later(tree)
+    run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
+
+    outbox.dispatch(shop, run)
+
+    row = FeatureRun.objects.annotate(wait=F("available_at") - F("created_at")).get()
+    assert (bell, row.state, row.dispatch_no) == ([], RunState.WAITING, 0)
+    assert row.wait == timedelta(hours=1)
+
+
+# start_run
+
+
+def later(tree):
+    """A feature whose first task starts after an hour."""
+    task = "from numflow_django import async_task\n\n@async_task(start_after=3600)\ndef mail(ctx):\n    pass\n"
+    answer = "def respond(ctx, request, response):\n    response.json({})\n"
+    tree.feature("later", steps={"100_respond.py": answer}, tasks={"100_mail.py": task})
+    view = tree.view("later")
+    view.as_view()
+    return view.feature
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.parametrize("using", ["default", "other"])
+def test_a_run_without_a_request(tree, bell, using):
+    """start_run writes the run of a feature in its database, with the values as its context, and rings for it."""
+    shop = registered(tree, using=using)
+
+    run = start_run(shop.label, {"item": "녹차", "sale": Sale.objects.create(item="tea")})
+
+    row = FeatureRun.objects.using(using).get()
+    assert (row, row.feature, row.queue, row.task_names) == (run, shop.label, "default", ["mail", "notify"])
+    assert (row.state, row.dispatch_no, row.method, row.path, row.status_code) == (RunState.QUEUED, 1, "", "", None)
+    assert row.context.startswith('{"item":"녹차","sale":{')
+    assert (bell, bell.in_transaction) == ([run.pk], False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_in_a_transaction_that_commits(shop, bell):
+    """Inside a transaction the doorbell rings after its COMMIT and not before."""
+    with transaction.atomic():
+        run = start_run(shop.label)
+        before = list(bell)
+
+    assert (before, bell) == ([], [run.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_in_a_transaction_that_rolls_back(shop, bell):
+    """A run that was started in a transaction which is rolled back is not there, and nothing rings."""
+    with transaction.atomic():
+        start_run(shop.label)
+        transaction.set_rollback(True)
+
+    assert not FeatureRun.objects.exists()
+    assert bell == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_was_started_while_redis_is_away(shop, bell):
+    """D5: start_run while Redis is away gives the run all the same, which is pending, for the relay."""
+    bell.rings = False
+
+    run = start_run(shop.label)
+
+    assert FeatureRun.objects.get(pk=run.pk).state == RunState.PENDING
+
+
+@pytest.mark.parametrize(
+    "start",
+    [3600, 3600.0, timedelta(hours=1), lambda: timezone.now() + timedelta(hours=1)],
+    ids=["int", "float", "timedelta", "datetime"],
+)
+def test_a_run_that_is_started_later(shop, bell, start):
+    """start_after is a wait in seconds, a timedelta or an aware datetime; the run waits until then."""
+    start_run(shop.label, start_after=start() if callable(start) else start)
+
+    row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
+    assert (row.state, row.reason, bell) == (RunState.WAITING, "not before its time", [])
+    assert timedelta(minutes=59) < row.left <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("start", [0, timedelta(0), datetime(1999, 1, 1, tzinfo=timezone.get_default_timezone())])
+def test_a_run_whose_time_has_come(shop, start):
+    """A start_after of nothing, or in the past, is at once."""
+    assert start_run(shop.label, start_after=start).state == RunState.QUEUED
+
+
+def test_the_later_of_two_times_counts(tree):
+    """A first task with a start_after of its own does not begin before that."""
+    shop = later(tree)
+
+    start_run(shop.label, start_after=1)
+
+    assert FeatureRun.objects.filter(available_at__gt=Now() + timedelta(minutes=59)).exists()
+
+
+def test_a_run_on_another_queue(shop, bell):
+    """The queue that start_run names takes the place of the feature's own."""
+    assert start_run(shop.label, queue="mail").queue == "mail"
+
+
+def test_a_feature_that_does_not_exist(shop):
+    """start_run of a label that nobody has raises UnknownFeature with a did-you-mean."""
+    with pytest.raises(UnknownFeature) as caught:
+        start_run(shop.label + "s")
+
+    assert str(caught.value) == (
+        f"start_run({shop.label + 's'!r}): there is no such feature; did you mean {shop.label!r}?"
+    )
+
+
+def test_a_feature_that_resembles_none(shop):
+    """start_run of a label that resembles none says where to look."""
+    with pytest.raises(UnknownFeature, match=r"there is no such feature; manage.py check tells what is wrong"):
+        start_run("xyz")
+
+
+def test_a_feature_without_async_tasks(tree):
+    """start_run of a feature without async tasks says where they belong."""
+    view = feature(tree, "pass", folder="bare")
+    view.as_view()
+
+    with pytest.raises(UnknownFeature) as caught:
+        start_run(view.feature.label)
+
+    assert str(caught.value) == (
+        f"start_run({view.feature.label!r}): the feature has no async tasks; "
+        "add async_tasks/100_<name>.py to its folder"
+    )
+
+
+NAIVE = datetime(2030, 1, 1)  # noqa: DTZ001 - the mistake
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start_after": NAIVE}, f"start_run(start_after={NAIVE!r}): give an aware datetime, with its time zone"),
+        ({"start_after": -1}, "start_run(start_after=-1): give zero or more seconds, at most ten years"),
+        ({"start_after": "10"}, "start_run(start_after='10'): give zero or more seconds, at most ten years"),
+        ({"start_after": 1e300}, "start_run(start_after=1e+300): give zero or more seconds, at most ten years"),
+        ({"queue": "post"}, "start_run(queue='post'): RQ_QUEUES has default, mail"),
+    ],
+    ids=["naive", "negative", "text", "aeons", "queue"],
+)
+def test_a_start_that_makes_no_sense(shop, options, message):
+    """A start_after or queue that makes no sense is a ValueError, and no run is written."""
+    with pytest.raises(ValueError, match="start_run") as caught:
+        start_run(shop.label, **options)
+
+    assert str(caught.value) == message
+    assert not FeatureRun.objects.exists()
+
+
+def test_a_value_that_cannot_travel(shop):
+    """D6: a value that cannot travel raises before any row is written, and the message says who set it."""
+    with pytest.raises(ContextValueError, match=rf"was set by start_run\('{shop.label}'\)"):
+        start_run(shop.label, {"item": object()})
+
+    assert not FeatureRun.objects.exists()
 
 
 # record_rollback

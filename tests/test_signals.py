@@ -52,6 +52,26 @@ LINES = {
         logging.ERROR,
         f"task failed run={ID} feature=market.buy task=mail attempt=2 error=ValueError",
     ),
+    "task_retried": (
+        {"run": run_row(), "execution": execution(attempt=2, error_type="ValueError"), "error": ValueError("no")},
+        logging.WARNING,
+        f"task retried run={ID} feature=market.buy task=mail attempt=2 error=ValueError",
+    ),
+    "task_lost": (
+        {"run": run_row(), "execution": execution(attempt=2, worker="w1", error_message="its work-horse was killed")},
+        logging.ERROR,
+        f"task lost run={ID} feature=market.buy task=mail attempt=2 worker=w1: its work-horse was killed",
+    ),
+    "run_given_back": (
+        {"run": run_row(state=RunState.WAITING, reason="mail starts later")},
+        logging.INFO,
+        f"run given back run={ID} feature=market.buy state=waiting reason='mail starts later'",
+    ),
+    "run_cancelled": (
+        {"run": run_row(position=1)},
+        logging.INFO,
+        f"run cancelled run={ID} feature=market.buy position=1",
+    ),
     "dispatch_failed": (
         {"run_id": ID, "feature": "market.buy", "error": RedisError("refused")},
         logging.WARNING,
@@ -100,6 +120,16 @@ def test_a_failed_task_is_logged_with_its_traceback(log):
 
     assert "test_signals.py" in log.text
     assert log.text.endswith("ValueError: no money\n")
+
+
+def test_a_retry_that_a_task_asked_for_has_no_traceback(log):
+    """The line of a task that returned a Retry carries no exception, because there was none."""
+    signals.task_retried.send_robust(
+        sender=FeatureRun, run=run_row(), execution=execution(error_type="Retry"), error=None
+    )
+
+    assert log.messages == [f"task retried run={ID} feature=market.buy task=mail attempt=1 error=Retry"]
+    assert log.records[0].exc_info is None
 
 
 def test_nothing_is_logged_twice(log):
