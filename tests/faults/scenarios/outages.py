@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from numflow_django.models import FeatureRun
 from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
+from tests.waiting import eventually
 
 
 def redis_away(scene):
@@ -42,10 +43,10 @@ def flushed(scene):
         scene.start("one")
     scene.workers(2)
     for _ in range(5):
-        waiting = scene.redis.client.llen("rq:queue:default")
-        scene.check(waiting, "the queue was empty already when Redis was flushed")
+        message = "the doorbells are not in Redis again"
+        eventually(lambda: scene.redis.client.llen("rq:queue:default"), timeout=30, message=message)
         scene.redis.client.flushall()
-        time.sleep(scene.size(4, 1.5))
+        time.sleep(scene.random.uniform(0, 0.5))
     scene.wait(scene.size(240, 90))
     verdict = scene.judge(["solo"], extra=0)
     return f"{count} x 1", f"5 flushes, {len(verdict.lost)} lost, {verdict.extra} extra"

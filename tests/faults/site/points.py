@@ -46,11 +46,11 @@ def _stop():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _slow():
-    time.sleep(1)
+def _linger():
+    time.sleep(7)
 
 
-ACTIONS = {"horse": _kill_horse, "both": _kill_both, "worker": _kill_worker, "stop": _stop, "slow": _slow}
+ACTIONS = {"horse": _kill_horse, "both": _kill_both, "worker": _kill_worker, "stop": _stop, "linger": _linger}
 
 
 def install():
