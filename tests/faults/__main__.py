@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from tests.faults.report import Progress, Row, table
+from tests.faults.report import Progress, Row, say, table
 from tests.faults.servers import DATABASES, servers
 
 
@@ -21,16 +21,17 @@ def main():
     """Run the scenarios; give the exit code."""
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    print(f"seed {options.seed}, {options.database}, {'short' if options.short else 'full'}", file=sys.stderr)
+    title = f"seed {options.seed}, {options.database}, {'short' if options.short else 'full'}"
+    say(title)
     rows = []
     try:
         with servers(options.database) as (folder, redis, base):
             prepare(redis, base)
             rows = play(options, folder, redis, base)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
-    print(f"\nseed {options.seed}, {options.database}, {'short' if options.short else 'full'}\n\n{table(rows)}")
+    print(f"\n{title}\n\n{table(rows)}")  # noqa: T201 - a command
     return int(any(row.wrong for row in rows))
 
 

@@ -82,12 +82,12 @@ def children(pid):
 
 def sessions():
     """Of every process that is not a zombie: its id and its session."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with suppress(OSError, IndexError):
-                state, _, _, session = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[:4]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, ValueError):
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
                 if state not in "ZX":
-                    yield int(entry), int(session)
+                    yield int(entry.name), int(session)
 
 
 def send(pid, signum):

@@ -20,10 +20,16 @@ class Row:
     def markdown(self):
         """One line of the table."""
         verdict = "pass" if not self.wrong else "FAIL"
-        return f"| {self.number} | {self.fault} | {self.size} | {self.wanted} | {self.found} | {verdict} | {self.seconds:.0f} s |"
+        cells = [self.number, self.fault, self.size, self.wanted, self.found, verdict, f"{self.seconds:.0f} s"]
+        return f"| {' | '.join(cells)} |"
 
 
 HEAD = "| # | fault | runs x tasks | to pass | measured | | time |\n| --- | --- | --- | --- | --- | --- | --- |"
+
+
+def say(text, end="\n"):
+    """Write to the terminal, past the table."""
+    print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 
 class Progress:
@@ -44,18 +50,15 @@ class Progress:
             return
         self.last = time.monotonic()
         line = f"[{time.monotonic() - self.began:4.0f} s] {self.name}: {text}"
-        print(f"\r{line:<110.110}" if tty else line, end="" if tty else "\n", file=sys.stderr, flush=True)
+        say(f"\r{line:<110.110}" if tty else line, end="" if tty else "\n")
 
     def end(self, row):
         """Show how it went."""
         clear = "\r" + " " * 110 + "\r" if sys.stderr.isatty() else ""
-        print(
-            f"{clear}{'ok  ' if not row.wrong else 'FAIL'} {row.seconds:4.0f} s  {row.number:>2} {row.fault}: {row.found}",
-            file=sys.stderr,
-            flush=True,
-        )
+        verdict = "FAIL" if row.wrong else "ok  "
+        say(f"{clear}{verdict} {row.seconds:4.0f} s  {row.number:>2} {row.fault}: {row.found}")
         for wrong in row.wrong:
-            print(f"       {wrong}", file=sys.stderr, flush=True)
+            say(f"       {wrong}")
         self.last = 0.0
 
 

@@ -28,7 +28,8 @@ def killing(scene):
         else:
             worker, horse = scene.random.choice(pairs)
             victims = {"work-horse": [horse], "worker": [worker], "both": [worker, horse]}[kind]
-        if not any([send(victim, signal.SIGKILL) for victim in victims]):
+        hits = [send(victim, signal.SIGKILL) for victim in victims]
+        if not any(hits):
             return False
         kinds[kind] += 1
         return True

@@ -104,7 +104,7 @@ def redis_restarted(scene):
 
 
 def postgres_restarted(scene):
-    """What was committed runs, atomic tasks take effect once, and no request is told that it succeeded if it did not."""
+    """What was committed runs, atomic tasks take effect once, and no answer tells of a success that there was not."""
     count, every, seconds = scene.size((500, 20, 180), (60, 6, 20))
     scene.web(TASK_MAX_CRASHES=1_000)
     workers = scene.workers(3, TASK_MAX_CRASHES=1_000)

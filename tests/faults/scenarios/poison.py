@@ -45,7 +45,7 @@ def poisoned(scene):
 SCENARIOS = [
     Scenario(
         number="11",
-        fault="poison: segfault, `os._exit(0)`, `os._exit(1)`, out of memory, endless loop, one that swallows exceptions",
+        fault="poison: segfault, `os._exit(0)`, `os._exit(1)`, out of memory, endless loop, endless and deaf loop",
         wanted="poison failed by its budget, healthy all done",
         play=poisoned,
     )

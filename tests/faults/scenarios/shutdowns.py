@@ -17,8 +17,8 @@ def rolling(scene):
     workers = scene.workers(3)
     killed = 0
     # Some tasks take longer than the grace; their work-horse and worker are killed
-    for _ in range(scene.size(6, 2)):
-        scene.start("five", seconds=GRACE + 2)
+    for _ in range(scene.size(10, 2)):
+        scene.start("five", ("in-task", "linger", "gamma"), seconds=0.1)
     turn = 0
 
     def strike(workers):
@@ -40,10 +40,8 @@ def rolling(scene):
     besiege(scene, workers, feature="five", runs=runs, blows=rounds, strike=strike, seconds=0.1)
     scene.wait(scene.size(300, 120))
     verdict = scene.judge(FIVE, extra=killed)
-    return (
-        f"{len(scene.runs())} x 5",
-        f"{rounds} SIGTERM, {killed} SIGKILL, {len(verdict.lost)} lost, {verdict.extra} extra",
-    )
+    found = f"{rounds} SIGTERM, {killed} SIGKILL, {len(verdict.lost)} lost, {verdict.extra} extra"
+    return f"{len(scene.runs())} x 5", found
 
 
 def whole_group(scene):
@@ -69,10 +67,8 @@ def whole_group(scene):
     lost = scene.lost_rows()
     scene.check(not lost, f"{lost} executions were taken for crashes")
     claims = sum(run.token for run in scene.runs())
-    return (
-        f"{count} x 5",
-        f"{struck} groups, {claims - count} runs resumed, {lost} crashes on record, {verdict.extra} extra",
-    )
+    found = f"{struck} groups, {claims - count} runs resumed, {lost} crashes on record, {verdict.extra} extra"
+    return f"{count} x 5", found
 
 
 SCENARIOS = [
