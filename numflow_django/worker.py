@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connections
 from rq import Queue, Worker
-from rq.exceptions import InvalidJobOperation, StopRequested
+from rq.exceptions import InvalidJobOperation, NoSuchJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.utils import as_text
@@ -47,7 +47,13 @@ class FeatureJob(Job):
 
     def restore(self, raw_data: Any) -> Any:
         """Take from Redis what RQ's bookkeeping needs, and nothing that it would unpickle, import, call or send to."""
-        return super().restore({name: value for name, value in raw_data.items() if as_text(name) in BOOKKEEPING})
+        kept = {name: value for name, value in raw_data.items() if as_text(name) in BOOKKEEPING}
+        try:
+            return super().restore(kept)
+        except (ValueError, TypeError, AttributeError) as error:
+            # RQ passes over a job that does not exist; any other error would end the worker, and the next one
+            logger.error("job refused: the hash of %r is not one of RQ's: %s", self.id, error)
+            raise NoSuchJobError(f"job {self.id!r} is unreadable") from error
 
     @property
     def doorbell(self) -> tuple[UUID, int]:
