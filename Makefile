@@ -2,6 +2,7 @@
 #
 #   make demo ARGS=--once               arguments of manage.py demo
 #   make test ARGS="-k embedded"        arguments of pytest
+#   make faults ARGS=--short            arguments of the fault suite; needs PostgreSQL's server programs
 #   make test PYTHON=python3.13         another Python for .venv
 
 VENV := .venv
@@ -10,13 +11,13 @@ BIN := $(VENV)/bin
 # Another Python than the environment's was asked for: make the environment anew
 ifdef PYTHON
 ifneq ($(shell $(PYTHON) -V 2>/dev/null),$(shell $(BIN)/python -V 2>/dev/null))
-.PHONY: $(VENV)/runs $(VENV)/develops
+.PHONY: $(VENV)/runs $(VENV)/develops $(VENV)/torments
 endif
 endif
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev clean
+.PHONY: help demo test faults dev clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -27,13 +28,16 @@ demo: $(VENV)/runs  ## the example project at work: a broker, a web server, a wo
 test: $(VENV)/runs  ## the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
+faults: $(VENV)/torments  ## kill what can be killed, and count what is lost (half an hour)
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 dev: $(VENV)/develops  ## also the tools that CONTRIBUTING.md speaks of
 
 clean:  ## remove .venv, the demo's data and the caches
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Each of these two files says that its packages are those of pyproject.toml
+# Each of these files says that its packages are those of pyproject.toml
 
 $(VENV)/runs: pyproject.toml
 	@$(check_python)
@@ -45,6 +49,10 @@ $(VENV)/runs: pyproject.toml
 $(VENV)/develops: pyproject.toml | $(VENV)/runs
 	@echo "Setting up $(VENV): the developers' tools (a minute, this once) ..."
 	@$(BIN)/python -m pip install -qq -e ".[embedded]" --group dev --group databases --group browser
+	@touch $@
+
+$(VENV)/torments: pyproject.toml | $(VENV)/runs
+	@$(BIN)/python -m pip install -qq -e ".[embedded]" --group databases
 	@touch $@
 
 define check_python
