@@ -2,7 +2,7 @@
 
 import logging
 from importlib import import_module
-from textwrap import dedent, indent
+from textwrap import dedent
 from uuid import uuid4
 
 import pytest
@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, connections
 from django.test import RequestFactory
 
 from numflow_django import runner, signals
-from numflow_django.context import Context, freeze
+from numflow_django.context import Context
 from numflow_django.models import (
     MESSAGE_LENGTH,
     TRACEBACK_LENGTH,
@@ -20,101 +20,12 @@ from numflow_django.models import (
     TaskExecution,
 )
 from tests.market.models import Sale
+from tests.running import executions, messages, on_postgresql, queued, run_through, states, task
 from tests.waiting import eventually
 
 BOTH = ["default", "other"]
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=BOTH)
-
-on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite in memory never hangs up")
-
-PRELUDE = """\
-import asyncio, sys, time
-from uuid import uuid4
-from asgiref.sync import sync_to_async
-from django.db import Error, connection, connections, transaction
-from django.utils.functional import SimpleLazyObject
-from numflow_django import async_task
-from numflow_django.models import FeatureRun
-from tests.market.models import Sale
-from ...journal import lines
-"""
-
-
-def task(body, rules="", define="def"):
-    """The source of a task, which may use ctx and *lines*, a journal that the test reads; {name} is filled in."""
-    decorator = f"@async_task({rules})\n" if rules else ""
-    return f"{PRELUDE}\n{decorator}{define} {{name}}(ctx):\n{indent(dedent(body), '    ')}\n"
-
-
-@pytest.fixture
-def feature(tree):
-    """Write a feature with these async tasks, 100, 200, ..., and give its facts."""
-
-    def write(folder="shop", using="default", **tasks):
-        sources = {name: body if "def {name}" in body else task(body) for name, body in tasks.items()}
-        tree.write({"journal.py": "lines = []\n"}).feature(
-            folder,
-            steps={"100_respond.py": "def respond(ctx, request, response):\n    response.json({})\n"},
-            tasks={
-                f"{100 * number}_{name}.py": source.replace("{name}", name)
-                for number, (name, source) in enumerate(sources.items(), start=1)
-            },
-            using=using,
-        )
-        view = tree.view(folder)
-        view.as_view()
-        return view.feature
-
-    return write
-
-
-@pytest.fixture
-def journal(tree):
-    """What the tasks have written to *lines*."""
-    return lambda: import_module(f"{tree.package}.journal").lines
-
-
-@pytest.fixture
-def listen():
-    """Connect receivers to signals until the test ends."""
-    connected = []
-
-    def connect(signal, receiver):
-        signal.connect(receiver)
-        connected.append((signal, receiver))
-
-    yield connect
-    for signal, receiver in connected:
-        signal.disconnect(receiver)
-
-
-def queued(feature, ctx=None, /, **fields):
-    """A run of *feature* whose first doorbell has rung."""
-    defaults = {"state": RunState.QUEUED, "dispatch_no": 1, "task_names": feature.task_names}
-    defaults |= {"feature": feature.label, "queue": feature.queue, "context": freeze(ctx or Context())}
-    return FeatureRun.objects.using(feature.using).create(**defaults | fields)
-
-
-def run_through(feature, ctx=None, /, **fields):
-    """Run it as the worker "w1"; give its row."""
-    row = queued(feature, ctx, **fields)
-    runner.run(row.pk, 1, worker="w1")
-    row.refresh_from_db()
-    return row
-
-
-def executions(run):
-    return list(TaskExecution.objects.using(run._state.db).filter(run=run).order_by("id"))
-
-
-def states(run):
-    return [(execution.name, execution.state) for execution in executions(run)]
-
-
-def messages(caplog, level):
-    return [record.getMessage() for record in caplog.records if record.levelno == level]
-
 
 # Order
 
@@ -697,6 +608,7 @@ def test_an_error_of_the_checkpoint_is_none_of_the_tasks(feature, monkeypatch):
         raise OperationalError("the database is away")
 
     monkeypatch.setattr(FeatureRun, "checkpoint", fail)
+    monkeypatch.setattr(runner, "WRITE_WAITS", ())
     with pytest.raises(OperationalError, match="the database is away"):
         runner.run(row.pk, 1, worker="w1")
 
@@ -764,32 +676,6 @@ def test_a_run_that_is_nowhere(feature):
     assert runner.run(uuid4(), 1, worker="w1") is None
 
 
-def test_a_feature_that_the_worker_does_not_know(feature, caplog):
-    """A run of a feature that this worker's code does not have goes back to pending, with the reason."""
-    row = run_through(feature(mail="pass"), feature="shop.unheard_of")
-
-    assert (row.state, row.position, states(row)) == (RunState.PENDING, 0, [])
-    assert row.reason == (
-        "unknown feature shop.unheard_of: this worker's code does not have it; deploy it to the workers"
-    )
-    assert messages(caplog, logging.WARNING) == [
-        f'run given back run={row.pk} feature=shop.unheard_of reason="{row.reason}"'
-    ]
-
-
-def test_a_task_that_the_worker_does_not_know(feature, caplog):
-    """A run stops, pending and with the reason, before a task that this worker's code does not have."""
-    shop = feature(mail="pass", publish="pass")
-
-    run = run_through(shop, task_names=["mail", "notify", "publish"])
-
-    assert (run.state, run.position, states(run)) == (RunState.PENDING, 1, [("mail", "succeeded")])
-    assert run.reason == f"unknown task notify: this worker's code of {shop.label} does not have it"
-    assert messages(caplog, logging.WARNING) == [
-        f'run given back run={run.pk} feature={shop.label} reason="{run.reason}"'
-    ]
-
-
 def test_the_tasks_of_a_run_are_those_of_its_request(feature, journal):
     """A task that was deployed after the request is not part of its run."""
     shop = feature(mail="lines.append('mail')", notify="lines.append('notify')")
@@ -803,10 +689,10 @@ def test_the_tasks_of_a_run_are_those_of_its_request(feature, journal):
 
 
 def resume(row):
-    """What becomes of a run whose worker has died: pending, and announced again."""
+    """What becomes of a run whose worker has died, seen by its lease: pending, and announced again."""
     FeatureRun.objects.filter(pk=row.pk).update(state=RunState.QUEUED, dispatch_no=2)
     runner.run(row.pk, 2, worker="w2")
-    row.refresh_from_db(using=row._state.db)
+    row.reread()
 
 
 def test_a_run_resumes_after_its_last_checkpoint(feature, journal):

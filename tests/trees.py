@@ -1,6 +1,7 @@
 """Feature folders on disk, written by a test."""
 
 import itertools
+import shutil
 import sys
 from importlib import import_module, invalidate_caches
 from pathlib import Path
@@ -42,6 +43,16 @@ class Tree:
         files |= {f"{folder}/async_tasks/{name}": source for name, source in (tasks or {}).items()}
         self.write(files)
         return f"{self.package}.{folder.replace('/', '.')}"
+
+    def remove(self, folder: str) -> None:
+        """Delete a feature's folder and forget it, as before a deploy; nothing happens if there is none."""
+        shutil.rmtree(self.root / folder, ignore_errors=True)
+        package = f"{self.package}.{folder.replace('/', '.')}"
+        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+            del sys.modules[name]
+        for known in (registry._features, registry._by_class):
+            for key in [key for key, feature in known.items() if feature.package == package]:
+                del known[key]
 
     def view(self, folder: str) -> type[FeatureView]:
         """The FeatureView of a folder's ``feature.py``."""
