@@ -39,8 +39,11 @@ def killing(scene):
     scene.wait(scene.size(300, 90))
 
     verdict = scene.judge(FIVE, extra=struck)
-    found = f"{struck} kills ({', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))})"
-    return f"{runs} x 5", f"{found}, {len(verdict.lost)} lost, {verdict.extra} extra, {scene.lost_rows()} on record"
+    kinds_of = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    found = (
+        f"{struck} kills ({kinds_of}), {len(verdict.lost)} lost, {verdict.extra} extra, {scene.lost_rows()} on record"
+    )
+    return f"{len(scene.runs())} x 5", found
 
 
 SCENARIOS = [

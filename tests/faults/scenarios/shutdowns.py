@@ -66,9 +66,9 @@ def whole_group(scene):
     verdict = scene.judge(FIVE, extra=0)
     lost = scene.lost_rows()
     scene.check(not lost, f"{lost} executions were taken for crashes")
-    claims = sum(run.token for run in scene.runs())
-    found = f"{struck} groups, {claims - count} runs resumed, {lost} crashes on record, {verdict.extra} extra"
-    return f"{count} x 5", found
+    resumed = sum(run.token - 1 for run in scene.runs())
+    found = f"{struck} groups, {resumed} hand-overs, {lost} crashes on record, {verdict.extra} extra"
+    return f"{len(scene.runs())} x 5", found
 
 
 SCENARIOS = [

@@ -7,17 +7,19 @@ def besiege(scene, workers, *, feature, runs, blows, strike, seconds, pause=(0.0
     """
     Start *runs* while *strike* is called until it has struck *blows* times; it gives whether it hit something.
 
-    *seconds* is what each task takes.
+    *seconds* is what each task takes. Where all runs have ended before the last blow, more are started.
     """
-    started = struck = 0
+    started = struck = missed = 0
     deadline = time.monotonic() + 60 + blows * 6
     while started < runs or struck < blows:
         # A few runs ahead of the blows
-        while started < runs and started <= 4 + struck * runs / blows:
+        while (started < runs and started <= 4 + struck * runs / blows) or missed > 20:
             scene.start(feature, seconds=seconds)
             started += 1
-        if strike(workers):
-            struck += 1
+            missed = 0
+        hit = strike(workers)
+        struck += hit
+        missed += not hit
         scene.progress(f"{started} runs, {struck} blows")
         time.sleep(scene.random.uniform(*pause))
         if time.monotonic() > deadline:
