@@ -67,6 +67,7 @@ def whole_group(scene):
     lost = scene.lost_rows()
     scene.check(not lost, f"{lost} executions were taken for crashes")
     resumed = sum(run.token - 1 for run in scene.runs())
+    scene.check(resumed >= struck // 4, f"only {resumed} hand-overs at {struck} SIGTERM to busy groups")
     found = f"{struck} groups, {resumed} hand-overs, {lost} crashes on record, {verdict.extra} extra"
     return f"{len(scene.runs())} x 5", found
 

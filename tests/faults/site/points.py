@@ -38,10 +38,6 @@ def _kill_both():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _kill_worker():
-    os.kill(os.getppid(), signal.SIGKILL)
-
-
 def _stop():
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -50,7 +46,18 @@ def _linger():
     time.sleep(7)
 
 
-ACTIONS = {"horse": _kill_horse, "both": _kill_both, "worker": _kill_worker, "stop": _stop, "linger": _linger}
+def _dawdle():
+    time.sleep(2)
+
+
+ACTIONS = {
+    "horse": _kill_horse,
+    "both": _kill_both,
+    "worker": _kill_worker,
+    "stop": _stop,
+    "linger": _linger,
+    "dawdle": _dawdle,
+}
 
 
 def install():
