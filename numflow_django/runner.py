@@ -122,6 +122,7 @@ class Passage:
         self.run = run
         self.attempts: dict[str, int] = {}
         self.failed: set[str] = set()
+        self.raw: Any = None  # the driver's connection that an atomic task began on
         self.due_at = run.created_at  # when the task at the position became due
         if run.token > 1:
             self._recall()
@@ -193,7 +194,7 @@ class Passage:
         ctx = thaw(self.run.context, run_id=self.run.pk, task=info)
         ctx._numflow.author = f"async task {task} of {self.run.feature}"
         signals.task_started.send_robust(sender=FeatureRun, run=self.run, task=info)
-        settled = None
+        settled = self.raw = None
         try:
             if policy.atomic:
                 settled = self._work_atomically(outcome, ctx)
@@ -225,6 +226,7 @@ class Passage:
         """Run the task and write its checkpoint, in one transaction."""
         database = self.run._state.db
         committed = Event()
+        self.raw = self.connection.connection
         try:
             with transaction.atomic(using=database):
                 # Registered first: a callback of the task's that raises makes Django drop those behind it
@@ -296,7 +298,11 @@ class Passage:
         """Whether *error* is the database's absence and not the task's failure."""
         if not isinstance(error, OperationalError | InterfaceError) or self.connection.in_atomic_block:
             return False
-        return self.connection.connection is None or not self.connection.is_usable()
+        if self.connection.closed_in_transaction:
+            return False  # by the task itself
+        raw = self.connection.connection
+        # Where the server hung up in an atomic task, Django has connected anew to roll back
+        return raw is None or raw is not (self.raw or raw) or not self.connection.is_usable()
 
     def _lose(self, error: BaseException) -> None:
         """Give the run back at this task: whether its work took effect is not known, as after a crash."""

@@ -1,4 +1,4 @@
-"""A real server for the tests that need Redis: ``from tests.brokers import broker  # noqa: F401``."""
+"""A real server for the tests that need Redis: the fixtures ``broker``, and ``server``, which is empty."""
 
 import socket
 
@@ -17,6 +17,17 @@ def broker(tmp_path_factory):
             redis.config_set("bind", "127.0.0.1")
             redis.config_set("port", broker.port)
         yield broker
+
+
+@pytest.fixture
+def server(broker, settings):
+    """The server, empty, with both queues on it."""
+    where = {"UNIX_SOCKET_PATH": str(broker.socket_path), "DB": 0}
+    settings.RQ_QUEUES = {"default": where, "mail": where}
+    with client(broker) as redis:
+        redis.flushall()
+        redis.port, redis.socket_path = broker.port, str(broker.socket_path)
+        yield redis
 
 
 def client(broker):

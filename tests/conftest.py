@@ -10,6 +10,7 @@ import pytest
 from numflow_django import dispatch, runner
 from numflow_django.registry import registry
 from numflow_django.routing import scan
+from tests.brokers import broker, server  # noqa: F401 - fixtures
 from tests.running import task
 from tests.trees import Tree
 

@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from numflow_django import dispatch
 from numflow_django.models import FeatureRun
 from numflow_django.signals import dispatch_failed
-from tests.brokers import broker, client, free_port  # noqa: F401 - a fixture
+from tests.brokers import free_port
 
 RUN = UUID("01a200bc-b1e0-7370-a911-da0a90f78020")
 
@@ -25,18 +25,6 @@ RUN = UUID("01a200bc-b1e0-7370-a911-da0a90f78020")
 def ring(**facts):
     default = {"run_id": RUN, "dispatch_no": 1, "queue": "default", "timeout": 660, "feature": "shop.buy"}
     return dispatch.ring(**default | facts)
-
-
-@pytest.fixture
-def server(request, settings):
-    """The server, empty, with both queues on it."""
-    used = request.getfixturevalue("broker")
-    where = {"UNIX_SOCKET_PATH": str(used.socket_path), "DB": 0}
-    settings.RQ_QUEUES = {"default": where, "mail": where}
-    with client(used) as redis:
-        redis.flushall()
-        redis.port, redis.socket_path = used.port, str(used.socket_path)
-        yield redis
 
 
 @pytest.fixture

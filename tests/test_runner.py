@@ -2,7 +2,6 @@
 
 import logging
 from importlib import import_module
-from textwrap import dedent
 from uuid import uuid4
 
 import pytest
@@ -614,30 +613,6 @@ def test_an_error_of_the_checkpoint_is_none_of_the_tasks(feature, monkeypatch):
 
     row.refresh_from_db()
     assert (row.state, row.position, states(row)) == (RunState.RUNNING, 0, [])
-
-
-HANG_UP = """
-    pid = connection.connection.info.backend_pid
-    with connections["other"].cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
-        while cursor.fetchone()[0]:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
-"""
-
-
-@pytest.mark.parametrize(
-    ("after", "state"), [("pass", "succeeded"), ("Sale.objects.count()", "failed")], ids=["unnoticed", "noticed"]
-)
-@pytest.mark.parametrize("caught", [True, False])
-@on_postgresql
-def test_a_server_that_hangs_up_during_a_task(feature, after, state, caught):
-    """A connection that dies during a task costs neither its checkpoint nor the next task."""
-    use_it = f"\ntry:\n    {after}\nexcept Error:\n    {'pass' if caught else 'raise'}"
-
-    run = run_through(feature(mail=dedent(HANG_UP) + use_it, notify="return Sale.objects.count()"))
-
-    assert states(run) == [("mail", "succeeded" if caught else state), ("notify", "succeeded")]
 
 
 # Another database, other code

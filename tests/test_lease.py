@@ -1,0 +1,115 @@
+"""The lease of a run, kept by the process that works on it."""
+
+import threading
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.db import InterfaceError, OperationalError
+from django.db.models.functions import Now
+
+from numflow_django import lease
+from numflow_django.lease import Lease
+from numflow_django.models import FeatureRun, RunState
+from tests.e2e.processes import own_database
+from tests.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """A lease so short that it is renewed every 5 ms."""
+    monkeypatch.setattr(lease, "conf", SimpleNamespace(LEASE_SECONDS=0.02))
+
+
+class Run:
+    """A run that counts the renewals of its lease; *answers* are what they give, the last one for ever."""
+
+    pk = 7
+    _state = SimpleNamespace(db="default")
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.renewals = 0
+
+    def renew_lease(self):
+        self.renewals += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def keepers():
+    return [thread for thread in threading.enumerate() if thread.name == f"numflow-lease-{Run.pk}"]
+
+
+def test_a_lease_is_renewed_while_the_tasks_run():
+    """A lease is renewed again and again while the block runs, and not after it."""
+    run = Run(True)
+
+    with Lease(run):
+        eventually(lambda: run.renewals > 2, message="The lease was not renewed")
+        [keeper] = keepers()
+
+    assert keeper.daemon
+    assert keepers() == []
+
+
+def test_an_error_ends_the_renewal():
+    """A block that ends with an error leaves no thread behind, and the error goes on."""
+    with pytest.raises(ValueError, match="no"), Lease(Run(True)):
+        raise ValueError("no")
+
+    assert keepers() == []
+
+
+def test_a_claim_that_is_lost_is_not_renewed():
+    """A holder whose run is another's stops renewing; its next checkpoint tells it."""
+    run = Run(True, False)
+
+    with Lease(run):
+        eventually(lambda: not keepers(), message="The lease is still being renewed")
+
+    assert run.renewals == 2
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("connection already closed")], ids=repr)
+@pytest.mark.django_db
+def test_a_database_that_is_away_is_asked_again(caplog, error):
+    """A renewal that fails is logged, and tried again with a new connection."""
+    run = Run(error, True)
+
+    with Lease(run):
+        eventually(lambda: run.renewals > 2, message="The lease was not renewed again")
+
+    assert caplog.messages == [f"lease not renewed run=7 error={error!r}; trying again"]
+
+
+def test_a_lease_in_the_database(tmp_path, django_db_blocker, monkeypatch, settings):
+    """A run whose lease has run out is alive again as soon as its holder renews it."""
+    settings.NUMFLOW = {"LEASE_SECONDS": 60}
+    with django_db_blocker.unblock(), own_database("lease", tmp_path):
+        runs = FeatureRun.objects.using("lease")
+        row = runs.create(feature="shop.buy", queue="default", state=RunState.QUEUED, dispatch_no=1)
+        run = runs.claim(row.pk, 1, worker="w1")
+        runs.update(lease_expires_at=Now() - timedelta(seconds=1))
+        expired = list(runs.expired())
+
+        with Lease(run):
+            eventually(lambda: not runs.expired().exists(), message="The lease was not renewed")
+
+        assert expired == [run]
+
+
+def test_a_lease_is_renewed_every_quarter_of_it(monkeypatch):
+    """A run that ends within a quarter of its lease costs no renewal."""
+    monkeypatch.setattr(lease, "conf", SimpleNamespace(LEASE_SECONDS=60))
+    waits = []
+    run = Run(True)
+    kept = Lease(run)
+    monkeypatch.setattr(kept, "_over", SimpleNamespace(wait=lambda seconds: waits.append(seconds) or True, set=bool))
+
+    with kept:
+        pass
+
+    assert (waits, run.renewals) == ([15], 0)
