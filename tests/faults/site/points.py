@@ -53,7 +53,6 @@ def _dawdle():
 ACTIONS = {
     "horse": _kill_horse,
     "both": _kill_both,
-    "worker": _kill_worker,
     "stop": _stop,
     "linger": _linger,
     "dawdle": _dawdle,
