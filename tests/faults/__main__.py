@@ -20,7 +20,9 @@ from tests.faults.servers import DATABASES, servers
 def main():
     """Run the scenarios; give the exit code."""
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    # SIGINT too: in the background a shell lets it be ignored
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
     title = f"seed {options.seed}, {options.database}, {'short' if options.short else 'full'}"
     say(title)
     rows = []

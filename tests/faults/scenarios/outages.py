@@ -78,7 +78,7 @@ def traffic(scene, count, seconds):
     for number in range(0, count, 4):
         scene.progress(f"{number} requests")
         items = [f"item-{number + offset}" for offset in range(min(4, count - number))]
-        answers += scene.post_all(items, seconds=0.02)
+        answers += scene.post_all(items, seconds=0.25)  # so that every fault finds tasks that run
         time.sleep(max(0.0, began + (number + 4) * seconds / count - time.monotonic()))
     return answers
 
@@ -87,7 +87,7 @@ def redis_restarted(scene):
     """Nothing is lost by a Redis that is killed and comes back empty, over and over."""
     count, every, seconds = scene.size((500, 10, 180), (60, 4, 16))
     scene.web()
-    workers = scene.workers(3)
+    workers = scene.workers(4)
 
     def restart():
         scene.redis.kill()
@@ -107,7 +107,7 @@ def postgres_restarted(scene):
     """What was committed runs, atomic tasks take effect once, and no answer tells of a success that there was not."""
     count, every, seconds = scene.size((500, 20, 180), (60, 6, 20))
     scene.web(TASK_MAX_CRASHES=1_000)
-    workers = scene.workers(3, TASK_MAX_CRASHES=1_000)
+    workers = scene.workers(4, TASK_MAX_CRASHES=1_000)
     crashes = 0
 
     def restart():
