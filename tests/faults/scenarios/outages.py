@@ -58,7 +58,7 @@ def restarting(scene, every, restart):
     over, times = threading.Event(), []
 
     def again():
-        while not over.wait(every):
+        while not over.wait(every * scene.random.uniform(0.8, 1.2)):
             restart()
             times.append(time.monotonic())
 
