@@ -78,6 +78,9 @@ SQLITE: dict[str, Any] = {
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"]) if "DATABASE_URL" in os.environ else SQLITE
 }
+if DATABASES["default"] is SQLITE:
+    # SQLite makes the file and not its directory, and from Django 6.1 on the checks of every command open it
+    DEMO_DIR.mkdir(parents=True, exist_ok=True)
 
 # REDIS_URL, or a unix socket in DEMO_DIR that `manage.py demo` starts a server on
 RQ_QUEUES = rq_queues(DEMO_DIR.parent)
