@@ -98,7 +98,7 @@ def _walk(package: str, folder: Path, segments: tuple[str, ...], mistakes: Mista
         )
     for child in _folders(folder):
         # "steps" is a resource's name like any other, unless it is the steps of a feature
-        if child.name in PARTS and (is_feature or not _holds_features(child)):
+        if is_feature and child.name in PARTS:
             continue
         if "." in child.name:
             mistakes += _unimportable(child)

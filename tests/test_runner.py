@@ -26,7 +26,7 @@ BOTH = ["default", "other"]
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=BOTH)
 
-on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite in memory never hangs up")
+on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no server to hang up")
 
 PRELUDE = """\
 import asyncio, sys, time

@@ -10,7 +10,7 @@ from numflow_django import outbox
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, in_a_file, posted
+from tests.serving import Bell, ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -158,7 +158,6 @@ def test_on_error_answers_a_failed_commit(tree, bell, monkeypatch):
         pytest.param(
             "connection.close()",
             "a step closed the connection 'default' in the transaction; the steps' work was rolled ",
-            marks=in_a_file,
         ),
         (
             "transaction.set_rollback(True)",
