@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
@@ -330,7 +331,7 @@ def _view(routes: list[Route]) -> Callable[..., HttpResponseBase]:
     views: dict[str | None, Callable[..., HttpResponseBase]] = {route.method: route.view.as_view() for route in routes}
     if len(views) == 1:
         return next(iter(views.values()))
-    exempt = _share_csrf(views)
+    exempt, is_open = _share_csrf(views), _share_login(views)
     allowed = [method for method in views if method] + ["HEAD"] * ("GET" in views) + ["OPTIONS"]
 
     def by_method(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -344,7 +345,8 @@ def _view(routes: list[Route]) -> Callable[..., HttpResponseBase]:
 
     for alias in {route.view.using for route in routes}:
         transaction.non_atomic_requests(using=alias)(by_method)
-    return csrf_exempt(by_method) if exempt else by_method
+    shared: Callable[..., HttpResponseBase] = login_not_required(by_method) if is_open else by_method
+    return csrf_exempt(shared) if exempt else shared
 
 
 def _share_csrf(views: dict[str | None, Callable[..., HttpResponseBase]]) -> bool:
@@ -358,3 +360,11 @@ def _share_csrf(views: dict[str | None, Callable[..., HttpResponseBase]]) -> boo
     if exempt and conf.has_csrf_middleware:
         views |= {method: csrf_protect(view) for method, view in views.items() if method not in exempt}
     return bool(exempt)
+
+
+def _share_login(views: dict[str | None, Callable[..., HttpResponseBase]]) -> bool:
+    """Whether LoginRequiredMiddleware is to let visitors pass to the shared view; the same as with CSRF."""
+    is_open = {method for method, view in views.items() if not getattr(view, "login_required", True)}
+    if is_open and conf.has_login_middleware:
+        views |= {method: login_required(view) for method, view in views.items() if method not in is_open}
+    return bool(is_open)
