@@ -8,6 +8,7 @@ here collect the mistakes into the list they are given, so that a person sees th
 import inspect
 import pkgutil
 import re
+import sys
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -249,10 +250,19 @@ def _arity(function: Callable[..., Any], candidate: _Candidate, kind: Kind, feat
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise wrong("is a generator, whose body would never run")
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(_signature_of(function).parameters.values())
     except (TypeError, ValueError):
         raise wrong("has no signature that Python can tell") from None
     return _count(parameters, kind, wrong)
+
+
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        # Not evaluated: an annotation may name what is imported for type checkers only
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
 
 
 def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str], InvalidSignature]) -> int:
@@ -324,7 +334,7 @@ def _no_function(
 
 def _signature(function: Callable[..., Any]) -> str:
     try:
-        return str(inspect.signature(function))
+        return str(_signature_of(function))
     except (TypeError, ValueError):
         return "(...)"
 
