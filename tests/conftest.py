@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from numflow_django import dispatch
+from numflow_django.folders import scan
 from numflow_django.registry import registry
-from numflow_django.routing import scan
 from tests.trees import Tree
 
 
