@@ -138,6 +138,7 @@ def test_all_mistakes_in_the_features_show_at_once(tree, errors):
     assert "\n    " not in hints["numflow.E106"]
 
 
+@pytest.mark.django_db(databases=["default", "other"])  # Django 6.1's own checks ask the databases
 def test_the_command_fails_and_shows_them(tree, capsys):
     """A4: ``manage.py check`` fails with all mistakes of the features."""
     tree.feature("a", steps={"wrong.py": ""})
