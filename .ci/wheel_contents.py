@@ -4,12 +4,10 @@ import subprocess
 import sys
 import zipfile
 
-tracked = subprocess.run(
-    ["git", "ls-files", "numflow_django"], check=True, capture_output=True, text=True
-).stdout.split()
-held = {
-    name for name in zipfile.ZipFile(sys.argv[1]).namelist() if ".dist-info/" not in name and not name.endswith("/")
-}
-missing, extra = sorted(set(tracked) - held), sorted(held - set(tracked))
+listing = subprocess.run(["git", "ls-files", "numflow_django"], check=True, capture_output=True, text=True)
+tracked = set(listing.stdout.split())
+names = zipfile.ZipFile(sys.argv[1]).namelist()
+held = {name for name in names if ".dist-info/" not in name and not name.endswith("/")}
+missing, extra = sorted(tracked - held), sorted(held - tracked)
 print(f"wheel: {len(held)} files, {len(missing)} missing, {len(extra)} too many", *missing, *extra)
 sys.exit(bool(missing or extra) or "numflow_django/locale/ko/LC_MESSAGES/django.mo" not in held)

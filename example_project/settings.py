@@ -78,6 +78,9 @@ SQLITE: dict[str, Any] = {
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"]) if "DATABASE_URL" in os.environ else SQLITE
 }
+if DATABASES["default"] is SQLITE:
+    # SQLite makes the file and not its directory, and from Django 6.1 on the checks of every command open it
+    DEMO_DIR.mkdir(parents=True, exist_ok=True)
 
 RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
 

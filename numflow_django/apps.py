@@ -21,8 +21,8 @@ class NumflowConfig(AppConfig):
     def ready(self) -> None:
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
         from . import checks, signals  # noqa: F401 - they register themselves
+        from .folders import scan
         from .registry import registry
-        from .routing import scan
 
         registry.checks_follow = _in_management_command()
         for package in feature_packages():

@@ -95,6 +95,11 @@ class Settings:
         return "django.middleware.csrf.CsrfViewMiddleware" in settings.MIDDLEWARE
 
     @property
+    def has_login_middleware(self) -> bool:
+        """Whether the site asks for a login wherever a view does not say otherwise."""
+        return "django.contrib.auth.middleware.LoginRequiredMiddleware" in settings.MIDDLEWARE
+
+    @property
     def root_urlconf(self) -> str | None:
         """Django's ``ROOT_URLCONF``, if there is one."""
         return getattr(settings, "ROOT_URLCONF", None)

@@ -58,9 +58,17 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     raw: Any = connection.connection
     if raw is None:
         return False
+    return not connection.autocommit or _driver_is_in_transaction(connection, raw)
+
+
+def _driver_is_in_transaction(connection: BaseDatabaseWrapper, raw: Any) -> bool:
+    if getattr(connection, "mysql_is_mariadb", False):
+        # Its driver cannot tell; MySQL's own server has no such variable either
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute("SELECT @@in_transaction")
+            return bool(cursor.fetchone()[0])
     status = _psycopg_status(raw)
-    in_raw = status in PSYCOPG_OPEN if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
-    return in_raw or not connection.autocommit
+    return status in PSYCOPG_OPEN if status is not None else bool(getattr(raw, "in_transaction", False))  # sqlite3
 
 
 def _psycopg_status(raw: Any) -> int | None:

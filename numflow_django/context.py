@@ -76,6 +76,8 @@ class Context:
     _numflow: Record
 
     def __init__(self, record: Record | None = None, /, **values: Any) -> None:
+        if not isinstance(record, Record | None):
+            raise TypeError(f"Context({record!r}): give values by name, such as Context(sku='A-1')")
         object.__setattr__(self, "_numflow", record or Record(new_run_id()))
         for key, value in values.items():
             setattr(self, key, value)

@@ -23,19 +23,14 @@ from .exceptions import (
     FeatureConfigurationError,
     FunctionNotFound,
     InvalidModuleName,
-    InvalidSignature,
     ModuleImportFailed,
     PackageMissing,
     StepsMissing,
 )
+from .signature import STEPS, TASKS, Kind, arity_of
 
 # [0-9] and not \d: full-width digits are digits to \d and int(), and look like others on the screen
 NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
-
-#: What a step may ask for, in this order.
-STEP_PARAMETERS = ("ctx", "request", "response")
-#: What an async task may ask for.
-TASK_PARAMETERS = ("ctx",)
 
 Mistakes = list[FeatureConfigurationError]
 
@@ -54,20 +49,6 @@ class Module:
 
     def __str__(self) -> str:
         return self.name if self.number is None else f"{self.number} {self.name}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """What is being looked for: the rules of steps or those of async tasks."""
-
-    noun: str
-    parameters: tuple[str, ...]
-    number_optional: bool
-    example: str
-
-
-STEPS = Kind(noun="step", parameters=STEP_PARAMETERS, number_optional=False, example="100_validate.py")
-TASKS = Kind(noun="async task", parameters=TASK_PARAMETERS, number_optional=True, example="100_send_email.py")
 
 
 def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Module, ...]:
@@ -204,7 +185,7 @@ def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -
         return None
     try:
         function = _function(module, candidate, kind, feature)
-        arity = _arity(function, candidate, kind, feature)
+        arity = arity_of(function, kind, f"feature {feature}: {candidate.file}: {candidate.name}")
     except FeatureConfigurationError as mistake:
         mistakes.append(mistake)
         return None
@@ -237,42 +218,6 @@ def _function(module: ModuleType, candidate: _Candidate, kind: Kind, feature: st
             f"feature {feature}: {candidate.file}: {name!r} is of type {type(found).__name__}; make it a function"
         )
     raise FunctionNotFound(_no_function(name, public, candidate, kind, feature))
-
-
-def _arity(function: Callable[..., Any], candidate: _Candidate, kind: Kind, feature: str) -> int:
-    def wrong(problem: str) -> InvalidSignature:
-        return InvalidSignature(
-            f"feature {feature}: {candidate.file}: {candidate.name}{_signature(function)} {problem}; "
-            f"{kind.noun}s take {_allowed(kind)}"
-        )
-
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise wrong("is a generator, whose body would never run")
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        raise wrong("has no signature that Python can tell") from None
-    return _count(parameters, kind, wrong)
-
-
-def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str], InvalidSignature]) -> int:
-    """How many positional arguments a function with *parameters* is to be given."""
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    for index, parameter in enumerate(positional):
-        if parameter.name in STEP_PARAMETERS and kind.parameters[index : index + 1] != (parameter.name,):
-            raise wrong(f"asks for {parameter.name!r} where it cannot get it")
-        if parameter.name not in STEP_PARAMETERS and parameter.default is not parameter.empty:
-            raise wrong(f"has a parameter {parameter.name!r} with a default; put a * before it")
-    if len(positional) > len(kind.parameters):
-        raise wrong(f"takes {len(positional)} parameters")
-    keyword_only = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
-    if keyword_only:
-        raise wrong(f"needs the keyword {keyword_only[0]!r}")
-    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
-        return len(kind.parameters)
-    if not positional:
-        raise wrong("takes no parameter")
-    return len(positional)
 
 
 # The messages
@@ -320,15 +265,3 @@ def _no_function(
         f"feature {feature}: {candidate.file} has no function {name!r}; {found}; "
         f"define {name}({', '.join(kind.parameters[:2])})"
     )
-
-
-def _signature(function: Callable[..., Any]) -> str:
-    try:
-        return str(inspect.signature(function))
-    except (TypeError, ValueError):
-        return "(...)"
-
-
-def _allowed(kind: Kind) -> str:
-    forms = [f"({', '.join(kind.parameters[: count + 1])})" for count in range(len(kind.parameters))]
-    return " or ".join(forms)

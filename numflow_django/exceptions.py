@@ -136,7 +136,7 @@ class MissingResponseError(NumflowError):
 
 
 class InvalidStepResult(NumflowError, TypeError):
-    """A step returned something that is neither None nor an HttpResponse. Store values on ``ctx`` instead."""
+    """A step, or ``initialize_context``, returned what would be lost. Answer with an HttpResponse, store on ``ctx``."""
 
 
 class InvalidErrorHandlerResult(NumflowError, TypeError):
@@ -151,8 +151,8 @@ class TransactionNotCommitted(NumflowError, TransactionManagementError):
     """
     The steps succeeded, but their transaction was not committed.
 
-    A step closed the connection, called ``set_rollback(True)``, or caught a database error without an ``atomic``
-    block of its own around the query that failed.
+    A step closed the connection, called ``set_rollback(True)``, left an ``atomic`` block open, ended the transaction in
+    SQL, or caught a database error without an ``atomic`` block of its own around the query that failed.
     """
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -20,6 +20,9 @@ from .policy import TaskPolicy, policy_of
 #: Seconds that RQ's own limit on a run's job leaves beside the tasks' limits, for claiming and recording.
 JOB_MARGIN = 60
 
+#: Characters of a label; what the run row holds.
+LABEL_LENGTH = 200
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -29,6 +32,7 @@ class Declaration(Protocol):
     method: str | None
     steps: str | None
     async_tasks: str | None
+    decorators: Sequence[Callable[..., Any]]
     using: str
     queue: str | None
     atomic: bool
@@ -169,14 +173,27 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
         queue_name=declaration.queue,
         atomic=declaration.atomic,
     )
-    if feature.tasks and not feature.atomic:
-        mistakes.append(
-            InvalidFeature(
-                f"feature {label}: atomic = False with async tasks ({', '.join(feature.task_names)}): without a "
-                "transaction nothing says when they may run; remove atomic = False or the tasks"
-            )
-        )
+    mistakes += [InvalidFeature(f"feature {label}: {problem}") for problem in _contradictions(declaration, feature)]
     return feature
+
+
+def _contradictions(declaration: Any, feature: Feature) -> Iterator[str]:
+    """What the author wrote and nothing would come of."""
+    if feature.tasks and not feature.atomic:
+        yield (
+            f"atomic = False with async tasks ({', '.join(feature.task_names)}): without a transaction nothing says "
+            "when they may run; remove atomic = False or the tasks"
+        )
+    if not isinstance(declaration.decorators, list | tuple):
+        yield f"decorators = {declaration.decorators!r} is no list; write decorators = [...]"
+    for handler in ("get", "post", "put", "patch", "delete", "head", "trace"):
+        if hasattr(declaration, handler):
+            yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
+    for step in feature.steps:
+        if hasattr(step.function, "numflow_policy"):
+            yield f"{step.file}: @async_task means nothing to a step; remove it, or move the module to async_tasks"
+    if len(feature.label) > LABEL_LENGTH:
+        yield f"its label is longer than {LABEL_LENGTH} characters; shorten the names of its folders"
 
 
 def _check_options(declaration: Any, label: str, mistakes: Mistakes) -> None:

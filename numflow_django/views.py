@@ -81,7 +81,8 @@ class FeatureView(View):
             )
         cls.feature = registry.register(cls)
         view = super().as_view(**initkwargs)
-        for decorator in reversed(cls.decorators):
+        # A feature with mistakes answers nothing, and its decorators may be one of them
+        for decorator in () if cls.feature.mistakes else reversed(cls.decorators):
             view = decorator(view)
         # The feature's transaction is its own: ATOMIC_REQUESTS would put another around it, and the answer to a
         # failed COMMIT, a fresh transaction for a retry and the log of a rollback need to be outside of it

@@ -10,7 +10,7 @@ from numflow_django import runner
 from numflow_django.context import Context, freeze
 from numflow_django.models import FeatureRun, RunState
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite in memory never hangs up")
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server to hang up")
 
 PRELUDE = """\
 import asyncio, sys, time

@@ -2,12 +2,8 @@
 
 from textwrap import dedent, indent
 
-import pytest
-from django.db import connection, connections
+from django.db import connections
 from django.test import RequestFactory
-
-#: For tests that close the connection: closing an in-memory database, as SQLite's in tests is one, does nothing.
-in_a_file = pytest.mark.skipif(connection.vendor == "sqlite", reason="an in-memory database is never closed")
 
 PRELUDE = """\
 from django.core.exceptions import PermissionDenied, ValidationError

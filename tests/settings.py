@@ -63,11 +63,9 @@ def database(name: str) -> dict[str, object]:
     if URL:
         config = dict(dj_database_url.parse(URL))
         return {**config, "TEST": {"NAME": f"test_{config['NAME']}_{name}"}}
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": Path(tempfile.gettempdir()) / f"numflow-tests-{os.getpid()}-{name}.sqlite3",
-        "OPTIONS": SQLITE,
-    }
+    # A file and not memory: its connections close, fail and wait for locks as a real site's do
+    file = Path(tempfile.gettempdir()) / f"numflow-tests-{os.getpid()}-{name}.sqlite3"
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": SQLITE, "TEST": {"NAME": file}}
 
 
 DATABASES = {"default": database("default"), "other": database("other")}

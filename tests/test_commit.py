@@ -8,7 +8,6 @@ from django.db import DatabaseError, IntegrityError, connection, connections, tr
 from numflow_django.commit import commit_block, ensure_committable
 from numflow_django.exceptions import TransactionNotCommitted
 from tests.market.models import Sale
-from tests.serving import in_a_file
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -169,7 +168,6 @@ def test_an_error_that_a_savepoint_took_passes():
     assert Sale.objects.count() == 1
 
 
-@in_a_file
 def test_a_closed_connection_is_found():
     """A connection that was closed in the transaction is an error that says so."""
     with pytest.raises(TransactionNotCommitted) as caught:

@@ -69,13 +69,15 @@ def test_the_settings_of_others_are_read_here_too(settings):
     assert conf.root_urlconf == "tests.urls"
     assert conf.append_slash
     assert conf.has_csrf_middleware
+    assert not conf.has_login_middleware
 
     del settings.RQ_QUEUES
     del settings.ROOT_URLCONF
     settings.APPEND_SLASH = False
-    settings.MIDDLEWARE = []
+    settings.MIDDLEWARE = ["django.contrib.auth.middleware.LoginRequiredMiddleware"]
 
     assert conf.queues == {}
     assert conf.root_urlconf is None
     assert not conf.append_slash
     assert not conf.has_csrf_middleware
+    assert conf.has_login_middleware

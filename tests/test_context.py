@@ -31,6 +31,14 @@ def test_attributes_and_keys_are_the_same():
     assert "price" not in ctx
 
 
+def test_values_are_given_by_name():
+    """A dict instead of names is an error that shows the way."""
+    with pytest.raises(TypeError) as caught:
+        Context({"sku": "A-1"})
+
+    assert str(caught.value) == "Context({'sku': 'A-1'}): give values by name, such as Context(sku='A-1')"
+
+
 def test_an_empty_context_is_true():
     """``if ctx:`` holds for an empty context too: it is there."""
     ctx = Context()

@@ -1,5 +1,7 @@
 """The function of a module: which one it is, and what it is given."""
 
+import sys
+
 import pytest
 
 from numflow_django.discovery import find_steps, find_tasks
@@ -131,6 +133,14 @@ def test_a_task_takes_the_context(step, prefix, signature):
 
     assert found.arity == 1
     assert found.is_async is (prefix == "async def")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="before, such a module cannot be imported")
+def test_annotations_are_not_evaluated(step):
+    """A6: A step may annotate its parameters with names that are imported for type checkers only."""
+    found = step("def validate(ctx: Context, request: HttpRequest) -> HttpResponse: pass")
+
+    assert found.arity == 2
 
 
 def test_an_async_partial_is_async(step):

@@ -259,3 +259,34 @@ def test_the_features_are_listed_by_label(tree):
 
     assert labels == sorted(labels)
     assert {"market.buy", f"{tree.package}.a", f"{tree.package}.b"} <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("decorators = print", "is no list; write decorators = [...]"),
+        ("def post(self, request): ...", "the class defines post(), which is never called"),
+    ],
+)
+def test_what_nothing_would_come_of_is_a_mistake(tree, body, message):
+    """An attribute or a method that Numflow would pass over in silence is a mistake that says what to do."""
+    tree.write(
+        {
+            "shop/feature.py": f"from numflow_django import FeatureView\n\nclass View(FeatureView):\n    {body}\n",
+            "shop/steps/100_hi.py": "def hi(ctx): ...",
+        }
+    )
+
+    (mistake,) = tree.mistakes()
+
+    assert message in mistake
+
+
+def test_a_policy_on_a_step_is_a_mistake(tree):
+    """@async_task on a step has no effect, and start-up says so."""
+    step = "from numflow_django import async_task\n\n@async_task(timeout=3)\ndef hi(ctx): ..."
+    tree.feature("shop", steps={"100_hi.py": step})
+
+    (mistake,) = tree.mistakes()
+
+    assert "100_hi.py: @async_task means nothing to a step" in mistake

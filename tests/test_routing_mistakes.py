@@ -4,8 +4,8 @@ import pytest
 
 from numflow_django import feature_urls
 from numflow_django.exceptions import InvalidFeatures
+from numflow_django.folders import scan
 from numflow_django.registry import registry
-from numflow_django.routing import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from numflow_django import FeatureView\n\nclass View(FeatureView):\n    {}\n"

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.django_db
 
 STEP = "def answer(ctx, request, response): response.json({{'answered': {0!r}, **request.resolver_match.kwargs}})\n"
 VIEW = """
+from django.contrib.auth.decorators import login_not_required
 from django.views.decorators.csrf import csrf_exempt
 from numflow_django import FeatureView
 
@@ -17,6 +18,7 @@ class View(FeatureView):
     {}
 """
 EXEMPT = "decorators = [csrf_exempt]"
+OPEN = "decorators = [login_not_required]"
 
 
 @pytest.fixture
@@ -128,6 +130,33 @@ def test_a_site_without_csrf_protection_gets_none(site, browser, settings):
     site({"a/@put": None, "a/@post": EXEMPT})
 
     assert browser.put("/a/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("features", "method", "status"),
+    [
+        ({"a/@get": None, "a/@post": None}, "GET", 302),
+        ({"a/@get": OPEN, "a/@post": None}, "GET", 200),
+        ({"a/@get": OPEN, "a/@post": None}, "HEAD", 200),
+        ({"a/@get": OPEN, "a/@post": None}, "POST", 302),
+        ({"a/@get": OPEN, "a/@post": OPEN}, "POST", 200),
+    ],
+    ids=str,
+)
+def test_who_must_log_in_is_each_method_s_own(site, client, settings, features, method, status):
+    """A34: Under LoginRequiredMiddleware a method is open if it says so, whatever the others on its URL say."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    settings.LOGIN_URL = "/login/"
+    site(features)
+
+    assert client.generic(method, "/a/").status_code == status
+
+
+def test_without_that_middleware_nobody_must_log_in(site, client):
+    """A34: Where the site asks nobody to log in, an open method makes no other one ask."""
+    site({"a/@get": OPEN, "a/@post": None})
+
+    assert client.post("/a/").status_code == 200
 
 
 def test_a_missing_slash_redirects(site, client):

@@ -14,6 +14,9 @@ from tests.waiting import eventually
 
 TINY = 0.05
 
+# In a thread: these tests would take the alarm away that pytest-timeout otherwise uses
+pytestmark = pytest.mark.timeout(20, method="thread")
+
 
 @pytest.fixture(autouse=True)
 def quick_repetition(monkeypatch):

@@ -7,7 +7,7 @@ from numflow_django import Retry, outbox
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, in_a_file, posted, route
+from tests.serving import Bell, ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -113,9 +113,7 @@ def test_a_retry_inside_an_outer_block_is_dispatched_once(tree, bell):
     assert bell == [FeatureRun.objects.get().pk]
 
 
-@pytest.mark.parametrize(
-    "body", [pytest.param("connection.close()", marks=in_a_file), "transaction.set_rollback(True)"]
-)
+@pytest.mark.parametrize("body", [pytest.param("connection.close()"), "transaction.set_rollback(True)"])
 def test_inside_an_outer_block_what_cannot_commit_is_an_error_too(tree, bell, body):
     """Inside an outer atomic block the feature sees that its work cannot be committed, and does not answer 2xx."""
     view = feature(tree, SELL, body, DONE, tasks=["mail"])

@@ -9,7 +9,7 @@ from numflow_django import Retry, outbox, views
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, in_a_file, posted
+from tests.serving import Bell, ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,7 +106,6 @@ def test_what_is_not_a_steps_error_is_retried_too(tree, body):
     assert [sale.item for sale in Sale.objects.all()] == ["try 2"]
 
 
-@in_a_file
 def test_a_failed_commit_is_retried_once_it_can_commit(tree, bell):
     """A27: each attempt has a transaction of its own, so that one whose connection was closed can be followed."""
     view = feature(

@@ -1,10 +1,11 @@
 """The whole site at work: a broker, a web server and a worker."""
 
 import os
-import socket
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NoReturn, Self
 
 from django.conf import settings
@@ -18,6 +19,8 @@ from .process import Process
 #: Seconds until what is waited for must have happened.
 PATIENCE = 30
 
+LISTENS = re.compile(rf"server at http://{re.escape(HOST)}:([0-9]+)/")
+
 
 class SiteError(Exception):
     """A part of the site has ended by itself, or what it was to do takes too long."""
@@ -25,27 +28,27 @@ class SiteError(Exception):
 
 class Site:
     """
-    Broker (unless REDIS_URL names one), web server on *port* and worker, for as long as the ``with`` block lasts.
+    Broker (unless REDIS_URL names one), worker and web server, for as long as the ``with`` block lasts.
 
-    *write* gets each line of their output. Everything here raises SiteError if a process has ended, and Interrupted;
-    the start also EmbeddedBrokerError.
+    The web server is on *port*, the first of *ports* that is to be had. *write* gets each line of their output.
+    Everything here raises SiteError if a process has ended, and Interrupted; the start also EmbeddedBrokerError.
     """
 
-    def __init__(self, port: int, write: Callable[[str], None], interrupt: Interrupt) -> None:
-        self.port = port
+    def __init__(self, ports: Sequence[int], write: Callable[[str], None], interrupt: Interrupt) -> None:
+        self.port = 0
+        self._ports = ports
+        self._write = write
         self._interrupt = interrupt
-        self._processes = [
-            Process("web", "runserver", "--noreload", "--skip-checks", f"{HOST}:{port}", write=write),
-            Process("worker", "rqworker", "default", write=write),
-        ]
+        self._processes: list[Process] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
             if not os.environ.get("REDIS_URL"):
                 started.enter_context(EmbeddedBroker(settings.DEMO_DIR.parent))
-            for process in self._processes:
-                started.enter_context(process)
-            self.wait_until(self._is_answering, "the web server answers")
+            worker = started.enter_context(Process("worker", "rqworker", "default", write=self._write))
+            self._processes.append(worker)
+            self._processes.append(self._start_web(started))
+            self._check()
             self._running = started.pop_all()
         return self
 
@@ -73,9 +76,22 @@ class Site:
             if process.exit_code is not None:
                 raise SiteError(f"The {process.name} process has ended with exit code {process.exit_code}; see above.")
 
-    def _is_answering(self) -> bool:
-        try:
-            socket.create_connection((HOST, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+    def _start_web(self, started: ExitStack) -> Process:
+        for port in self._ports:
+            address = f"{HOST}:{port}"
+            web = Process("web", "runserver", "--noreload", "--skip-checks", address, write=self._hear)
+            started.enter_context(web)
+            self.wait_until(partial(self._has_begun, web), "the web server listens")
+            if self.port:
+                break
+        return web
+
+    def _has_begun(self, web: Process) -> bool:
+        return bool(self.port) or web.exit_code is not None
+
+    def _hear(self, line: str) -> None:
+        # Only the server itself knows that the port is its own, and which one the system chose
+        found = LISTENS.search(line)
+        if found:
+            self.port = int(found[1])
+        self._write(line)

@@ -55,4 +55,5 @@ def _outcome(execution: TaskExecution) -> str:
 
 def _row(label: str, milliseconds: float | None, remark: str, paint: Callable[[str], str] = str) -> str:
     took = "" if milliseconds is None else f"{milliseconds:.1f} ms"
-    return f"{label:<{LABEL}}{took:>9}  {paint(shorten(remark, REMARK, placeholder=' ...'))}".rstrip()
+    remark = shorten(remark, REMARK, placeholder=" ...")
+    return f"{label:<{LABEL}}{took:>9}  {paint(remark) if remark else ''}".rstrip()

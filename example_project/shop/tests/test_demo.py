@@ -2,6 +2,7 @@
 
 import re
 import socket
+from contextlib import ExitStack, suppress
 from unittest import mock
 
 from django.contrib.auth.models import User
@@ -10,7 +11,7 @@ from django.test import TestCase
 from django.utils.timezone import localdate
 
 from example_project.shop.demo.order import Answer, example_order
-from example_project.shop.demo.port import HOST, PortTaken, choose_port
+from example_project.shop.demo.port import ANY, HOST, PortTaken, ports_to_try
 from example_project.shop.demo.seed import seed
 from example_project.shop.demo.tree import draw
 from example_project.shop.models import Product
@@ -24,30 +25,32 @@ class PortTests(TestCase):
 
     def test_a_wish_that_cannot_be_met(self) -> None:
         """The error names the port and the option."""
-        with socket.socket() as other:
-            other.bind((HOST, 0))
-            other.listen()
+        with socket.create_server((HOST, 0)) as other:
             taken = other.getsockname()[1]
 
             with self.assertRaisesMessage(PortTaken, f"Port {taken} is not free") as caught:
-                choose_port(taken)
+                ports_to_try(taken)
 
         assert "--port" in str(caught.exception)
 
     def test_a_port_that_is_none(self) -> None:
         """It is the same error."""
         with self.assertRaisesMessage(PortTaken, "Port 70000 is not free"):
-            choose_port(70_000)
+            ports_to_try(70_000)
 
     def test_without_a_wish(self) -> None:
-        """If another program has the familiar port, a free one is found."""
-        with socket.socket() as other:
-            familiar = choose_port(None)
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            other.bind((HOST, familiar))
-            other.listen()
+        """If another program has the familiar port, any will do."""
+        with ExitStack() as others:
+            # If this fails, another program has it
+            with suppress(OSError):
+                others.enter_context(socket.create_server((HOST, 8000)))
 
-            assert choose_port(None) not in {0, familiar}
+            assert ports_to_try(None) == [ANY]
+
+    def test_the_familiar_port(self) -> None:
+        """It is the first choice, and may still be lost to another program before the server has it."""
+        with mock.patch("socket.socket.bind"):
+            assert ports_to_try(None) == [8000, ANY]
 
 
 class SeedTests(TestCase):

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from example_project.shop.demo.interrupt import Interrupt, Interrupted
 from example_project.shop.demo.order import PATH, OrderFailed, example_order, send
-from example_project.shop.demo.port import HOST, PortTaken, choose_port
+from example_project.shop.demo.port import HOST, PortTaken, ports_to_try
 from example_project.shop.demo.seed import LOGIN, PASSWORD, seed
 from example_project.shop.demo.site import Site, SiteError
 from example_project.shop.demo.tree import draw
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         """Run the demo until Ctrl+C or SIGTERM or, with *once*, to its end."""
         self.lock = threading.Lock()
         try:
-            self.play(choose_port(port), once)
+            self.play(ports_to_try(port), once)
         except (Interrupted, KeyboardInterrupt):
             if once:
                 raise CommandError("The demo was interrupted.") from None
@@ -42,14 +42,13 @@ class Command(BaseCommand):
         except (EmbeddedBrokerError, OrderFailed, PortTaken, SiteError) as error:
             raise CommandError(str(error)) from error
 
-    def play(self, port: int, once: bool) -> None:
+    def play(self, ports: list[int], once: bool) -> None:
         """Prepare the data, start the site, show one order, and stay unless it is to be done *once*."""
         interrupt = Interrupt()
         self.write(f"Preparing {settings.DEMO_DIR}: database, products, login")
-        settings.DEMO_DIR.mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0)
         seed()
-        with Site(port, self.write, interrupt) as site:
+        with Site(ports, self.write, interrupt) as site:
             run = self.show_order(site, "" if once else "Ctrl+C ends it")
             if not once:
                 site.stay()

@@ -1,0 +1,88 @@
+"""What a step or an async task may ask for, and what its function does ask for."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .exceptions import InvalidSignature
+
+#: What a step may ask for, in this order.
+STEP_PARAMETERS = ("ctx", "request", "response")
+#: What an async task may ask for.
+TASK_PARAMETERS = ("ctx",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is being looked for: the rules of steps or those of async tasks."""
+
+    noun: str
+    parameters: tuple[str, ...]
+    number_optional: bool
+    example: str
+
+
+STEPS = Kind(noun="step", parameters=STEP_PARAMETERS, number_optional=False, example="100_validate.py")
+TASKS = Kind(noun="async task", parameters=TASK_PARAMETERS, number_optional=True, example="100_send_email.py")
+
+
+def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
+    """
+    How many of the parameters of *kind* the *function* takes, from the left.
+
+    Raise InvalidSignature, which begins with *where*, if it asks for what it cannot get.
+    """
+
+    def wrong(problem: str) -> InvalidSignature:
+        return InvalidSignature(f"{where}{_signature(function)} {problem}; {kind.noun}s take {_allowed(kind)}")
+
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise wrong("is a generator, whose body would never run")
+    try:
+        parameters = list(_signature_of(function).parameters.values())
+    except (TypeError, ValueError):
+        raise wrong("has no signature that Python can tell") from None
+    return _count(parameters, kind, wrong)
+
+
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        # Not evaluated: an annotation may name what is imported for type checkers only
+        return inspect.signature(function, annotation_format=Format.STRING)
+    return inspect.signature(function)
+
+
+def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str], InvalidSignature]) -> int:
+    """How many positional arguments a function with *parameters* is to be given."""
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    for index, parameter in enumerate(positional):
+        if parameter.name in STEP_PARAMETERS and kind.parameters[index : index + 1] != (parameter.name,):
+            raise wrong(f"asks for {parameter.name!r} where it cannot get it")
+        if parameter.name not in STEP_PARAMETERS and parameter.default is not parameter.empty:
+            raise wrong(f"has a parameter {parameter.name!r} with a default; put a * before it")
+    if len(positional) > len(kind.parameters):
+        raise wrong(f"takes {len(positional)} parameters")
+    keyword_only = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+    if keyword_only:
+        raise wrong(f"needs the keyword {keyword_only[0]!r}")
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return len(kind.parameters)
+    if not positional:
+        raise wrong("takes no parameter")
+    return len(positional)
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    try:
+        return str(_signature_of(function))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _allowed(kind: Kind) -> str:
+    forms = [f"({', '.join(kind.parameters[: count + 1])})" for count in range(len(kind.parameters))]
+    return " or ".join(forms)
