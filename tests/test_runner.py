@@ -335,7 +335,7 @@ STUBBORN = """
 
 
 def test_a_task_that_takes_too_long(feature, journal):
-    """A task over its timeout fails with TaskTimeout, even if it swallows Exception, and the next one runs."""
+    """C9: a task over its timeout fails with TaskTimeout, even if it swallows Exception, and the next one runs."""
     run = run_through(feature(mail=task(STUBBORN, "timeout=0.05"), notify="pass"))
 
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]

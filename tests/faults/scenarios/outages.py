@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import contextmanager
+from itertools import cycle
 
 from numflow_django.models import FeatureRun
 from tests.faults.scenarios.scenario import Scenario
@@ -88,10 +89,12 @@ def redis_restarted(scene):
     count, every, seconds = scene.size((500, 10, 180), (60, 4, 16))
     scene.web()
     workers = scene.workers(4)
+    # The longest outlasts redis-py's own retries, so that workers end
+    outages = cycle((0.1, 5, 1.5))
 
     def restart():
         scene.redis.kill()
-        time.sleep(scene.random.uniform(0.1, 1.5))
+        time.sleep(next(outages))
         scene.redis.start()
 
     with restarting(scene, every, restart) as restarts:

@@ -1,0 +1,354 @@
+"""Real workers as supervisors start them: whom they serve, what they refuse, and how they end."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+from rq import Callback, Queue
+from rq.registry import FailedJobRegistry
+from rq.serializers import DefaultSerializer, JSONSerializer
+
+from numflow_django import dispatch
+from numflow_django.embedded import EmbeddedBroker
+from numflow_django.models import FeatureRun, RunState
+from tests.e2e.processes import PATIENCE, Processes, own_database
+from tests.trees import Tree
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+ALIAS = "workers"
+NAMES = ["first", "second", "third"]
+
+# The second task does what the test wants of it
+FILES = {
+    "urls.py": "urlpatterns = []\n",
+    "features/work/feature.py": """
+        from numflow_django import FeatureView
+
+        class Work(FeatureView):
+            path = "work/"
+    """,
+    "features/work/steps/100_respond.py": """
+        def respond(ctx, request, response):
+            response.json({})
+    """,
+    "features/work/async_tasks/100_first.py": """
+        def first(ctx):
+            pass
+    """,
+    "features/work/async_tasks/200_second.py": """
+        import os, time
+        from pathlib import Path
+        from numflow_django.runner import Stop
+
+        def second(ctx):
+            folder = Path(ctx.folder)
+            (folder / f"second-{os.getpid()}").touch()
+            if ctx.how == "exit" and ctx.task.attempt == 1:
+                os._exit(0)
+            while ctx.how == "wait" and not (folder / "go").exists():
+                time.sleep(0.01)
+                if Stop.requested:
+                    (folder / "stopping").touch()
+    """,
+    "features/work/async_tasks/300_third.py": """
+        def third(ctx):
+            return ctx.task.attempt
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def queues(folder):
+    with EmbeddedBroker(folder) as broker:
+        live = {"UNIX_SOCKET_PATH": str(broker.socket_path)}
+        yield {"default": live | {"DB": 0}, "json": live | {"DB": 1, "SERIALIZER": "json"}}
+
+
+@pytest.fixture(scope="module")
+def environment(folder, queues, django_db_blocker):
+    """A site with a database and a broker, and nobody at work."""
+    tree = Tree(folder)
+    tree.write(FILES)
+    with django_db_blocker.unblock(), own_database(ALIAS, folder) as database:
+        yield {
+            "DJANGO_SETTINGS_MODULE": "tests.e2e.settings",
+            "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "E2E_PACKAGE": tree.package,
+            "E2E_DATABASE": database,
+            "E2E_QUEUES": json.dumps(queues),
+            "E2E_NUMFLOW": json.dumps({"RELAY_SECONDS": 1}),
+        }
+
+
+@pytest.fixture
+def processes(tmp_path, environment, queues, settings):
+    """The processes of one test; this process can ring for them."""
+    settings.RQ_QUEUES = queues
+    for queue in queues:
+        redis(queue, queues).flushdb()
+    started = Processes(tmp_path, **environment)
+    yield started
+    started.end()
+    FeatureRun.objects.using(ALIAS).all().delete()
+    print(started.output())  # noqa: T201 - pytest shows it if the test has failed
+
+
+def redis(queue, queues):
+    return Redis(unix_socket_path=queues[queue]["UNIX_SOCKET_PATH"], db=queues[queue]["DB"])
+
+
+def commit(processes, *, how="go", queue="default", state=RunState.QUEUED):
+    """A run that was committed; its doorbell has not rung."""
+    return FeatureRun.objects.using(ALIAS).create(
+        feature=f"{processes.environment['E2E_PACKAGE']}.features.work",
+        queue=queue,
+        state=state,
+        dispatch_no=1,
+        task_names=NAMES,
+        context=json.dumps({"how": how, "folder": str(processes.folder)}),
+    )
+
+
+def start(processes, **how):
+    """A run whose doorbell has rung."""
+    run = commit(processes, **how)
+    assert dispatch.ring(run_id=run.pk, dispatch_no=1, queue=run.queue, timeout=60, feature=run.feature)
+    return run
+
+
+def ended(run):
+    """The run, when it has ended: long before its lease would."""
+
+    def look():
+        run.refresh_from_db()
+        return run.finished_at
+
+    eventually(look, timeout=PATIENCE, message=f"The run has not ended: {run.state} {run.reason}")
+    return run
+
+
+def log(run):
+    return [(e.name, e.state) for e in run.executions.order_by("id")]
+
+
+def horses(processes, number=1):
+    """The processes in which the second task has begun, when there are so many."""
+
+    def look():
+        found = [int(path.name.removeprefix("second-")) for path in processes.folder.glob("second-*")]
+        return found if len(found) >= number else None
+
+    return eventually(look, timeout=PATIENCE, message="The second task has not begun")
+
+
+def go(processes):
+    (processes.folder / "go").touch()
+
+
+SUCCESS = [(name, "succeeded") for name in NAMES]
+
+
+# Whom a worker serves
+
+
+@pytest.mark.parametrize("queue", ["default", "json"])
+def test_a_worker_takes_the_serializer_of_its_queue(processes, queue):
+    """``rqworker`` without --serializer serves a queue of either serializer."""
+    processes.worker(queue)
+
+    run = ended(start(processes, queue=queue))
+
+    assert (run.state, run.token, log(run)) == (RunState.SUCCEEDED, 1, SUCCESS)
+
+
+class Bomb:
+    """Something whose pickle leaves a trace when it is loaded."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.trace}",))
+
+
+FOREIGN = {
+    "json": ("json", lambda queue, trace: queue.enqueue("os.system", f"touch {trace}")),
+    "pickle": ("default", lambda queue, trace: queue.enqueue("os.system", f"touch {trace}")),
+    "bomb": ("default", lambda queue, trace: queue.enqueue("os.system", Bomb(trace))),
+    "callback": (
+        "default",
+        lambda queue, trace: queue.enqueue(
+            "os.system", f"touch {trace}", on_failure=Callback(os.system), meta={"bomb": Bomb(trace)}
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_job_is_refused(processes, queues, kind, tmp_path):
+    """A job that is no run is refused, logged and not run, and nothing of it is unpickled; the worker goes on."""
+    queue, enqueue = FOREIGN[kind]
+    serializer = JSONSerializer if queue == "json" else DefaultSerializer
+    trace = tmp_path / "trace"
+    with redis(queue, queues) as connection:
+        job = enqueue(Queue(queue, connection=connection, serializer=serializer), trace)
+        processes.worker(queue)
+
+        run = ended(start(processes, queue=queue))
+
+        assert run.state == RunState.SUCCEEDED
+        assert not trace.exists()
+        assert FailedJobRegistry(queue, connection=connection).get_job_ids() == [job.id]
+    assert (
+        f"job refused queue={queue}: job '{job.id}' is not a run of numflow_django; this worker runs nothing else"
+        in processes.output()
+    )
+
+
+def test_a_foreign_job_under_a_run_s_name_rings_and_no_more(processes, queues, tmp_path):
+    """A job that bears the name of a run makes the worker look for that run, whatever its data say."""
+    trace = tmp_path / "trace"
+    name = dispatch.job_id(uuid4(), 1)
+    bomb = pickle.dumps(Bomb(trace))
+    with redis("default", queues) as connection:
+        Queue("default", connection=connection).enqueue("os.system", f"touch {trace}", job_id=name)
+        connection.hset(f"rq:job:{name}", mapping={"meta": bomb, "data": bomb, "failure_callback_name": "os.system"})
+        processes.worker("default")
+
+        run = ended(start(processes))
+
+        assert run.state == RunState.SUCCEEDED
+        assert not trace.exists()
+        assert connection.hget(f"rq:job:{name}", "status") == b"finished"
+
+
+# How it ends
+
+
+@pytest.mark.parametrize("queue", ["default", "json"])
+def test_a_work_horse_that_is_killed(processes, queue):
+    """C13: the run of a killed work-horse is resumed at its task, long before its lease ends."""
+    processes.worker(queue)
+    run = start(processes, how="wait", queue=queue)
+    [horse] = horses(processes)
+
+    os.kill(horse, signal.SIGKILL)
+    horses(processes, 2)
+    go(processes)
+
+    ended(run)
+    assert (run.state, run.token) == (RunState.SUCCEEDED, 2)
+    assert log(run) == [("first", "succeeded"), ("second", "lost"), *SUCCESS[1:]]
+    lost = run.executions.get(state="lost")
+    assert lost.error_message == "its work-horse ended before the run did (wait status 9)"
+
+
+def test_a_task_that_ends_its_process(processes):
+    """C13: a task that calls os._exit(0), which RQ takes for a success, is lost and tried again."""
+    processes.worker("default")
+
+    run = ended(start(processes, how="exit"))
+
+    assert (run.state, run.token) == (RunState.SUCCEEDED, 2)
+    assert log(run) == [("first", "succeeded"), ("second", "lost"), *SUCCESS[1:]]
+
+
+def test_a_worker_that_is_stopped_hands_over(processes):
+    """C13: on SIGTERM the task that is running ends, the run is handed over, and the next worker goes on after it."""
+    processes.worker("default")
+    run = start(processes, how="wait")
+    horses(processes)
+    [worker] = processes.running
+
+    worker.send_signal(signal.SIGTERM)
+    eventually((processes.folder / "stopping").exists, timeout=PATIENCE, message="The work-horse was not told")
+    go(processes)
+    code = worker.wait(PATIENCE)
+    run.refresh_from_db()
+    handed = run.state, run.position, run.dispatch_no
+    processes.start("next-worker", "rqworker", "default")
+
+    ended(run)
+    assert code == 0
+    assert handed == (RunState.QUEUED, 2, 2)
+    assert (run.state, run.token, log(run)) == (RunState.SUCCEEDED, 2, SUCCESS)
+    assert len({e.worker for e in run.executions.all()}) == 2
+
+
+def test_two_workers_of_a_pool(processes):
+    """B6: two workers of ``rqworker-pool`` work on two runs at once, and no task is done twice."""
+    processes.start("pool", "rqworker-pool", "default", "--num-workers", "2")
+    together = [start(processes, how="wait") for _ in range(2)]
+    horses(processes, 2)
+    go(processes)
+
+    runs = [ended(run) for run in [*together, *(start(processes) for _ in range(6))]]
+
+    assert [(run.state, run.token, log(run)) for run in runs] == [(RunState.SUCCEEDED, 1, SUCCESS)] * 8
+    assert len({run.worker for run in together}) == 2
+
+
+# The relay
+
+
+def test_an_idle_worker_runs_the_relay(processes):
+    """D5: a run that nobody rang for is found by a worker that has nothing to do."""
+    processes.worker("default")
+    ended(start(processes))
+
+    unheard, pending = commit(processes), commit(processes, state=RunState.PENDING)
+
+    assert [ended(run).state for run in (unheard, pending)] == [RunState.SUCCEEDED] * 2
+    assert (unheard.dispatch_no, pending.dispatch_no) == (2, 2)
+
+
+def test_the_relay_once(processes, queues):
+    """``numflow_relay --once`` dispatches what nobody has, tells it, and ends."""
+    commit(processes)
+    start(processes)
+    commit(processes, state=RunState.PENDING)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "numflow_relay", "--once"],
+        cwd=Path(__file__).parents[2],
+        env=processes.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "recovered 0, lost in Redis 1, dispatched 2\n"
+    with redis("default", queues) as connection:
+        assert connection.llen("rq:queue:default") == 3
+
+
+def test_the_relay_as_a_process(processes):
+    """``numflow_relay`` sweeps until it is told to stop, and ends at once with code 0."""
+    pending = commit(processes, state=RunState.PENDING)
+    processes.start("relay", "numflow_relay")
+    [relay] = processes.running
+
+    def is_queued(run):
+        run.refresh_from_db()
+        return run.state == RunState.QUEUED
+
+    eventually(lambda: is_queued(pending), timeout=PATIENCE, message="The first sweep did not find the run")
+    later = commit(processes, state=RunState.PENDING)
+    eventually(lambda: is_queued(later), timeout=PATIENCE, message="The relay has not swept again")
+    relay.send_signal(signal.SIGTERM)
+
+    assert relay.wait(PATIENCE) == 0
