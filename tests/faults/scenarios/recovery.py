@@ -17,15 +17,18 @@ def recovering(scene):
 
     scene.await_workers(2)
     time.sleep(relay + 1)
-    busy = [scene.start("one", seconds=3) for _ in workers.alive()]
+    # Longer than a tick: the relay goes on while the workers are busy
+    busy = [scene.start("one", seconds=1.5 * relay) for _ in workers.alive()]
     eventually(lambda: all(scene.ledger.begun(run) for run in busy), timeout=30, message="the workers are not busy")
-    waiting = [scene.start("one") for _ in range(20)]
-    flushed = time.time()
+    for _ in range(20):
+        scene.start("one")
     scene.redis.client.flushall()
-    scene.wait(2 * relay + 30)
-    begun = max(line.at for run in waiting for line in scene.ledger.begun(run))
-    flush = begun - flushed
-    scene.check(flush < 2 * relay, f"the last of the runs that Redis forgot began after {flush:.1f} s")
+    flushed = time.monotonic()
+    message = "the doorbells do not ring again"
+    eventually(lambda: scene.redis.client.llen("rq:queue:default") == 20, timeout=2 * relay + 30, message=message)
+    flush = time.monotonic() - flushed
+    scene.check(flush < 2 * relay, f"the last doorbell that Redis forgot rang again after {flush:.1f} s")
+    scene.wait(60)
     found = f"work-horse {horse:.1f} s, machine {machine:.1f} s, flush {flush:.1f} s"
     return f"lease {lease} s, relay {relay} s", found
 
