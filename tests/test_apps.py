@@ -24,6 +24,7 @@ SETTINGS = """
     DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
     DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
     RQ_QUEUES = {{"default": {{"HOST": "127.0.0.1", "PORT": 1}}}}
+    RQ = {{"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}}
     NUMFLOW = {numflow}
     USE_TZ = True
     ROOT_URLCONF = {urlconf!r}

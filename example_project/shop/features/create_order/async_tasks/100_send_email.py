@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from numflow_django import Context, async_task
 
 
-@async_task(timeout=30)
+@async_task(max_attempts=5, retry_on=(OSError,), timeout=30)
 def send_email(ctx: Context) -> dict[str, str]:
     """Thank the customer, in the language of the order."""
     order = ctx.order
