@@ -1,5 +1,6 @@
 """System checks: one small function for each id, each with a hint."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from inspect import getdoc
@@ -69,6 +70,19 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
         hint=f"{hint} Or run manage.py numflow_relay beside the workers.",
         id="numflow.W201",
     )
+
+
+@register("numflow")
+def check_worker_queues(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W203: this command is a worker that would listen on several queues."""
+    command, *names = sys.argv[1:] or [""]
+    queues = [name for name in names if name in conf.queues]
+    if command in {"rqworker", "rqworker-pool"} and len(queues) > 1:
+        yield Warning(
+            f"This worker would listen on {len(queues)} queues: {', '.join(queues)}.",
+            hint="RQ takes jobs less safely then, and a lost one waits for the relay; start a worker for each queue.",
+            id="numflow.W203",
+        )
 
 
 def _is_positive(value: object) -> bool:

@@ -10,7 +10,7 @@ from django.core.management.base import SystemCheckError
 from numflow_django import checks, exceptions
 from numflow_django.conf import KEYS
 from numflow_django.exceptions import FeatureConfigurationError
-from numflow_django.registry import registry
+from numflow_django.registry import load_routes, registry
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 
@@ -151,6 +151,7 @@ def test_all_mistakes_in_the_features_show_at_once(tree, errors):
 @pytest.mark.django_db(databases=["default", "other"])  # Django 6.1's own checks ask the databases
 def test_the_command_fails_and_shows_them(tree, capsys):
     """A4: ``manage.py check`` fails with all mistakes of the features."""
+    load_routes()  # before there are mistakes: a process that is no command raises them
     tree.feature("a", steps={"wrong.py": ""})
     tree.feature("b", steps={"100_answer.py": "1 / 0"})
     tree.mistakes()
@@ -220,3 +221,23 @@ def test_a_site_with_a_worker_class_is_not_warned(errors, settings, worker):
     settings.RQ_QUEUES = {"default": {"SERIALIZER": "json"}}
 
     assert errors() == []
+
+
+@pytest.mark.parametrize("command", ["rqworker", "rqworker-pool"])
+def test_a_worker_of_several_queues_is_warned_of(monkeypatch, command):
+    """A worker that would listen on several queues is told to have company instead."""
+    monkeypatch.setattr("sys.argv", ["manage.py", command, "default", "mail", "--burst"])
+
+    (warning,) = checks.check_worker_queues(None)
+
+    assert warning.id == "numflow.W203"
+    assert warning.msg == "This worker would listen on 2 queues: default, mail."
+    assert "start a worker for each queue" in warning.hint
+
+
+@pytest.mark.parametrize("argv", [["rqworker", "default"], ["check", "default", "mail"], []])
+def test_other_commands_are_not(monkeypatch, argv):
+    """A worker of one queue, or another command, is fine."""
+    monkeypatch.setattr("sys.argv", ["manage.py", *argv])
+
+    assert list(checks.check_worker_queues(None)) == []

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -300,3 +301,17 @@ def test_a_work_horse_that_is_killed(site, tmp_path):
         ("third", "succeeded", 2),
     ]
     assert len(second_tasks(tmp_path)) == 2
+
+
+def test_eight_clients_and_four_workers(site):
+    """Eight clients and four workers at one database: everybody is answered, all is done, and no database is locked."""
+    for number in range(2, 5):
+        site.processes.start(f"worker-default-{number}", "rqworker", "default")
+
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda number: site.post("buy/", item=f"load {number}"), range(80)))
+
+    assert {answer.status for answer in answers} == {201}
+    done = runs().filter(pk__in=[answer.run_id for answer in answers], state=RunState.SUCCEEDED)
+    eventually(lambda: done.count() == 80, timeout=60, message="not all runs have succeeded")
+    assert "database is locked" not in site.processes.output()
