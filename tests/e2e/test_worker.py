@@ -305,17 +305,6 @@ def test_two_workers_of_a_pool(processes):
 # The relay
 
 
-def test_an_idle_worker_runs_the_relay(processes):
-    """D5: a run that nobody rang for is found by a worker that has nothing to do."""
-    processes.worker("default")
-    ended(start(processes))
-
-    unheard, pending = commit(processes), commit(processes, state=RunState.PENDING)
-
-    assert [ended(run).state for run in (unheard, pending)] == [RunState.SUCCEEDED] * 2
-    assert (unheard.dispatch_no, pending.dispatch_no) == (2, 2)
-
-
 def test_the_relay_once(processes, queues):
     """``numflow_relay --once`` dispatches what nobody has, tells it, and ends."""
     commit(processes)
