@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .context import Context as Context
     from .exceptions import StepError as StepError
+    from .forms import FeatureFormView as FeatureFormView
+    from .http import FeatureRequest as FeatureRequest
+    from .http import FeatureResponse as FeatureResponse
     from .outbox import start_run as start_run
     from .policy import Retry as Retry
     from .policy import async_task as async_task
@@ -32,6 +35,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Context": "context",
+    "FeatureFormView": "forms",
+    "FeatureRequest": "http",
+    "FeatureResponse": "http",
     "FeatureView": "views",
     "Retry": "policy",
     "StepError": "exceptions",
@@ -40,14 +46,26 @@ _HOMES = {
     "start_run": "outbox",
 }
 
-__all__ = ["Context", "FeatureView", "Retry", "StepError", "async_task", "feature_urls", "start_run"]
+__all__ = [
+    "Context",
+    "FeatureFormView",
+    "FeatureRequest",
+    "FeatureResponse",
+    "FeatureView",
+    "Retry",
+    "StepError",
+    "async_task",
+    "feature_urls",
+    "start_run",
+]
 
+if not TYPE_CHECKING:  # a type checker would let every name pass
 
-def __getattr__(name: str) -> Any:
-    # Lazy (PEP 562): Django imports this package before its apps are ready, and the names need models
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Lazy (PEP 562): Django imports this package before its apps are ready, and the names need models
+        if name in _HOMES:
+            return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

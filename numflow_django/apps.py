@@ -1,13 +1,13 @@
 """The app: its features are found when Django starts, and a server does not start with a broken one."""
 
 import sys
-from collections.abc import Iterator
+from glob import escape
 from importlib.util import find_spec
+from pathlib import Path
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
+from django.utils.autoreload import BaseReloader, autoreload_started
 from django.utils.translation import gettext_lazy as _
-
-from .conf import conf
 
 
 class NumflowConfig(AppConfig):
@@ -20,26 +20,33 @@ class NumflowConfig(AppConfig):
 
     def ready(self) -> None:
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
-        from . import checks, signals  # noqa: F401 - they register themselves
-        from .folders import scan
+        from . import checks, console, signals  # noqa: F401 - checks and signals register themselves
+        from .folders import feature_packages, scan
         from .registry import registry
 
+        console.install()
+        autoreload_started.connect(watch_folders, dispatch_uid="numflow_django")
         registry.checks_follow = _in_management_command()
         for package in feature_packages():
             scan(package)
         registry.raise_mistakes()
 
 
-def feature_packages() -> Iterator[str]:
-    """The packages to scan: ``NUMFLOW["FEATURES"]``, or ``features`` of every installed app that has one."""
-    if conf.FEATURES is not None:
-        yield from [conf.FEATURES] if isinstance(conf.FEATURES, str) else conf.FEATURES
-        return
-    for config in apps.get_app_configs():
-        # An app may be a single module, in which find_spec() cannot look
-        spec = find_spec(f"{config.name}.features") if hasattr(config.module, "__path__") else None
-        if spec is not None and spec.submodule_search_locations is not None:
-            yield spec.name
+def watch_folders(sender: BaseReloader, **kwargs: object) -> None:
+    """
+    Have ``runserver`` start anew when a file comes into a feature's folder, or goes.
+
+    Django watches the modules that are loaded, and a new step is none of them; but its folder changes.
+    """
+    from .folders import feature_packages
+
+    for package in feature_packages():
+        spec = find_spec(package)
+        for root in map(Path, (spec and spec.submodule_search_locations) or ()):
+            for folder in (root, *root.rglob("*/")):
+                # Workers write their bytecode too, and that is no change
+                if folder.is_dir() and folder.name != "__pycache__":
+                    sender.watch_dir(folder.parent, escape(folder.name))
 
 
 def _in_management_command() -> bool:

@@ -2,21 +2,23 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from inspect import getdoc
 from math import isfinite
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
 from .conf import KEYS, conf
+from .folders import feature_packages
+from .hints import one_of
 from .registry import load_routes, registry
+from .urlconf import places
 
 
 @register("numflow")
 def check_features(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E101 to E112: the mistakes in the features' folders, all at once; each class tells its remedy."""
+    """numflow.E101 to E113: the mistakes in the features' folders, all at once; each class tells its remedy."""
     load_routes()  # registers the features that are routed by hand
     for mistake in registry.mistakes:
         yield Error(str(mistake), hint=getdoc(type(mistake)), id=mistake.code)
@@ -27,8 +29,8 @@ def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     """numflow.E001: ``NUMFLOW`` holds a key that means nothing."""
     for key in conf.values:
         if key not in KEYS:
-            close = get_close_matches(str(key).upper(), KEYS, 1, 0.5)
-            hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(KEYS)}."
+            remedy = one_of(key, KEYS)
+            hint = remedy[0].upper() + remedy[1:] + "." * (not remedy.endswith("?"))
             yield Error(f"NUMFLOW has the unknown key {key!r}.", hint=hint, id="numflow.E001")
 
 
@@ -49,6 +51,17 @@ def check_default_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
             f"The queue {conf.QUEUE!r} is not in RQ_QUEUES ({known}).",
             hint='Add it to RQ_QUEUES, or name another one in NUMFLOW["QUEUE"].',
             id="numflow.E003",
+        )
+
+
+@register("numflow")
+def check_django_rq(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E004: django-rq is not installed as an app, so there is no worker to start."""
+    if not apps.is_installed("django_rq"):
+        yield Error(
+            "django_rq is not in INSTALLED_APPS, so that manage.py has no rqworker.",
+            hint='Add "django_rq" to INSTALLED_APPS, beside "numflow_django".',
+            id="numflow.E004",
         )
 
 
@@ -85,6 +98,82 @@ def check_worker_queues(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
         )
 
 
+@register("numflow")
+def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W204: SQLite refuses a transaction that reads, then writes, while another one writes."""
+    for alias in conf.sqlite_without_immediate:
+        if alias in registry.databases():
+            yield Warning(
+                f"DATABASES[{alias!r}] is SQLite without transaction_mode: requests at the same time would fail with "
+                '"database is locked".',
+                hint='Set "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}; WAL mode is good, too.',
+                id="numflow.W204",
+            )
+
+
+@register("numflow")
+def check_routed(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W205: features were found that no URL reaches."""
+    routed = {view.feature.label for place in places() for view in place.views}
+    # A feature with a mistake may have no URL because of it
+    for package in feature_packages() if conf.root_urlconf and not registry.mistakes else ():
+        missing = [label for label in registry.scanned.get(package, ()) if label not in routed]
+        if missing:
+            what = f"{len(missing)} features" if len(missing) > 1 else "A feature"
+            yield Warning(
+                f"{what} of {package} cannot be reached by any URL: {_listed(missing)}.",
+                hint=f'Add path("", include(feature_urls("{package}"))) to urlpatterns in {conf.root_urlconf}.',
+                id="numflow.W205",
+            )
+
+
+@register("numflow")
+def check_hidden(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W206: another view answers at the URL of a feature."""
+    for place in places():
+        rival = place.rival
+        if rival:
+            yield Warning(
+                f"{_listed([view.feature.label for view in place.views])} cannot be reached: /{place.route} is "
+                f"answered by {rival}, which comes first in the URLconf.",
+                hint="Move its include() before the other route, give it a prefix, or change one of the paths.",
+                id="numflow.W206",
+            )
+
+
+@register("numflow")
+def check_atomic_requests(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W207: ATOMIC_REQUESTS commits another database after the feature's tasks were dispatched."""
+    for place in places():
+        exempt = getattr(place.callback, "_non_atomic_requests", ())
+        for feature in (view.feature for view in place.views if view.feature.tasks):
+            for alias in (alias for alias in conf.atomic_requests if alias != feature.using and alias not in exempt):
+                yield Warning(
+                    f"feature {feature.label}: its async tasks may start before {alias!r} is committed: its "
+                    f"transaction is on {feature.using!r}, and ATOMIC_REQUESTS puts one on {alias!r} around it.",
+                    hint=f"Add transaction.non_atomic_requests(using={alias!r}) to its decorators.",
+                    id="numflow.W207",
+                )
+
+
+@register("numflow")
+def check_embedded(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W208: the broker for development is used without DEBUG."""
+    # manage.py test turns DEBUG off itself
+    if conf.embedded_queues and not conf.debug and sys.argv[1:2] != ["test"]:
+        yield Warning(
+            f"DEBUG is off, and RQ_QUEUES uses the embedded broker: {', '.join(conf.embedded_queues)}.",
+            hint="It ends with the last process that uses it. Start a Redis of its own, and set REDIS_URL.",
+            id="numflow.W208",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    """*names* in a line, not more than five of them."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
 def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
 
@@ -115,4 +204,5 @@ _GOOD_VALUES: dict[str, tuple[Any, str]] = {
     "CONTEXT_MAX_BYTES": (_is_one_or_more, "a number of bytes, at least 1"),
     "REDACT": (_is_names, "a list of words"),
     "LOG_ROLLBACKS": (lambda value: value in ("errors", "all", None), '"errors", "all" or None'),
+    "TRACE": (lambda value: value in (True, False, None), "True, False, or None: as DEBUG"),
 }

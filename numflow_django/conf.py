@@ -1,6 +1,7 @@
 """The settings: one dict, ``NUMFLOW``, every key optional. The only reader of ``django.conf.settings``."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
@@ -70,6 +71,12 @@ class Settings:
         return mode
 
     @property
+    def TRACE(self) -> bool:
+        """Whether each request logs what its steps did; None: as ``DEBUG``."""
+        wanted = self.values.get("TRACE")
+        return bool(settings.DEBUG if wanted is None else wanted)
+
+    @property
     def queues(self) -> Mapping[str, Any]:
         """django-rq's ``RQ_QUEUES``."""
         return getattr(settings, "RQ_QUEUES", {})
@@ -100,9 +107,41 @@ class Settings:
         return "django.contrib.auth.middleware.LoginRequiredMiddleware" in settings.MIDDLEWARE
 
     @property
+    def base_dir(self) -> Path:
+        """The project's ``BASE_DIR``, which startproject writes; else the directory of ``manage.py``'s caller."""
+        return Path(getattr(settings, "BASE_DIR", "")).resolve()
+
+    @property
     def root_urlconf(self) -> str | None:
         """Django's ``ROOT_URLCONF``, if there is one."""
         return getattr(settings, "ROOT_URLCONF", None)
+
+    @property
+    def debug(self) -> bool:
+        """Django's ``DEBUG``."""
+        return bool(settings.DEBUG)
+
+    @property
+    def sqlite_without_immediate(self) -> list[str]:
+        """The aliases of SQLite databases in files whose transactions do not take the write lock when they begin."""
+        return [
+            alias
+            for alias, config in self.databases.items()
+            if config.get("ENGINE", "").endswith(("sqlite3", "spatialite"))
+            and ":memory:" not in str(config.get("NAME", ""))
+            and str(config.get("OPTIONS", {}).get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE")
+        ]
+
+    @property
+    def atomic_requests(self) -> list[str]:
+        """The aliases of the databases with ``ATOMIC_REQUESTS``."""
+        return [alias for alias, config in self.databases.items() if config.get("ATOMIC_REQUESTS")]
+
+    @property
+    def embedded_queues(self) -> list[str]:
+        """The queues whose broker is that of ``numflow_django.embedded``."""
+        sockets = {name: str(queue.get("UNIX_SOCKET_PATH", "")) for name, queue in self.queues.items()}
+        return [name for name, socket in sockets.items() if socket.endswith("/broker.sock")]
 
 
 DEFAULT_REDACT = (

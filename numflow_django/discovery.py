@@ -6,33 +6,30 @@ here collect the mistakes into the list they are given, so that a person sees th
 """
 
 import inspect
-import pkgutil
-import re
-import traceback
+import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .exceptions import (
-    DuplicateName,
-    DuplicateNumber,
-    FeatureConfigurationError,
-    FunctionNotFound,
-    InvalidModuleName,
-    ModuleImportFailed,
-    PackageMissing,
-    StepsMissing,
+from .exceptions import DuplicateName, FeatureConfigurationError, FunctionNotFound, PackageMissing, StepsMissing
+from .listing import NUMBERED, Folder
+from .mistakes import (
+    FIRST_STEP,
+    Mistakes,
+    duplicate_number,
+    import_failed,
+    imported_function,
+    invalid_name,
+    misspelt_tasks,
+    no_function,
+    package_folder,
+    parent_folder,
+    steps_missing,
 )
 from .signature import STEPS, TASKS, Kind, arity_of
-
-# [0-9] and not \d: full-width digits are digits to \d and int(), and look like others on the screen
-NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
-
-Mistakes = list[FeatureConfigurationError]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,48 +51,79 @@ class Module:
 def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Module, ...]:
     """Give the steps in *package_name* by number; a missing or empty package is a mistake."""
     before = len(mistakes)
-    package = import_package(package_name, feature, mistakes)
+    package = import_package(package_name, f"feature {feature}: ", mistakes)
     if package is None:
         if len(mistakes) == before:
-            mistakes.append(_steps_missing(package_name, feature, "does not exist"))
+            mistakes.append(steps_missing(package_name, feature))
         return ()
     found = _modules(package, STEPS, feature, mistakes)
     if not found and len(mistakes) == before:
-        mistakes.append(_steps_missing(package_name, feature, "holds no step"))
+        mistakes.append(StepsMissing(f"feature {feature}: {package_folder(package)} holds no step; {FIRST_STEP}"))
     return found
 
 
 def find_tasks(package_name: str, feature: str, mistakes: Mistakes, *, required: bool) -> tuple[Module, ...]:
     """Give the async tasks in *package_name* in order; a missing package is a mistake only if it is *required*."""
     before = len(mistakes)
-    package = import_package(package_name, feature, mistakes)
+    home = None if required else parent_folder(package_name)
+    leaf = package_name.rpartition(".")[2]
+    if home and home.folder(leaf) is None and f"{leaf}.py" not in home.files:
+        # Not found by looking, because an import that fails takes many times as long
+        mistakes += misspelt_tasks(home, feature)
+        return ()
+    package = import_package(package_name, f"feature {feature}: ", mistakes)
     if package is None:
         if required and len(mistakes) == before:
             mistakes.append(
-                PackageMissing(f"feature {feature}: the package {package_name!r} named by async_tasks does not exist")
+                PackageMissing(
+                    f"feature {feature}: async_tasks = {package_name!r} names a package that does not exist; give the "
+                    "dotted name of one, or remove the attribute"
+                )
             )
         return ()
     return _modules(package, TASKS, feature, mistakes)
 
 
-def import_package(name: str, feature: str, mistakes: Mistakes) -> ModuleType | None:
-    """Import a package; None if there is none, or if its import failed, which is then among the *mistakes*."""
+def import_package(name: str, where: str, mistakes: Mistakes) -> ModuleType | None:
+    """
+    Import a package; None if there is none, or if its import failed, which is then among the *mistakes*.
+
+    *where* begins their messages: ``"feature shop.buy: "``.
+    """
     try:
-        package = import_module(name)
+        package = import_folder(name)
     except ModuleNotFoundError as error:
         # "There is no such package" is not "a module that it imports is missing"
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
-        mistakes.append(import_failed(name, feature, error))
+        mistakes.append(import_failed(name, where, error))
         return None
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(import_failed(name, feature, error))
+        mistakes.append(import_failed(name, where, error))
         return None
     if not hasattr(package, "__path__"):
+        leaf = name.rpartition(".")[2]
         mistakes.append(
-            PackageMissing(f"feature {feature}: {name!r} is a module ({package.__file__}); make it a folder of modules")
+            PackageMissing(
+                f"{where}{package.__file__} is a module; make it a folder, {leaf}/, and move its code into modules"
+            )
         )
         return None
+    return package
+
+
+def import_folder(name: str) -> ModuleType:
+    """Import a package, and make each import in it and below it cheap. Raise what its import raises."""
+    package = sys.modules.get(name)
+    if package is None:
+        if "." in name:
+            import_folder(name.rpartition(".")[0])
+        package = import_module(name)
+    path = getattr(package, "__path__", None)
+    if path is not None and not isinstance(path, list):
+        # Python asks a package without an __init__.py for its path anew at each import in it, and that one asks its
+        # parent twice: at eight levels, 256 times for each module
+        package.__path__ = list(path)
     return package
 
 
@@ -119,36 +147,22 @@ def _order(candidate: _Candidate) -> tuple[bool, int, str]:
 
 
 def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistakes) -> Iterator[_Candidate]:
-    folder = package_folder(package)
-    for _, raw, is_package in pkgutil.iter_modules(package.__path__):
-        if raw.startswith("_"):
-            continue
-        file = str(folder / raw) if is_package else str(folder / f"{raw}.py")
+    folder = Folder(package_folder(package))
+    # Neither has a folder any business there that holds code
+    misnamed = [inner.name for inner in folder.folders if inner.holds_python]
+    taken = [0]
+    for raw, file in folder.modules.items():
         stem = unicodedata.normalize("NFC", raw)
         match = NUMBERED.fullmatch(stem)
+        if not (match or (kind.number_optional and stem.isidentifier())):
+            misnamed.append(file)
+            continue
         number = int(match["number"]) if match else None
+        taken.append(number or 0)
         name = match["name"] if match else stem
-        if is_package or not (match or (kind.number_optional and name.isidentifier())):
-            mistakes.append(_invalid_name(file, is_package, kind, feature))
-            continue
-        yield _Candidate(number=number, name=name, dotted=f"{package.__name__}.{raw}", file=file)
-    for path in _overlooked(folder):
-        mistakes.append(_invalid_name(str(path), path.is_dir(), kind, feature))
-
-
-def _overlooked(folder: Path) -> Iterator[Path]:
-    """What pkgutil passes over in silence: folders without an ``__init__.py``, and modules with a dot in their name."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(("_", ".")):
-            continue
-        without_init = path.is_dir() and not (path / "__init__.py").is_file() and any(path.rglob("*.py"))
-        if without_init or (path.suffix == ".py" and "." in path.stem):
-            yield path
-
-
-def package_folder(package: ModuleType) -> Path:
-    """The folder of *package*, which need not hold an ``__init__.py``."""
-    return Path(next(iter(package.__path__)))
+        yield _Candidate(number=number, name=name, dotted=f"{package.__name__}.{raw}", file=f"{folder}/{file}")
+    for free, name in enumerate(sorted(misnamed), start=max(taken) // 100 + 1):
+        mistakes.append(invalid_name(folder, name, free * 100, kind, feature))
 
 
 def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mistakes: Mistakes) -> None:
@@ -159,7 +173,11 @@ def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mi
             first = numbers.setdefault(candidate.number, candidate)
             if first is not candidate:
                 free = _free_number(candidate.number, {other.number or 0 for other in candidates})
-                mistakes.append(_duplicate_number(first, candidate, free, kind, feature))
+                mistakes.append(
+                    duplicate_number(
+                        first.file, candidate.file, candidate.number, f"{free}_{candidate.name}.py", kind, feature
+                    )
+                )
         first = names.setdefault(candidate.name, candidate)
         if first is not candidate:
             mistakes.append(
@@ -181,11 +199,11 @@ def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -
     try:
         module = import_module(candidate.dotted)
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(import_failed(candidate.dotted, feature, error))
+        mistakes.append(import_failed(candidate.dotted, f"feature {feature}: ", error))
         return None
     try:
         function = _function(module, candidate, kind, feature)
-        arity = arity_of(function, kind, f"feature {feature}: {candidate.file}: {candidate.name}")
+        arity = arity_of(function, kind, f"feature {feature}: {candidate.file}: {_title(function, candidate)}")
     except FeatureConfigurationError as mistake:
         mistakes.append(mistake)
         return None
@@ -200,68 +218,34 @@ def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -
     )
 
 
+def _is_imported(found: Any) -> bool:
+    """Whether *found* is what another module calls so, and not what a decorator of that module made."""
+    home = sys.modules.get(getattr(found, "__module__", None) or "")
+    return found is getattr(home, getattr(found, "__name__", ""), None)
+
+
+def _title(function: Callable[..., Any], candidate: _Candidate) -> str:
+    """The name of *function*, and where it is from if the module has it from another one by an import."""
+    home = getattr(function, "__module__", candidate.dotted)
+    return candidate.name if home == candidate.dotted else f"{candidate.name}, imported from {home}, "
+
+
 def _function(module: ModuleType, candidate: _Candidate, kind: Kind, feature: str) -> Callable[..., Any]:
     # Python itself reads identifiers in NFKC
     name = unicodedata.normalize("NFKC", candidate.name)
     found = getattr(module, name, None)
-    if callable(found):
-        return found  # type: ignore[no-any-return]
     public = [
         value
         for key, value in vars(module).items()
         if not key.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
     ]
+    if callable(found) and not isinstance(found, type):
+        if public and found not in public and _is_imported(found):
+            raise FunctionNotFound(imported_function(name, found, public, candidate.file, kind, feature))
+        return found  # type: ignore[no-any-return]
     if len(public) == 1:
         return public[0]
     if found is not None:
-        raise FunctionNotFound(
-            f"feature {feature}: {candidate.file}: {name!r} is of type {type(found).__name__}; make it a function"
-        )
-    raise FunctionNotFound(_no_function(name, public, candidate, kind, feature))
-
-
-# The messages
-
-
-def _steps_missing(package_name: str, feature: str, what: str) -> StepsMissing:
-    return StepsMissing(
-        f"feature {feature}: the package {package_name!r} {what}; add a module such as steps/100_validate.py "
-        "with a function validate(ctx, request)"
-    )
-
-
-def _invalid_name(file: str, is_package: bool, kind: Kind, feature: str) -> InvalidModuleName:
-    what = "is a folder" if is_package else "is not named <number>_<name>.py"
-    return InvalidModuleName(
-        f"feature {feature}: {file} {what}; rename it like {kind.example}, or start its name with _ if it is a "
-        f"helper and no {kind.noun}"
-    )
-
-
-def _duplicate_number(first: _Candidate, second: _Candidate, free: int, kind: Kind, feature: str) -> DuplicateNumber:
-    return DuplicateNumber(
-        f"feature {feature}: two {kind.noun}s have the number {second.number}: {first.file} and {second.file}; "
-        f"renumber one of them, for example {free}_{second.name}.py"
-    )
-
-
-def import_failed(dotted: str, feature: str, error: Exception) -> ModuleImportFailed:
-    """The mistake that a module's import raised *error*, with its place."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{last.filename}, line {last.lineno}"
-    if isinstance(error, SyntaxError):
-        where = f"{error.filename}, line {error.lineno}"
-    return ModuleImportFailed(
-        f"feature {feature}: the import of {dotted!r} failed: {type(error).__name__}: {error} ({where})"
-    )
-
-
-def _no_function(
-    name: str, public: Sequence[Callable[..., Any]], candidate: _Candidate, kind: Kind, feature: str
-) -> str:
-    names = ", ".join(function.__name__ for function in public)
-    found = f"it defines {names}" if names else "it defines no function"
-    return (
-        f"feature {feature}: {candidate.file} has no function {name!r}; {found}; "
-        f"define {name}({', '.join(kind.parameters[:2])})"
-    )
+        what = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise FunctionNotFound(f"feature {feature}: {candidate.file}: {name!r} is {what}; make it a function")
+    raise FunctionNotFound(no_function(name, public, candidate.file, kind, feature))

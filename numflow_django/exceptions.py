@@ -104,6 +104,12 @@ class DuplicateRoute(FeatureConfigurationError):
     code = "numflow.E112"
 
 
+class DuplicateURLName(FeatureConfigurationError):
+    """Two URLs of one package have the same name, and ``reverse()`` cannot tell them apart. Rename a folder."""
+
+    code = "numflow.E113"
+
+
 # The request
 
 
@@ -127,6 +133,14 @@ class StepError(NumflowError):
 
 class InvalidRequestData(StepError):
     """The request's body cannot be read as ``request.data``. It becomes a 400 (415: an unknown content type)."""
+
+
+class NotAnObject(InvalidRequestData, AttributeError, TypeError):
+    """
+    A step took ``request.data`` for a JSON object, and the client had sent an array. It becomes a 400.
+
+    A list's own errors, so that ``hasattr(request.data, "get")`` is False; a step that takes both looks first.
+    """
 
 
 class MissingResponseError(NumflowError):
@@ -183,7 +197,15 @@ class ContextInstanceGone(ContextError, ObjectDoesNotExist):
 
 
 class UnknownFeature(NumflowError, LookupError):
-    """``start_run`` was given a label that no feature has, or that of a feature without async tasks."""
+    """
+    ``start_run``, or a fault or an assertion of ``numflow_django.testing``, was given a label that no feature has.
+
+    For ``start_run``, a feature without async tasks is none.
+    """
+
+
+class UnknownTask(NumflowError, LookupError):
+    """A fault of ``numflow_django.testing`` was given the name of a task that the feature does not have."""
 
 
 # The worker

@@ -5,186 +5,200 @@ A folder with a ``feature.py`` is an explicit feature; a folder named ``@get @po
 one, whose method and path come from the folders: ``orders/[order_id=int]/@get`` is ``GET orders/<int:order_id>/``.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from django.apps import apps
+
 from .conf import conf
-from .discovery import NUMBERED, Mistakes, import_failed, import_package, package_folder
-from .exceptions import DuplicateRoute, InvalidFeature, InvalidRoute, PackageMissing
-from .registry import METHODS, label_of, registry
+from .discovery import import_folder, import_package
+from .exceptions import InvalidFeature, InvalidRoute
+from .hints import one_of
+from .listing import PARTS, Folder, part_alike
+from .mistakes import Mistakes, import_failed, missing_features, package_folder
+from .options import METHODS
+from .paths import normal, parameter_alike, segment_of
+from .registry import label_of, registry
+from .route import Route, collisions
 from .views import FeatureView
 
-#: A folder that is a route parameter: [order_id], [order_id=int].
-PARAMETER = re.compile(r"\[(?P<name>[^\W\d]\w*)(?:=(?P<converter>\w+))?\]")
 
-#: A parameter of Django's that names no converter: <order_id> is <str:order_id>.
-UNTYPED = re.compile(r"<(?=\w+>)")
-
-#: Folders of a feature that hold no features themselves.
-PARTS = ("steps", "async_tasks")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """One feature and where it answers."""
-
-    view: type[FeatureView]
-    label: str
-    package: str
-    method: str | None  # in capitals; None: every method
-    path: str  # Django's route syntax, without a leading slash
+def feature_packages() -> Iterator[str]:
+    """The packages to scan: ``NUMFLOW["FEATURES"]``, or ``features`` of every installed app that has one."""
+    if conf.FEATURES is not None:
+        yield from [conf.FEATURES] if isinstance(conf.FEATURES, str) else conf.FEATURES
+        return
+    for config in apps.get_app_configs():
+        # An app may be a single module, in which find_spec() cannot look
+        spec = find_spec(f"{config.name}.features") if hasattr(config.module, "__path__") else None
+        if spec is not None and spec.submodule_search_locations is not None:
+            yield spec.name
 
 
 @cache
 def scan(package_name: str) -> tuple[Route, ...]:
     """Find, import and register the features of a package, once for each process."""
     mistakes: Mistakes = []
-    package = import_package(package_name, package_name, mistakes)
-    if package is None:
-        if not mistakes:
-            mistakes.append(
-                PackageMissing(f"the package {package_name!r} of features does not exist; create the folder")
-            )
-        registry.mistakes += mistakes
-        return ()
-    routes = tuple(_walk(package.__name__, package_folder(package), (), mistakes))
-    registry.mistakes += mistakes + list(_collisions(routes))
+    routes: tuple[Route, ...] = ()
+    package = import_package(package_name, "", mistakes)
+    if package is not None:
+        routes = tuple(_walk(package.__name__, Folder(package_folder(package)), (), mistakes))
+    elif not mistakes:
+        mistakes.append(missing_features(package_name))
+    for mistake in [*mistakes, *collisions(routes)]:
+        registry.note(mistake)  # a package may be scanned as a part of another one too
+    registry.scanned[package_name] = tuple(route.label for route in routes)
     return routes
 
 
-def _walk(package: str, folder: Path, segments: tuple[str, ...], mistakes: Mistakes) -> Iterator[Route]:
+def _walk(
+    package: str, folder: Folder, segments: tuple[str, ...], mistakes: Mistakes, *, in_feature: bool = False
+) -> Iterator[Route]:
     """The routes of one folder and of those below it."""
     method = _method_of(folder, package, mistakes)
-    is_feature = (folder / "feature.py").is_file() or method is not None
+    is_feature = method is not None or "feature.py" in folder.files
     if is_feature:
-        route = _route(package, method, segments if method is None else segments[:-1], mistakes)
+        route = _route(package, folder, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
         mistakes += _strays(folder, label_of(package))
-    elif _is_unclaimed(folder, is_root=not segments):
-        mistakes.append(
-            InvalidFeature(
-                f"{folder} holds steps but is no feature; add a feature.py with a FeatureView, or name the folder "
-                "after its method, such as @post"
-            )
-        )
-    for child in _folders(folder):
+    elif not in_feature:
+        mistakes += _unclaimed(folder, is_root=not segments)
+    for child in folder.folders:
         # "steps" is a resource's name like any other, unless it is the steps of a feature
         if is_feature and child.name in PARTS:
             continue
-        if "." in child.name:
-            mistakes += _unimportable(child)
-        else:
-            yield from _walk(f"{package}.{child.name}", child, (*segments, child.name), mistakes)
+        problem = _unimportable(folder, child)
+        if problem:
+            mistakes.append(problem)
+        elif "." not in child.name:
+            inner = (*segments, child.name)
+            yield from _walk(f"{package}.{child.name}", child, inner, mistakes, in_feature=is_feature)
 
 
-def _folders(folder: Path) -> list[Path]:
-    inner = (child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(("_", ".")))
-    return [child for child in inner if not _is_left_over(child)]
+# What is no feature
 
 
-def _is_left_over(folder: Path) -> bool:
-    """Whether nothing but bytecode is left in *folder*, as after a switch of branches."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return bool(files) and all(path.parent.name == "__pycache__" for path in files)
-
-
-def _holds_features(folder: Path) -> bool:
-    return any(_is_method(child.name) or child.name == "feature.py" for child in folder.rglob("*"))
-
-
-def _holds_numbered(folder: Path) -> bool:
-    return any(NUMBERED.fullmatch(unicodedata.normalize("NFC", file.stem)) for file in folder.glob("*.py"))
-
-
-def _is_unclaimed(folder: Path, *, is_root: bool) -> bool:
-    """Whether *folder*, which is no feature, holds steps or async tasks all the same."""
+def _unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
+    """Steps or async tasks in a folder that is no feature."""
     if folder.name.startswith("@"):
-        return False  # its name is the mistake
-    steps = folder / "steps"
-    # The steps of the root may be those of behave, which are not numbered
-    unnumbered = not is_root and steps.is_dir() and not _is_left_over(steps) and not _holds_features(steps)
-    return unnumbered or any(_holds_numbered(folder / part) for part in PARTS)
+        return  # its name is the mistake
+    for child in folder.folders:
+        part = part_alike(child.name)
+        # The steps of the root may be those of behave, which are not numbered
+        is_part = part == "steps" and child.name == part and not is_root and not _holds_features(child)
+        if part and (is_part or child.holds_numbered):
+            meant = "" if child.name == part else f" (rename it to {part})"
+            yield InvalidFeature(
+                f"{child}{meant} belongs to no feature: {folder} needs a feature.py with a FeatureView, or the name of "
+                f"its method, such as {_method_alike(folder.name)}"
+            )
+            return
+    if folder.holds_numbered and not part_alike(folder.name):
+        yield InvalidFeature(
+            f"{folder} holds numbered modules and is neither the steps nor the async_tasks of a feature; move them "
+            f"into {folder.path / 'steps'}, or start their names with _ if they are helpers"
+        )
 
 
-def _strays(folder: Path, label: str) -> Iterator[InvalidFeature]:
+def _holds_features(folder: Folder) -> bool:
+    return any(_is_method(inner.name) or "feature.py" in inner.files for inner in (folder, *folder.below()))
+
+
+def _strays(feature: Folder, label: str) -> Iterator[InvalidFeature]:
     """Numbered modules in a feature's folder that nobody would run."""
-    for place in (folder, *(child for child in _folders(folder) if child.name not in PARTS)):
-        if _holds_numbered(place):
+    for place in (feature, *feature.folders):
+        meant = None if place is feature else part_alike(place.name)
+        # One that is meant to be a missing part is told as that
+        if place.name in PARTS or (meant and feature.folder(meant) is None):
+            continue
+        if place.holds_numbered:
             yield InvalidFeature(
                 f"feature {label}: {place} holds numbered modules, but only those in steps and async_tasks are run; "
-                "rename the folder, or move them"
+                f"move them into {meant or 'steps or async_tasks'}"
             )
 
 
-def _unimportable(folder: Path) -> Iterator[InvalidRoute]:
-    if _holds_features(folder):
-        yield InvalidRoute(
-            f"{folder}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
+def _unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
+    """Why Python cannot import *child*, a folder in *folder*, if it holds features."""
+    if "." in child.name and _holds_features(child):
+        if segment_of(child.name) is None:
+            return InvalidRoute(f"the folder {child} is no route parameter; {parameter_alike(child.name)}")
+        return InvalidRoute(
+            f"{child}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
         )
+    hidden = f"{child.name}.py" in folder.files and not (child.path / "__init__.py").is_file()
+    if hidden and _holds_features(child):
+        return InvalidRoute(
+            f"{child.path}.py hides the folder {child} from Python's import; rename the module, or start its name "
+            "with _ if it is a helper"
+        )
+    return None
+
+
+# What is one
 
 
 def _is_method(name: str) -> bool:
     return name.startswith("@") and name[1:].upper() in METHODS
 
 
-def _method_of(folder: Path, package: str, mistakes: Mistakes) -> str | None:
-    name = folder.name
-    if not name.startswith("@"):
-        return None
-    if not _is_method(name):
-        known = ", ".join(f"@{method.lower()}" for method in METHODS)
-        mistakes.append(
-            InvalidRoute(f"feature {label_of(package)}: {folder}: {name!r} is no method; use one of {known}")
-        )
-        return None
-    return name[1:].upper()
+def _method_alike(name: str) -> str:
+    return f"@{name.lower()}" if name.upper() in METHODS else "@post"
 
 
-def _route(package: str, method: str | None, segments: tuple[str, ...], mistakes: Mistakes) -> Route | None:
+def _method_of(folder: Folder, package: str, mistakes: Mistakes) -> str | None:
+    if not folder.name.startswith("@"):
+        return None
+    if not _is_method(folder.name):
+        remedy = one_of(folder.name, [f"@{method.lower()}" for method in METHODS])
+        mistakes.append(InvalidRoute(f"feature {label_of(package)}: {folder}: {folder.name!r} is no method; {remedy}"))
+        return None
+    return folder.name[1:].upper()
+
+
+def _route(
+    package: str, folder: Folder, method: str | None, segments: tuple[str, ...], mistakes: Mistakes
+) -> Route | None:
     label = label_of(package)
-    view = _declared_view(package, label, mistakes)
+    view = _declared_view(package, folder, label, mistakes)
     if view is None:
         return None
-    if method is not None and "method" not in _declared(view):
+    if method is not None and not _sets_method(view):
         view.method = method
-    route: Any = view.path if view.path is not None else _path_of(segments, label, mistakes)
     feature = registry.register(view, package=package)
-    if not isinstance(route, str):
-        mistakes.append(InvalidFeature(f"feature {label}: path = {route!r} is a {type(route).__name__}; give one str"))
+    path = _path_of(view, segments, f"feature {label}: {folder}", mistakes)
+    if path is None:
         return None
     return Route(
         view=view,
         label=feature.label,
         package=package,
+        folder=folder.path,
         method=None if view.method is None else str(view.method).upper(),
-        path=_slashed(UNTYPED.sub("<str:", route), view),
+        path=path,
     )
 
 
-def _declared(view: type[FeatureView]) -> set[str]:
-    """The attributes that *view* or a base of its own sets, below FeatureView."""
-    return {name for cls in view.__mro__[: view.__mro__.index(FeatureView)] for name in vars(cls)}
+def _sets_method(view: type[FeatureView]) -> bool:
+    """Whether a class between FeatureView and *view* says which methods are served; a form's base class does."""
+    return any("method" in vars(cls) for cls in view.__mro__[: view.__mro__.index(FeatureView)])
 
 
-def _declared_view(package: str, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
+def _declared_view(package: str, folder: Folder, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
+    name = package
     try:
-        module = import_module(f"{package}.feature")
-    except ModuleNotFoundError as error:
-        if error.name in {f"{package}.feature", package}:
-            name = package.rpartition(".")[2].strip("@").title()
-            return type(name, (FeatureView,), {"__module__": package})
-        mistakes.append(import_failed(f"{package}.feature", label, error))
-        return None
+        import_folder(name)
+        if "feature.py" not in folder.files:
+            return type(folder.name.strip("@").title(), (FeatureView,), {"__module__": package})
+        name = f"{package}.feature"
+        module = import_module(name)
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
-        mistakes.append(import_failed(f"{package}.feature", label, error))
+        mistakes.append(import_failed(name, f"feature {label}: ", error))
         return None
     return _only_view(module, label, mistakes)
 
@@ -196,8 +210,12 @@ def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[Featu
         if isinstance(value, type) and issubclass(value, FeatureView) and value.__module__ == module.__name__
     }
     if len(views) != 1:
-        names = ", ".join(sorted(view.__name__ for view in views))
-        found = f"it defines {names}: import all but one from elsewhere" if views else "it defines none"
+        names = " and ".join(sorted(view.__name__ for view in views))
+        found = (
+            f"it defines {names}; move all but one into another module"
+            if views
+            else "it defines none; write class CreateOrder(FeatureView): ..."
+        )
         mistakes.append(
             InvalidFeature(f"feature {label}: {module.__file__} must define exactly one FeatureView subclass; {found}")
         )
@@ -205,62 +223,25 @@ def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[Featu
     return views.pop()
 
 
-# Paths
+def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mistakes: Mistakes) -> str | None:
+    """The route of a feature: its ``path``, else that of its folders."""
+    declared: Any = view.path
+    if declared is None:
+        path = normal("/".join(_segment(name, where, mistakes) for name in segments))
+        return f"{path}/" if path and conf.append_slash else path
+    if not isinstance(declared, str):
+        mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
+        return None
+    return normal(declared)
 
 
-def _path_of(segments: tuple[str, ...], label: str, mistakes: Mistakes) -> str:
-    return "/".join(_segment(segment, label, mistakes) for segment in segments)
-
-
-def _segment(name: str, label: str, mistakes: Mistakes) -> str:
-    name = unicodedata.normalize("NFC", name)
+def _segment(name: str, where: str, mistakes: Mistakes) -> str:
     if name.startswith("@"):
-        mistakes.append(
-            InvalidRoute(
-                f"feature {label}: the folder {name!r} is a method and must be the last one; move what is in it"
-            )
-        )
-    if "[" not in name and "]" not in name:
-        return name
-    match = PARAMETER.fullmatch(name)
-    if match is None:
-        mistakes.append(
-            InvalidRoute(
-                f"feature {label}: the folder {name!r} is no route parameter; write [order_id] or [order_id=int]"
-            )
-        )
-        return name.strip("[]") or "_"
-    return f"<{match['converter'] or 'str'}:{match['name']}>"
-
-
-def _slashed(route: str, view: type[FeatureView]) -> str:
-    route = route.lstrip("/")
-    if view.path is not None or not route:
-        return route
-    return f"{route}/" if conf.append_slash else route
-
-
-def shape_of(route: str) -> str:
-    """*route* with its parameters' names left out: ``[id]`` and ``[pk]`` are the same place."""
-    return re.sub(r"<(?:(\w+):)?\w+>", lambda match: f"<{match[1] or 'str'}>", route)
-
-
-def _collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRoute]:
-    seen: dict[tuple[str, str], Route] = {}
-    places: dict[str, Route] = {}
-    for route in routes:
-        place = places.setdefault(shape_of(route.path), route)
-        if place.path != route.path:
-            yield InvalidRoute(
-                f"{place.path} ({place.package}) and {route.path} ({route.package}) are one place with two names for "
-                "its parameter; use one name"
-            )
-        methods = METHODS if route.method is None else (route.method,)
-        firsts = [seen.setdefault((method, shape_of(route.path)), route) for method in methods]
-        for method, first in zip(methods, firsts, strict=True):
-            if first is not route:
-                yield DuplicateRoute(
-                    f"{method} {route.path or '/'} is answered by two features: {first.label} ({first.package}) and "
-                    f"{route.label} ({route.package}); change the path or the method of one of them"
-                )
-                break
+        problem = f"the folder {name!r} is a method and must be the last one; move what is in it"
+        mistakes.append(InvalidRoute(f"{where}: {problem}"))
+    segment = segment_of(name)
+    if segment is None:
+        problem = f"the folder {name!r} is no route parameter; {parameter_alike(name)}"
+        mistakes.append(InvalidRoute(f"{where}: {problem}"))
+        return "".join(character for character in name if character.isalnum()) or "_"
+    return segment

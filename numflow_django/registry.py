@@ -5,7 +5,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from importlib import import_module
 from threading import RLock
 from typing import Any, Protocol
@@ -13,17 +12,14 @@ from typing import Any, Protocol
 from django.apps import apps
 
 from .conf import conf
-from .discovery import Mistakes, Module, find_steps, find_tasks
+from .discovery import Module, find_steps, find_tasks
 from .exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
+from .mistakes import Mistakes
+from .options import contradictions, problems
 from .policy import TaskPolicy, policy_of
 
 #: Seconds that RQ's own limit on a run's job leaves beside the tasks' limits, for claiming and recording.
 JOB_MARGIN = 60
-
-#: Characters of a label; what the run row holds.
-LABEL_LENGTH = 200
-
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Declaration(Protocol):
@@ -88,6 +84,7 @@ class Registry:
         self._features: dict[str, Feature] = {}
         self._by_class: dict[str, Feature] = {}
         self._lock = RLock()
+        self.scanned: dict[str, tuple[str, ...]] = {}  # package of features -> the labels of those in it
         self.mistakes: Mistakes = []
         self.checks_follow = False  # True: the system checks of a management command are about to show the mistakes
 
@@ -123,6 +120,12 @@ class Registry:
         if label not in self._features:
             load_routes()
         return self._features.get(label)
+
+    def exchange(self, feature: Feature) -> Feature:
+        """Put *feature* in the place of the one with its label, which is given: the worker then runs its tasks."""
+        with self._lock:
+            replaced, self._features[feature.label] = self._features[feature.label], feature
+        return replaced
 
     def __iter__(self) -> Iterator[Feature]:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))
@@ -161,56 +164,35 @@ def load_routes() -> None:
 def _read(declaration: type[Declaration], key: str, package: str | None, mistakes: Mistakes) -> Feature:
     home = package or _package_of(declaration.__module__)
     label = label_of(home) if declaration.__module__ == f"{home}.feature" or package else _label_of_class(declaration)
-    _check_options(declaration, label, mistakes)
-    tasks_package = declaration.async_tasks or f"{home}.async_tasks"
+    where = f"feature {label}: {getattr(sys.modules.get(declaration.__module__), '__file__', None) or key}"
+    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(declaration)]
     feature = Feature(
         label=label,
         package=home,
         declared_in=key,
-        steps=find_steps(declaration.steps or f"{home}.steps", label, mistakes),
-        tasks=find_tasks(tasks_package, label, mistakes, required=declaration.async_tasks is not None),
+        steps=_steps(declaration.steps, home, label, mistakes),
+        tasks=_tasks(declaration.async_tasks, home, label, mistakes),
         using=declaration.using,
         queue_name=declaration.queue,
         atomic=declaration.atomic,
     )
-    mistakes += [InvalidFeature(f"feature {label}: {problem}") for problem in _contradictions(declaration, feature)]
+    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in contradictions(feature)]
     return feature
 
 
-def _contradictions(declaration: Any, feature: Feature) -> Iterator[str]:
-    """What the author wrote and nothing would come of."""
-    if feature.tasks and not feature.atomic:
-        yield (
-            f"atomic = False with async tasks ({', '.join(feature.task_names)}): without a transaction nothing says "
-            "when they may run; remove atomic = False or the tasks"
-        )
-    if not isinstance(declaration.decorators, list | tuple):
-        yield f"decorators = {declaration.decorators!r} is no list; write decorators = [...]"
-    for handler in ("get", "post", "put", "patch", "delete", "head", "trace"):
-        if hasattr(declaration, handler):
-            yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
-    for step in feature.steps:
-        if hasattr(step.function, "numflow_policy"):
-            yield f"{step.file}: @async_task means nothing to a step; remove it, or move the module to async_tasks"
-    if len(feature.label) > LABEL_LENGTH:
-        yield f"its label is longer than {LABEL_LENGTH} characters; shorten the names of its folders"
+# A package that is no str is one of the problems already
 
 
-def _check_options(declaration: Any, label: str, mistakes: Mistakes) -> None:
-    for attribute, known in (("using", conf.databases), ("queue", conf.queues)):
-        value = getattr(declaration, attribute)
-        if value not in known and (value is not None or attribute == "using"):
-            setting = {"using": "DATABASES", "queue": "RQ_QUEUES"}[attribute]
-            close = get_close_matches(str(value), list(known), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)) or 'nothing'}"
-            mistakes.append(InvalidFeature(f"feature {label}: {attribute} = {value!r} is not in {setting}; {hint}"))
-    if declaration.method is not None and str(declaration.method).upper() not in METHODS:
-        mistakes.append(
-            InvalidFeature(
-                f"feature {label}: method = {declaration.method!r} is not one of {', '.join(METHODS)} "
-                "(or None: every method)"
-            )
-        )
+def _steps(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
+    if isinstance(declared, str | None):
+        return find_steps(declared or f"{home}.steps", label, mistakes)
+    return ()
+
+
+def _tasks(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
+    if isinstance(declared, str | None):
+        return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)
+    return ()
 
 
 def _package_of(module: str) -> str:

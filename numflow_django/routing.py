@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial, update_wrapper
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required, login_required
@@ -12,85 +13,136 @@ from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from .conf import conf
-from .exceptions import InvalidRoute
-from .folders import Route, scan, shape_of
-from .registry import registry
+from .exceptions import DuplicateURLName, InvalidRoute
+from .folders import scan
+from .paths import parameters_of, precedence, problems_of, shape_of
+from .registry import label_of, registry
+from .route import Route
 
-#: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
-WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
+#: What as_view() says about a view's class; Django REST Framework's schemas are made from the last two.
+INTRODUCTION = ("view_class", "view_initkwargs", "cls", "initkwargs")
+
+View = Callable[..., HttpResponseBase]
 
 
-def feature_urls(package: str) -> list[URLPattern]:
+class FeatureURLs(list[URLPattern]):
+    """URL patterns that bring ``include()`` their namespace."""
+
+    def __init__(self, patterns: Iterator[URLPattern], app_name: str) -> None:
+        super().__init__(patterns)
+        self.app_name = app_name
+
+
+def feature_urls(package: str) -> FeatureURLs:
     """
     Give the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
 
-    Put them into ``urlpatterns`` with ``include``. Every mistake in the folders is kept for ``manage.py check`` and
-    stops the server at start-up: InvalidFeatures is raised where no system checks follow.
+    Put them into ``urlpatterns`` with ``include``: ``reverse("shop:orders-post")`` is then the URL of
+    ``shop/features/orders/@post``. Every mistake in the folders is kept for ``manage.py check`` and stops the server
+    at start-up: InvalidFeatures is raised where no system checks follow. Raise TypeError if *package* is no str.
     """
-    patterns = list(_patterns(scan(package)))
+    if not isinstance(package, str):
+        raise TypeError(f"feature_urls({package!r}): give the dotted name of a package, such as 'shop.features'")
+    namespace = namespace_of(package)
+    patterns = FeatureURLs(_patterns(scan(package), namespace), namespace)
     registry.raise_mistakes()
     return patterns
 
 
-def _patterns(routes: tuple[Route, ...]) -> Iterator[URLPattern]:
+def namespace_of(package: str) -> str:
+    """What the labels of all features in *package* begin with: ``"shop"`` for ``shop.features``."""
+    return label_of(f"{package}.feature").removesuffix(".feature")
+
+
+def _patterns(routes: tuple[Route, ...], namespace: str) -> Iterator[URLPattern]:
     by_path: dict[str, list[Route]] = {}
+    by_name: dict[tuple[str, ...], Route] = {}
     for route in routes:
         by_path.setdefault(shape_of(route.path), []).append(route)
-    for group in sorted(by_path.values(), key=lambda group: _precedence(group[0].path)):
-        view = _view(group)
-        # One view for all; the patterns after the first are there for reverse() only
-        yield from (_pattern(route, view) for route in group)
+    for group in sorted(by_path.values(), key=lambda group: precedence(group[0].path)):
+        # One view for all; the patterns after the first are there for reverse() and for tools that list URLs
+        for route, view in zip(group, _views(group), strict=True):
+            name = _name(route.label.removeprefix(f"{namespace}."))
+            _note_namesake(by_name.setdefault((name, *sorted(parameters_of(route.path))), route), route, name)
+            yield _pattern(route, view, name)
 
 
-def _precedence(route: str) -> list[tuple[int, str]]:
-    """Static before parametric at the same depth, and a narrow parameter before one that takes more."""
-    return [(_width(segment), segment) for segment in route.split("/")]
-
-
-def _width(segment: str) -> int:
-    parameter = re.fullmatch(r"<(\w+):\w+>", segment)
-    return WIDTHS.get(parameter[1], 1) if parameter else int("<" in segment)
-
-
-def _pattern(route: Route, view: Callable[..., HttpResponseBase]) -> URLPattern:
+def _pattern(route: Route, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
+    problems = list(problems_of(route.path))
     try:
-        pattern = path(route.path, view, name=_name(route.label))
-        _ = pattern.pattern.regex  # else Django compiles it at the first request, and fails that
-    except (ImproperlyConfigured, re.error) as error:
-        registry.note(InvalidRoute(f"feature {route.label}: path = {route.path!r}: {error}"))
-        pattern = path(re.sub(r"[<>:]", "_", route.path), view)
-    return pattern
+        pattern = path("" if problems else route.path, view, name=name)
+    except ImproperlyConfigured as error:
+        problems.append(str(error))
+    for problem in problems:
+        where = f"feature {route.label}: {route.folder}: its path is {route.path!r}"
+        registry.note(InvalidRoute(f"{where}: {problem}"))
+    return path(re.sub(r"[<>:]", "_", route.path), view) if problems else pattern
+
+
+def _note_namesake(first: Route, second: Route, name: str) -> None:
+    if shape_of(first.path) != shape_of(second.path):
+        registry.note(
+            DuplicateURLName(
+                f"the URLs of two features are both named {name!r}: /{first.path} ({first.folder}) and /{second.path} "
+                f"({second.folder}); rename one of the folders"
+            )
+        )
 
 
 def _name(label: str) -> str:
-    """The URL's name: ``shop.orders.[order_id=int].@get`` is ``"orders-order_id-get"``."""
-    return re.sub(r"[@\[\]]|=\w+", "", label.partition(".")[2]).replace(".", "-")
+    """The URL's name: ``orders.[order_id=int].@get`` is ``"orders-order_id-get"``."""
+    return re.sub(r"[@\[\]]|=\w+", "", label).replace(".", "-")
 
 
-def _view(routes: list[Route]) -> Callable[..., HttpResponseBase]:
+def _views(routes: list[Route]) -> list[View]:
+    """The views of one path, one for each feature; every one of them serves all its methods."""
+    own: list[View] = [route.view.as_view() for route in routes]
+    if len(own) == 1:
+        return own
+    shared = _shared_view(routes, own)
+    return [_introduced(shared, view) for view in own]
+
+
+def _introduced(shared: View, own: View) -> View:
+    """*shared* for a tool that lists URLs, which asks for the class as Django and Django REST Framework leave it."""
+    view = update_wrapper(partial(shared), shared)
+    vars(view).update({name: value for name, value in vars(own).items() if name in INTRODUCTION})
+    return view
+
+
+def _shared_view(routes: list[Route], own: list[View]) -> View:
     """One view for all methods of a path."""
-    views: dict[str | None, Callable[..., HttpResponseBase]] = {route.method: route.view.as_view() for route in routes}
-    if len(views) == 1:
-        return next(iter(views.values()))
+    views = {method: view for route, view in zip(routes, own, strict=True) for method in route.methods}
     exempt, is_open = _share_csrf(views), _share_login(views)
-    allowed = [method for method in views if method] + ["HEAD"] * ("GET" in views) + ["OPTIONS"]
+    allowed = [*views] + ["HEAD"] * ("GET" in views) + ["OPTIONS"]
 
     def by_method(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        method = "GET" if request.method == "HEAD" else request.method
-        view = views.get(method) or views.get(None)
+        view = views.get("GET" if request.method == "HEAD" else request.method or "")
         if view is not None:
-            return view(request, *args, **kwargs)
+            answer = view(request, *args, **kwargs)
+            if answer.has_header("Allow"):
+                answer.headers["Allow"] = ", ".join(allowed)  # Django REST Framework's views name their own method only
+            return answer
         if request.method == "OPTIONS":
             return HttpResponse(headers={"Allow": ", ".join(allowed), "Content-Length": "0"})
         return HttpResponseNotAllowed(allowed)
 
     for alias in {route.view.using for route in routes}:
         transaction.non_atomic_requests(using=alias)(by_method)
-    shared: Callable[..., HttpResponseBase] = login_not_required(by_method) if is_open else by_method
+    _title(by_method, routes)
+    shared: View = login_not_required(by_method) if is_open else by_method
     return csrf_exempt(shared) if exempt else shared
 
 
-def _share_csrf(views: dict[str | None, Callable[..., HttpResponseBase]]) -> bool:
+def _title(view: Any, routes: list[Route]) -> None:
+    """Give the view that several features share what tools print of a view."""
+    view.__module__ = routes[0].package.rpartition(".")[0]
+    view.__name__ = view.__qualname__ = "_or_".join(method.lower() for route in routes for method in route.methods)
+    view.__doc__ = f"One of {', '.join(route.label for route in routes)}, by the method of the request."
+    view.view_classes = tuple(route.view for route in routes)
+
+
+def _share_csrf(views: dict[str, View]) -> bool:
     """
     Whether the view that the methods share is to be CSRF-exempt.
 
@@ -103,7 +155,7 @@ def _share_csrf(views: dict[str | None, Callable[..., HttpResponseBase]]) -> boo
     return bool(exempt)
 
 
-def _share_login(views: dict[str | None, Callable[..., HttpResponseBase]]) -> bool:
+def _share_login(views: dict[str, View]) -> bool:
     """Whether LoginRequiredMiddleware is to let visitors pass to the shared view; the same as with CSRF."""
     is_open = {method for method, view in views.items() if not getattr(view, "login_required", True)}
     if is_open and conf.has_login_middleware:

@@ -4,9 +4,13 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from .exceptions import InvalidSignature
+
+#: The flags of functions with *args or **kwargs, and of generators.
+_MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 #: What a step may ask for, in this order.
 STEP_PARAMETERS = ("ctx", "request", "response")
@@ -35,6 +39,9 @@ def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
     Raise InvalidSignature, which begins with *where*, if it asks for what it cannot get.
     """
 
+    if _is_plain(function, kind):
+        return function.__code__.co_argcount
+
     def wrong(problem: str) -> InvalidSignature:
         return InvalidSignature(f"{where}{_signature(function)} {problem}; {kind.noun}s take {_allowed(kind)}")
 
@@ -45,6 +52,17 @@ def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
     except (TypeError, ValueError):
         raise wrong("has no signature that Python can tell") from None
     return _count(parameters, kind, wrong)
+
+
+def _is_plain(function: Callable[..., Any], kind: Kind) -> bool:
+    """Whether *function* asks for the first parameters of *kind* and nothing else, as nearly all do."""
+    if not isinstance(function, FunctionType) or function.__dict__ or function.__defaults__:
+        return False  # what wraps another function has a __dict__
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    return (
+        names != () and names == kind.parameters[: len(names)] and not (code.co_flags & _MORE or code.co_kwonlyargcount)
+    )
 
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
@@ -60,6 +78,8 @@ def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str
     """How many positional arguments a function with *parameters* is to be given."""
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     for index, parameter in enumerate(positional):
+        if parameter.name in STEP_PARAMETERS and parameter.name not in kind.parameters:
+            raise wrong(f"asks for {parameter.name!r}, which is gone by then: let a step store what it needs on ctx")
         if parameter.name in STEP_PARAMETERS and kind.parameters[index : index + 1] != (parameter.name,):
             raise wrong(f"asks for {parameter.name!r} where it cannot get it")
         if parameter.name not in STEP_PARAMETERS and parameter.default is not parameter.empty:

@@ -1,6 +1,6 @@
 """Run the steps of a feature on one context, one after another, until one of them answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -10,34 +10,51 @@ from django.http import HttpRequest, HttpResponseBase
 from .context import Context
 from .discovery import Module
 from .exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
-from .http import Response
+from .http import FeatureResponse, describe
+from .trace import SILENT, Trace
 
 #: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
 StepLog = list[dict[str, Any]]
 
 
+def rendered(answer: Any) -> HttpResponseBase:
+    """Render a TemplateResponse now: Django would do it after COMMIT, where a failure would be a 500 for done work."""
+    response: HttpResponseBase = answer if getattr(answer, "is_rendered", True) else answer.render()
+    return response
+
+
 def run_steps(
-    steps: Sequence[Module], feature: str, ctx: Context, request: HttpRequest, log: StepLog
+    steps: Sequence[Module],
+    feature: str,
+    ctx: Context,
+    request: HttpRequest,
+    log: StepLog,
+    trace: Trace = SILENT,
+    render: Callable[[HttpResponseBase], HttpResponseBase] = rendered,
 ) -> HttpResponseBase:
     """
-    Give the answer of the first step that answers; *log* is filled on the way, also when a step raises.
+    Give the answer of the first step that answers; *log* is filled and *trace* is told on the way, also when it raises.
+
+    What a step returns is handed to *render*, whose errors are the step's.
 
     Every error gets a note that names feature, step and file, and keeps its type. Raise MissingResponseError if no
     step answers.
     """
-    response = Response(request)
+    response = FeatureResponse(request)
     parameters = (ctx, request, response)
     for step in steps:
         ctx._numflow.author = f"step {step} of {feature}"
         started = perf_counter()
         try:
             returned = _call(step, parameters[: step.arity])
-            answer = _answer(step, returned, response)
+            answer = _answer(step, returned, response, render)
         except Exception as error:
             log.append(_entry(step, started) | {"error": describe(error)})
+            trace.step(log[-1])
             error.add_note(f"feature {feature}, step {step} ({step.file})")
             raise
         log.append(_entry(step, started))
+        trace.step(log[-1], answer)
         if answer is not None:
             return answer
     raise MissingResponseError(
@@ -51,7 +68,9 @@ def _call(step: Module, parameters: tuple[Any, ...]) -> Any:
     return async_to_sync(step.function)(*parameters) if step.is_async else step.function(*parameters)
 
 
-def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase | None:
+def _answer(
+    step: Module, returned: Any, response: FeatureResponse, render: Callable[[HttpResponseBase], HttpResponseBase]
+) -> HttpResponseBase | None:
     if returned is None or returned is response.answer:
         return response.answer
     if not isinstance(returned, HttpResponseBase):
@@ -66,21 +85,7 @@ def _answer(step: Module, returned: Any, response: Response) -> HttpResponseBase
             f"step {step} ({step.file}) returned an answer with status {returned.status_code} after "
             f"response.status({response.wanted}); answer with response, or give the returned answer its status"
         )
-    return _rendered(returned)
-
-
-def _rendered(answer: Any) -> HttpResponseBase:
-    # Django renders a TemplateResponse after the view: a template that fails would be a 500 for committed work
-    rendered: HttpResponseBase = answer if getattr(answer, "is_rendered", True) else answer.render()
-    return rendered
-
-
-def describe(error: Exception) -> str:
-    """Give *error* in a line. Its own text can fail, as a ValidationError's does whose params do not fit."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception as failure:  # noqa: BLE001 - the error itself is what matters
-        return f"{type(error).__name__} (its message cannot be had: {type(failure).__name__}: {failure})"
+    return render(returned)
 
 
 def _entry(step: Module, started: float) -> dict[str, Any]:

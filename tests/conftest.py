@@ -10,6 +10,7 @@ import pytest
 from numflow_django import dispatch, runner
 from numflow_django.folders import scan
 from numflow_django.registry import registry
+from tests.apps import app  # noqa: F401 - a fixture
 from tests.brokers import broker, server  # noqa: F401 - fixtures
 from tests.running import task
 from tests.trees import Tree

@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django_rq",
+    "rest_framework",
     "numflow_django",
     "tests.market",
 ]

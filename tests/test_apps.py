@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from django.utils.autoreload import StatReloader
 
-from numflow_django.apps import feature_packages
+from numflow_django.apps import watch_folders
+from numflow_django.folders import feature_packages
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from numflow_django import FeatureView\nclass View(FeatureView): pass\n"
@@ -48,6 +51,7 @@ def site(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(source))
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings", "PYTHONWARNINGS": ""}
+        environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
         return subprocess.run(
             [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
@@ -102,7 +106,8 @@ def test_a_package_of_the_setting_that_is_missing_stops_the_start_up(site, packa
     assert process.returncode == 1
     assert process.stderr.endswith(
         "InvalidFeatures: 1 mistake in the features:\n"
-        "(numflow.E108) the package 'shop.flows' of features does not exist; create the folder\n"
+        "(numflow.E108) the package 'shop.flows' of features, named by feature_urls() or NUMFLOW['FEATURES'], does not "
+        "exist; create the folder\n"
     )
 
 
@@ -143,3 +148,22 @@ def test_the_features_of_every_app_are_scanned_by_default(settings):
 
     settings.NUMFLOW = {"FEATURES": "b.c"}
     assert list(feature_packages()) == ["b.c"]
+
+
+def test_a_new_step_restarts_runserver(tree, settings):
+    """A2: runserver sees a file that comes into a folder, whatever its name, and not the bytecode of others."""
+    steps = tree.root / "orders/[order_id=int]/@get/steps"
+    tree.write({"orders/[order_id=int]/@get/steps/100_answer.py": STEP})
+    settings.NUMFLOW = {"FEATURES": [tree.package]}
+    (steps / "__pycache__").mkdir()
+    for folder in (steps, steps / "__pycache__"):
+        os.utime(folder, (0, 0))
+    reloader = StatReloader()
+    watch_folders(reloader)
+    before = dict(reloader.snapshot_files())
+
+    (steps / "__pycache__" / "100_answer.cpython.pyc").touch()
+    (steps / "150_check.py").touch()
+
+    after = dict(reloader.snapshot_files())
+    assert [path for path in after if after[path] != before[path]] == [steps]

@@ -9,6 +9,7 @@ from django.core.management.base import SystemCheckError
 
 from numflow_django import checks, exceptions
 from numflow_django.conf import KEYS
+from numflow_django.embedded import rq_queues
 from numflow_django.exceptions import FeatureConfigurationError
 from numflow_django.registry import load_routes, registry
 
@@ -53,7 +54,7 @@ def test_an_unknown_key_that_resembles_none_lists_the_keys(errors):
     [(code, message, hint)] = errors(XYZ=1)
 
     assert (code, message) == ("numflow.E001", "NUMFLOW has the unknown key 'XYZ'.")
-    assert hint.startswith("The keys are QUEUE, FEATURES, ")
+    assert hint.startswith("Use one of QUEUE, FEATURES, ")
 
 
 SECONDS = "It must be a positive number of seconds."
@@ -178,7 +179,7 @@ def test_features_that_are_routed_by_hand_are_checked(tree, errors, settings):
     )
     settings.ROOT_URLCONF = f"{tree.package}.urls"
 
-    assert [code for code, _, _ in errors()] == ["numflow.E102"]
+    assert [code for code, _, _ in errors(FEATURES=[])] == ["numflow.E102"]
 
 
 def test_every_mistake_has_a_code_and_a_remedy():
@@ -241,3 +242,89 @@ def test_other_commands_are_not(monkeypatch, argv):
     monkeypatch.setattr("sys.argv", ["manage.py", *argv])
 
     assert list(checks.check_worker_queues(None)) == []
+
+
+def test_a_site_without_django_rq_is_an_error(errors, settings):
+    """A site that does not install django_rq is told that it has no worker to start."""
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_rq"]
+
+    assert errors() == [
+        (
+            "numflow.E004",
+            "django_rq is not in INSTALLED_APPS, so that manage.py has no rqworker.",
+            'Add "django_rq" to INSTALLED_APPS, beside "numflow_django".',
+        )
+    ]
+
+
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3"}
+LOCKED = (
+    "numflow.W204",
+    "DATABASES['default'] is SQLite without transaction_mode: requests at the same time would fail with \"database is "
+    'locked".',
+    'Set "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}; WAL mode is good, too.',
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (SQLITE, [LOCKED]),
+        (SQLITE | {"OPTIONS": {"timeout": 20}}, [LOCKED]),
+        (SQLITE | {"OPTIONS": {"transaction_mode": "DEFERRED"}}, [LOCKED]),
+        (SQLITE | {"ENGINE": "django.contrib.gis.db.backends.spatialite"}, [LOCKED]),
+        (SQLITE | {"OPTIONS": {"transaction_mode": "IMMEDIATE"}}, []),
+        (SQLITE | {"OPTIONS": {"transaction_mode": "exclusive"}}, []),
+        (SQLITE | {"NAME": ":memory:"}, []),
+        ({"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}, []),
+    ],
+    ids=str,
+)
+def test_sqlite_that_locks_late_is_a_warning(errors, settings, monkeypatch, config, found):
+    """SQLite in a file whose transactions do not begin with the write lock is a warning that shows the option."""
+    monkeypatch.setitem(settings.DATABASES, "default", config)
+
+    assert errors() == found
+
+
+def test_a_database_without_features_may_be_as_it_is(errors, settings, monkeypatch):
+    """A database that holds no run is no business of ours."""
+    monkeypatch.setitem(settings.DATABASES, "archive", SQLITE)
+
+    assert errors() == []
+
+
+QUEUES = {"default": {"UNIX_SOCKET_PATH": "/srv/shop/.demo/broker/broker.sock", "DB": 0}, "mail": {"HOST": "redis"}}
+
+
+def test_an_embedded_broker_in_production_is_a_warning(errors, settings):
+    """The embedded broker with DEBUG off is a warning that names the queues."""
+    settings.RQ_QUEUES = QUEUES
+
+    assert errors() == [
+        (
+            "numflow.W208",
+            "DEBUG is off, and RQ_QUEUES uses the embedded broker: default.",
+            "It ends with the last process that uses it. Start a Redis of its own, and set REDIS_URL.",
+        )
+    ]
+
+
+def test_the_settings_of_the_embedded_broker_are_known_as_such(errors, settings, tmp_path, monkeypatch):
+    """What rq_queues() gives is taken for the embedded broker, also where its socket is in a temporary directory."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    settings.RQ_QUEUES = {**rq_queues(tmp_path), **rq_queues(tmp_path / ("x" * 100), "far")}
+
+    [(code, message, _)] = errors()
+
+    assert code == "numflow.W208"
+    assert message.endswith(": default, far.")
+
+
+@pytest.mark.parametrize(("debug", "command"), [(True, "check"), (False, "test")])
+def test_an_embedded_broker_is_fine_for_development(errors, settings, monkeypatch, debug, command):
+    """With DEBUG, and in ``manage.py test``, which turns it off, the embedded broker is no warning."""
+    settings.RQ_QUEUES, settings.DEBUG = QUEUES, debug
+    monkeypatch.setattr("sys.argv", ["manage.py", command])
+
+    assert errors() == []

@@ -99,9 +99,9 @@ def test_no_steps(tree, files):
 
     [mistake] = found
     assert mistake.code == "numflow.E101"
+    place = f"{tree.root}/steps holds no step" if files else f"its steps, {tree.root}/steps, do not exist"
     assert str(mistake) == (
-        f"feature shop.buy: the package '{tree.package}.steps' {'holds no step' if files else 'does not exist'}; add a "
-        "module such as steps/100_validate.py with a function validate(ctx, request)"
+        f"feature shop.buy: {place}; add a module such as 100_validate.py with a function validate(ctx, request)"
     )
 
 
@@ -113,7 +113,10 @@ def test_a_tasks_package_that_is_asked_for_by_name_must_exist(tree):
 
     [mistake] = found
     assert mistake.code == "numflow.E108"
-    assert str(mistake) == (f"feature shop.buy: the package '{tree.package}.later' named by async_tasks does not exist")
+    assert str(mistake) == (
+        f"feature shop.buy: async_tasks = '{tree.package}.later' names a package that does not exist; give the dotted "
+        "name of one, or remove the attribute"
+    )
 
 
 def test_a_module_in_the_place_of_the_package(tree):
@@ -126,26 +129,42 @@ def test_a_module_in_the_place_of_the_package(tree):
     [mistake] = found
     assert mistake.code == "numflow.E108"
     assert str(mistake) == (
-        f"feature shop.buy: '{tree.package}.steps' is a module ({tree.root}/steps.py); make it a folder of modules"
+        f"feature shop.buy: {tree.root}/steps.py is a module; make it a folder, steps/, and move its code into modules"
     )
 
 
-RENAME = "rename it like 100_validate.py, or start its name with _ if it is a helper and no step"
+HELPER = "or start its name with _ if it is a helper and no step"
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "good"),
     [
-        *("validate.py", "100validate.py", "100-validate.py", "100_.py", "100_my-step.py", "100 validate.py"),
-        *("-1_a.py", "100_2fa.py", "v100_validate.py", "100_validate.v2.py", "1.5_half.py"),
-        "\N{FULLWIDTH DIGIT ONE}00_validate.py",
-        "1\N{ARABIC-INDIC DIGIT ZERO}0_validate.py",
+        ("validate.py", "to 100_validate.py"),
+        ("100validate.py", "to 100_validate.py"),
+        ("100-validate.py", "to 100_validate.py"),
+        ("100_my-step.py", "to 100_my_step.py"),
+        ("100 validate.py", "to 100_validate.py"),
+        ("100_validate.v2.py", "to 100_validate_v2.py"),
+        ("v100_validate.py", "to 100_v100_validate.py"),
+        ("\N{FULLWIDTH DIGIT ONE}00_validate.py", "to 100_validate.py"),
+        *((name, "like 100_validate.py") for name in ("100_.py", "-1_a.py", "100_2fa.py", "1.5_half.py")),
+        ("1\N{ARABIC-INDIC DIGIT ZERO}0_validate.py", "like 100_validate.py"),
     ],
 )
-def test_a_step_that_is_not_named_as_one(mistakes, name):
-    """A4: A module in ``steps`` that is not named as a step is a mistake, never ignored; other digits are no digits."""
+def test_a_step_that_is_not_named_as_one(mistakes, name, good):
+    """A4: A module in ``steps`` that is not named as a step is a mistake with a good name; other digits are none."""
     assert mistakes({"50_good.py": GOOD, name: GOOD}) == [
-        ("numflow.E102", f"feature shop.buy: steps/{name} is not named <number>_<name>.py; {RENAME}")
+        ("numflow.E102", f"feature shop.buy: steps/{name} is not named <number>_<name>.py; rename it {good}, {HELPER}")
+    ]
+
+
+def test_good_names_have_numbers_that_are_free(mistakes):
+    """A4: The names that are proposed for modules without a number come after all others."""
+    found = mistakes({"100_a.py": GOOD, "450_b.py": GOOD, "check.py": GOOD, "sell.py": GOOD})
+
+    assert [message.partition("rename it to ")[2].partition(",")[0] for _, message in found] == [
+        "500_check.py",
+        "600_sell.py",
     ]
 
 
@@ -153,20 +172,29 @@ def test_a_step_that_is_not_named_as_one(mistakes, name):
 def test_a_folder_of_code_among_the_steps(mistakes, files):
     """A4: A folder with Python in it is a mistake in ``steps``, with an ``__init__.py`` or without."""
     folder = files[0].partition("/")[0]
+    good = "100_a.py" if folder == "100_a" else "100_more.py"
 
     assert mistakes({"50_good.py": GOOD} | dict.fromkeys(files, "")) == [
-        ("numflow.E102", f"feature shop.buy: steps/{folder} is a folder; {RENAME}")
+        ("numflow.E102", f"feature shop.buy: steps/{folder} is a folder; make it a module like {good}, {HELPER}")
     ]
 
 
-@pytest.mark.parametrize("name", ["100send.py", "send-mail.py", "send mail.py", "send.later.py"])
-def test_a_task_that_is_not_named_as_one(mistakes, name):
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("100send.py", "100_send.py"),
+        ("send-mail.py", "100_send_mail.py"),
+        ("send mail.py", "100_send_mail.py"),
+        ("send.later.py", "100_send_later.py"),
+    ],
+)
+def test_a_task_that_is_not_named_as_one(mistakes, name, good):
     """A4: A module in ``async_tasks`` needs a number and a name, or a name; the message shows a good one."""
     assert mistakes({name: GOOD}, "async_tasks") == [
         (
             "numflow.E102",
-            f"feature shop.buy: async_tasks/{name} is not named <number>_<name>.py; rename it like 100_send_email.py, "
-            "or start its name with _ if it is a helper and no async task",
+            f"feature shop.buy: async_tasks/{name} is not named <number>_<name>.py; rename it to {good}, or start its "
+            "name with _ if it is a helper and no async task",
         )
     ]
 
@@ -176,7 +204,7 @@ def test_a_task_that_is_not_named_as_one(mistakes, name):
     [
         ("import json\nraise RuntimeError('no key')", "RuntimeError: no key (steps/100_a.py, line 2)"),
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package' (steps/100_a.py, line 1)"),
-        ("def a(ctx:\n", "SyntaxError: '(' was never closed (100_a.py, line 1) (steps/100_a.py, line 1)"),
+        ("def a(ctx:\n", "SyntaxError: '(' was never closed (steps/100_a.py, line 1)"),
         ("from json import nothing", "ImportError: cannot import name 'nothing' from 'json'"),
     ],
 )
@@ -229,3 +257,93 @@ def test_all_mistakes_are_told_at_once(mistakes):
     codes = [code for code, _ in found]
     assert sorted(codes) == [f"numflow.E10{number}" for number in (2, 2, 3, 4, 5, 6, 7)]
     assert all(message.startswith("feature shop.buy: ") for _, message in found)
+
+
+@pytest.mark.parametrize("name", ["stpes", "step", "Steps", "setps"])
+def test_steps_in_a_folder_that_is_misspelt(tree, name):
+    """A4: A folder that was meant to be ``steps`` is one mistake that says so."""
+    tree.write({f"{name}/100_a.py": GOOD})
+    found = []
+
+    find_steps(f"{tree.package}.steps", "shop.buy", found)
+
+    [mistake] = found
+    assert mistake.code == "numflow.E101"
+    assert str(mistake) == f"feature shop.buy: {tree.root}/{name}: did you mean 'steps'? Rename the folder"
+
+
+@pytest.mark.parametrize("name", ["asyc_tasks", "async_task", "async-tasks", "asynctasks"])
+def test_tasks_in_a_folder_that_is_misspelt(tree, name):
+    """A4: A folder that was meant to be ``async_tasks`` is a mistake, and no silent zero tasks."""
+    tree.write({f"{name}/send.py": GOOD})
+    found = []
+
+    find_tasks(f"{tree.package}.async_tasks", "shop.buy", found, required=False)
+
+    [mistake] = found
+    assert mistake.code == "numflow.E109"
+    assert str(mistake) == (
+        f"feature shop.buy: {tree.root}/{name}: did you mean 'async_tasks'? Rename the folder, else nobody "
+        "runs its tasks"
+    )
+
+
+@pytest.mark.parametrize("name", ["tasks", "sync", "tests"])
+def test_other_folders_beside_the_steps_are_the_user_s_own(tree, name):
+    """A5: A folder whose name only resembles ``async_tasks`` a little is none."""
+    tree.write({f"{name}/send.py": GOOD})
+    found = []
+
+    assert find_tasks(f"{tree.package}.async_tasks", "shop.buy", found, required=False) == ()
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            "",
+            "it defines no function; a function cannot be called like a word of Python's: rename the file, or define "
+            "exactly one function",
+        ),
+        (
+            "def one(ctx): pass\ndef two(ctx): pass",
+            "it defines one, two; a function cannot be called like a word of Python's: rename the file, or define "
+            "exactly one function",
+        ),
+    ],
+)
+def test_a_name_that_no_function_can_have(mistakes, source, problem):
+    """A4: A step named like a word of Python's is not told to define a function of that name."""
+    assert mistakes({"100_import.py": source}) == [
+        ("numflow.E105", f"feature shop.buy: steps/100_import.py has no function 'import'; {problem}")
+    ]
+
+
+def test_an_imported_function_that_shadows_the_step(mistakes):
+    """A4: A function that the file imports under its own name does not silently take the place of the step."""
+    assert mistakes({"100_copy.py": "from shutil import copy\ndef copy_files(ctx): copy(1, 2)"}) == [
+        (
+            "numflow.E105",
+            "feature shop.buy: steps/100_copy.py imports 'copy' from shutil, which hides copy_files; define copy(ctx, "
+            "request), or rename the file",
+        )
+    ]
+
+
+def test_an_imported_function_that_cannot_be_a_step(mistakes):
+    """A4: The message about a function that is imported says where it is from."""
+    [(code, message)] = mistakes({"100_lookup.py": "from django.shortcuts import render as lookup"})
+
+    assert code == "numflow.E106"
+    assert message.startswith(
+        "feature shop.buy: steps/100_lookup.py: lookup, imported from django.shortcuts, (request, "
+    )
+    assert "asks for 'request' where it cannot get it" in message
+
+
+def test_a_class_is_no_step(mistakes):
+    """A4: A class named like the file is a mistake and is not called as a step."""
+    assert mistakes({"100_check.py": "class check:\n    def __init__(self, ctx): pass"}) == [
+        ("numflow.E105", "feature shop.buy: steps/100_check.py: 'check' is a class; make it a function")
+    ]

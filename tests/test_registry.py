@@ -21,7 +21,7 @@ def mistakes(tree):
 
     def find(tasks=None, **attributes):
         tree.feature("buy", steps=STEP, tasks=tasks, **attributes)
-        return [message.replace(f"{tree.package}.", "") for message in tree.mistakes()]
+        return [message.replace(f"{tree.package}.", "").replace(f"{tree.root}/", "") for message in tree.mistakes()]
 
     return find
 
@@ -135,22 +135,36 @@ def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
     ("attributes", "problem"),
     [
         ({"using": "othr"}, "using = 'othr' is not in DATABASES; did you mean 'other'?"),
-        ({"using": "warehouse"}, "using = 'warehouse' is not in DATABASES; it has default, other"),
-        ({"using": None}, "using = None is not in DATABASES; it has default, other"),
+        ({"using": "warehouse"}, "using = 'warehouse' is not in DATABASES; use one of default, other"),
+        ({"using": None}, "using = None is not in DATABASES; use one of default, other"),
         ({"queue": "mails"}, "queue = 'mails' is not in RQ_QUEUES; did you mean 'mail'?"),
-        ({"queue": "x"}, "queue = 'x' is not in RQ_QUEUES; it has default, mail"),
-        ({"method": "FETCH"}, "method = 'FETCH' is not one of GET, POST, PUT, PATCH, DELETE (or None: every method)"),
+        ({"queue": "x"}, "queue = 'x' is not in RQ_QUEUES; use one of default, mail"),
+        (
+            {"method": "PSOT"},
+            "method = 'PSOT' is none that a feature answers; did you mean 'POST'? (None: all of them)",
+        ),
         (
             {"method": ["GET", "POST"]},
-            "method = ['GET', 'POST'] is not one of GET, POST, PUT, PATCH, DELETE (or None: every method)",
+            "method = ['GET', 'POST'] is none that a feature answers; use one of GET, POST, PUT, PATCH, DELETE (None: "
+            "all of them)",
         ),
-        ({"path": ["a/", "b/"]}, "path = ['a/', 'b/'] is a list; give one str"),
+        ({"async_tasks": 5}, "async_tasks = 5 is no str; write the dotted name of a package"),
+        (
+            {"decorators": ["login_required"]},
+            "decorators has 'login_required', which is no function; write the decorator itself, without quotes",
+        ),
     ],
     ids=str,
 )
 def test_an_option_that_means_nothing_is_a_mistake(mistakes, attributes, problem):
     """A4: A database, queue, method or path that cannot be is a mistake with the attribute and what it may be."""
-    assert mistakes(**attributes) == [f"feature buy: {problem}"]
+    assert mistakes(**attributes) == [f"feature buy: buy/feature.py: {problem}"]
+
+
+@pytest.mark.parametrize("path", [["a/", "b/"], 5], ids=str)
+def test_a_path_that_is_no_string_is_a_mistake(mistakes, path):
+    """A4: A path of another type is a mistake that shows a good one."""
+    assert mistakes(path=path) == [f"feature buy: buy: path = {path!r} is no str; write path = 'api/orders/'"]
 
 
 @pytest.mark.parametrize("attributes", [{"queue": None}, {"method": "post"}, {"method": None}, {"using": "other"}])
@@ -162,8 +176,8 @@ def test_good_options_are_no_mistake(mistakes, attributes):
 def test_tasks_need_a_transaction(mistakes):
     """A4: ``atomic = False`` with async tasks is a mistake that names the tasks and both ways out."""
     assert mistakes(atomic=False, tasks={"100_send.py": TASK, "tell.py": TASK}) == [
-        "feature buy: atomic = False with async tasks (send, tell): without a transaction nothing says when they may "
-        "run; remove atomic = False or the tasks"
+        "feature buy: buy/feature.py: atomic = False with async tasks (send, tell): without a transaction nothing says "
+        "when they may run; remove atomic = False or the tasks"
     ]
     assert registry.mistakes[-1].code == "numflow.E109"
 
@@ -265,6 +279,7 @@ def test_the_features_are_listed_by_label(tree):
     ("body", "message"),
     [
         ("decorators = print", "is no list; write decorators = [...]"),
+        ("steps = ['a']", "steps = ['a'] is no str; write the dotted name of a package"),
         ("def post(self, request): ...", "the class defines post(), which is never called"),
     ],
 )

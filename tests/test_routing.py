@@ -3,9 +3,11 @@
 import unicodedata
 
 import pytest
+from django.core.checks.urls import check_url_config, check_url_namespaces_unique
 from django.urls import NoReverseMatch, resolve, reverse
 
-from numflow_django import feature_urls
+from numflow_django import feature_urls, routing
+from numflow_django.folders import scan
 from numflow_django.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -129,6 +131,74 @@ def test_the_trailing_slash_follows_the_setting(site, settings, append_slash, ro
     assert site({"orders/[id]/@get": None, "@get": None}) == ["", route]
 
 
+@pytest.mark.parametrize("append_slash", [True, False])
+def test_both_forms_of_a_url(site, client, settings, append_slash):
+    """A29: With APPEND_SLASH the URL without a slash redirects; without it there is no such redirect, nor a slash."""
+    settings.APPEND_SLASH = append_slash
+    site({"orders/@get": None})
+
+    assert client.get("/orders").status_code == (301 if append_slash else 200)
+    assert client.get("/orders/").status_code == (200 if append_slash else 404)
+
+
+@pytest.mark.parametrize(
+    ("features", "url", "label"),
+    [
+        ({"[a]/[b]/@get": None, "z/y/@get": None}, "/z/y/", "z.y.@get"),
+        ({"[a]/[b]/@get": None, "z/[b]/@get": None}, "/z/y/", "z.[b].@get"),
+        ({"[a]/[b]/@get": None, "[a]/y/@get": None}, "/z/y/", "[a].y.@get"),
+        ({"a/[b]/@get": None, "late": "path = 'a/x/'"}, "/a/x/", "late"),
+        ({"early": "path = 'a/<b>/'", "a/x/@get": None}, "/a/x/", "a.x.@get"),
+        ({"early": "path = 'a/<path:b>'", "late": "path = 'a/x.json'"}, "/a/x.json", "late"),
+        ({"early": "path = '/a/<b>/'", "late": "path = '/a/<int:b>/'"}, "/a/7/", "late"),
+    ],
+    ids=str,
+)
+def test_static_comes_first_at_every_depth(tree, site, features, url, label):
+    """A35: Static comes before parametric at every depth, among folders and ``path`` attributes alike."""
+    site(features)
+
+    assert resolve(url).func.view_class.feature.label == f"{tree.package}.{label}"
+
+
+def test_explicit_and_implicit_features_in_one_tree(site, client):
+    """A29: Folders with a ``feature.py`` and folders named after methods stand in one tree, also one in the other."""
+    site({"orders/@get": None, "orders": "path = 'orders/all/'", "orders/report": "pass"})
+
+    assert registry.mistakes == []
+    assert client.get("/orders/").status_code == client.get("/orders/all/").status_code == 200
+    assert client.get("/orders/report/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "attribute", "value"),
+    [
+        ("queue = 'mail'", "queue_name", "mail"),
+        ("using = 'other'", "using", "other"),
+        ("atomic = False", "atomic", False),
+    ],
+)
+def test_other_attributes_leave_the_folders_alone(tree, site, body, attribute, value):
+    """A29: A ``feature.py`` that sets anything else keeps the method and the path of its folders."""
+    assert site({"orders/@post": body}) == ["orders/"]
+
+    feature = registry.find(f"{tree.package}.orders.@post")
+    assert getattr(feature, attribute) == value
+    assert resolve("/orders/").func.view_class.method == "POST"
+
+
+def test_a_base_of_the_user_s_own_may_give_the_method(tree, site, client):
+    """A29: An attribute that a base class of the user's sets counts as set in ``feature.py``."""
+    tree.write({"_base.py": VIEW.format("method = 'PUT'")})
+    site({"orders/@post": "pass"})
+    source = f"from {tree.package}._base import View as Base\n\nclass View(Base):\n    pass\n"
+    tree.write({"shop/orders/@post/feature.py": source, "shop/orders/@post/steps/100_answer.py": STEP})
+
+    [route] = scan(f"{tree.package}.shop")
+
+    assert route.method == "PUT"
+
+
 def test_a_prefix_and_ordinary_routes(site, client):
     """A33: Features may lie under a prefix, beside ordinary routes of Django's."""
     site({"orders/@get": None, "@get": None}, prefix="shop/")
@@ -156,20 +226,96 @@ def test_several_roots(tree, site):
         ("@get", "get", {}, "/"),
     ],
 )
-def test_each_route_has_a_name(site, folder, name, kwargs, url):
-    """A feature's URL is reversed by the name of its folders, joined by hyphens."""
+def test_each_route_has_a_name(tree, site, folder, name, kwargs, url):
+    """A33: A feature's URL is reversed by its package's label as the namespace, and its folders joined by hyphens."""
     site({folder: None if "@" in folder else "pass"})
 
-    assert reverse(name, kwargs=kwargs) == url
+    assert reverse(f"{tree.package}:{name}", kwargs=kwargs) == url
 
 
-def test_methods_that_share_a_url_have_a_name_each(site):
+@pytest.mark.parametrize(
+    ("package", "namespace"),
+    [
+        ("tests.market.features", "market"),
+        ("tests.market", "market"),
+        ("tests.market.features.api", "market.api"),
+        ("elsewhere.features", "elsewhere.features"),
+    ],
+)
+def test_the_namespace_is_the_app_s_label(tree, package, namespace):
+    """A33: The features of an app have its label as their namespace, those of a part of it have that part's, too."""
+    assert routing.namespace_of(package) == namespace
+
+
+def test_two_roots_have_a_namespace_each(tree, site, settings):
+    """A33: Two roots of one app may hold routes of one name; each is reversed by its own namespace."""
+    site({"shop/orders/@get": None, "blog/orders/@get": None})
+    tree.write(
+        {
+            "roots.py": f"""
+                from django.urls import include, path
+                from numflow_django import feature_urls
+                urlpatterns = [
+                    path("shop/", include(feature_urls("{tree.package}.shop"))),
+                    path("blog/", include(feature_urls("{tree.package}.blog"))),
+                    path("old/", include(feature_urls("{tree.package}.blog"), namespace="old")),
+                ]
+            """
+        }
+    )
+    settings.ROOT_URLCONF = f"{tree.package}.roots"
+
+    assert reverse(f"{tree.package}.shop:orders-get") == "/shop/orders/"
+    assert reverse(f"{tree.package}.blog:orders-get") == "/blog/orders/"
+    assert reverse("old:orders-get") == "/old/orders/"
+
+
+def test_patterns_without_include_have_no_namespace(tree, site, settings):
+    """A33: Where the patterns stand in ``urlpatterns`` themselves, the name alone reverses them."""
+    site({"orders/@get": None})
+    source = f"from numflow_django import feature_urls\nurlpatterns = [*feature_urls({tree.package!r})]\n"
+    tree.write({"bare.py": source})
+    settings.ROOT_URLCONF = f"{tree.package}.bare"
+
+    assert reverse("orders-get") == "/orders/"
+
+
+def test_methods_that_share_a_url_have_a_name_each(tree, site):
     """A34: Every feature on a shared URL can be reversed by its own name."""
     site({"orders/@get": None, "orders/@post": None})
 
-    assert reverse("orders-get") == reverse("orders-post") == "/orders/"
+    assert reverse(f"{tree.package}:orders-get") == reverse(f"{tree.package}:orders-post") == "/orders/"
     with pytest.raises(NoReverseMatch):
-        reverse("orders-delete")
+        reverse(f"{tree.package}:orders-delete")
+
+
+def test_django_s_own_url_checks_find_nothing_to_say(site):
+    """A33: The patterns are ordinary ones, with which the checks of Django's own are content."""
+    site({"orders/[id=int]/@get": None, "orders/@get": None, "orders/@post": None}, prefix="shop/")
+
+    assert check_url_config(None) == check_url_namespaces_unique(None) == []
+
+
+def test_tools_that_list_urls_see_what_is_there(tree, site):
+    """A33: A walk of the resolver, as show_urls does it, finds for each URL a view with a name, a module and a text."""
+    site({"orders/[id=int]/@get": None, "orders/@get": None, "orders/@post": None, "buy": "pass"})
+
+    listed = {
+        f"{entry.pattern} {entry.callback.__module__}.{view.__name__} {entry.name}"
+        for entry in feature_urls(tree.package)
+        for view in [getattr(entry.callback, "view_class", entry.callback)]
+    }
+
+    package = tree.package
+    assert listed == {
+        f"buy/ {package}.buy.feature.View buy",
+        f"orders/ {package}.orders.Get orders-get",
+        f"orders/ {package}.orders.Post orders-post",
+        f"orders/<int:id>/ {package}.orders.[id=int].@get.Get orders-id-get",
+    }
+    shared = resolve("/orders/").func
+    assert shared.__doc__ == f"One of {package}.orders.@get, {package}.orders.@post, by the method of the request."
+    assert resolve("/orders/")._func_path == f"{package}.orders.@get.Get"
 
 
 def test_a_name_in_decomposed_korean_is_routed_composed(tree, site, client):

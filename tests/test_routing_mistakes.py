@@ -1,6 +1,7 @@
 """Mistakes in the folders of features: each is told with its folder and its remedy."""
 
 import pytest
+from django.urls.converters import REGISTERED_CONVERTERS, IntConverter, get_converters
 
 from numflow_django import feature_urls
 from numflow_django.exceptions import InvalidFeatures
@@ -35,28 +36,30 @@ def feature(folder, body=None):
 NO_METHOD = "is no method; use one of @get, @post, @put, @patch, @delete"
 NO_PARAMETER = "is no route parameter; write [order_id] or [order_id=int]"
 TWO_VIEWS = VIEW.format("pass") + "\nclass Other(View):\n    pass\n"
+TASK = "def send(ctx): pass\n"
+UNCLAIMED = (
+    "belongs to no feature: orders needs a feature.py with a FeatureView, or the name of its method, such as @post"
+)
+ONE_VIEW = "feature orders: orders/feature.py must define exactly one FeatureView subclass"
+STRAY = "holds numbered modules, but only those in steps and async_tasks are run; move them into"
+FIRST = "add a module such as 100_validate.py with a function validate(ctx, request)"
 
 
 @pytest.mark.parametrize(
     ("files", "code", "message"),
     [
-        (feature("orders/@pots"), "E111", f"feature orders.@pots: orders/@pots: '@pots' {NO_METHOD}"),
+        (
+            feature("orders/@pots"),
+            "E111",
+            "feature orders.@pots: orders/@pots: '@pots' is no method; did you mean '@post'?",
+        ),
         (feature("orders/@head"), "E111", f"feature orders.@head: orders/@head: '@head' {NO_METHOD}"),
         (feature("orders/@"), "E111", f"feature orders.@: orders/@: '@' {NO_METHOD}"),
-        (feature("orders/[id/@get"), "E111", f"feature orders.[id.@get: the folder '[id' {NO_PARAMETER}"),
-        (feature("orders/id]/@get"), "E111", f"feature orders.id].@get: the folder 'id]' {NO_PARAMETER}"),
-        (feature("orders/[]/@get"), "E111", f"feature orders.[].@get: the folder '[]' {NO_PARAMETER}"),
-        (feature("orders/[2nd]/@get"), "E111", f"feature orders.[2nd].@get: the folder '[2nd]' {NO_PARAMETER}"),
-        (
-            feature("orders/[id:int]/@get"),
-            "E111",
-            f"feature orders.[id:int].@get: the folder '[id:int]' {NO_PARAMETER}",
-        ),
-        (feature("orders/no-[id]/@get"), "E111", f"feature orders.no-[id].@get: the folder 'no-[id]' {NO_PARAMETER}"),
         (
             feature("orders/@get") | feature("orders/@get/[id]/@put"),
             "E111",
-            "feature orders.@get.[id].@put: the folder '@get' is a method and must be the last one; move what is in it",
+            "feature orders.@get.[id].@put: orders/@get/[id]/@put: the folder '@get' is a method and must be the last "
+            "one; move what is in it",
         ),
         (
             feature("v1.0/orders/@get"),
@@ -64,50 +67,67 @@ TWO_VIEWS = VIEW.format("pass") + "\nclass Other(View):\n    pass\n"
             "v1.0: Python cannot import a folder with a dot in its name; rename it, and set path on its features",
         ),
         (
-            feature("orders"),
+            feature("orders/@get") | {"orders.py": ""},
+            "E111",
+            "orders.py hides the folder orders from Python's import; rename the module, or start its name with _ if it "
+            "is a helper",
+        ),
+        (feature("orders"), "E109", f"orders/steps {UNCLAIMED}"),
+        ({"orders/steps/answer.py": STEP}, "E109", f"orders/steps {UNCLAIMED}"),
+        ({"orders/async_tasks/100_send.py": TASK}, "E109", f"orders/async_tasks {UNCLAIMED}"),
+        ({"orders/stpes/100_answer.py": STEP}, "E109", f"orders/stpes (rename it to steps) {UNCLAIMED}"),
+        (
+            {"post/steps/100_answer.py": STEP},
             "E109",
-            "orders holds steps but is no feature; add a feature.py with a FeatureView, or name the folder after its "
-            "method, such as @post",
+            "post/steps belongs to no feature: post needs a feature.py with a FeatureView, or the name of its method, "
+            "such as @post",
         ),
         (
-            {"orders/steps/answer.py": STEP},
+            {"orders/create/100_answer.py": STEP},
             "E109",
-            "orders holds steps but is no feature; add a feature.py with a FeatureView, or name the folder after its "
-            "method, such as @post",
+            "orders/create holds numbered modules and is neither the steps nor the async_tasks of a feature; move them "
+            "into orders/create/steps, or start their names with _ if they are helpers",
         ),
         (
-            {"orders/async_tasks/100_send.py": "def send(ctx): pass"},
+            feature("orders", "pass") | {"orders/asyc_tasks/100_send.py": TASK},
             "E109",
-            "orders holds steps but is no feature; add a feature.py with a FeatureView, or name the folder after its "
-            "method, such as @post",
+            "feature orders: orders/asyc_tasks: did you mean 'async_tasks'? Rename the folder, else nobody runs its "
+            "tasks",
         ),
         (
-            feature("orders", "pass") | {"orders/async_task/100_send.py": "def send(ctx): pass"},
+            {"orders/@post/stpes/100_answer.py": STEP},
+            "E101",
+            "feature orders.@post: orders/@post/stpes: did you mean 'steps'? Rename the folder",
+        ),
+        (
+            feature("orders", "pass") | {"orders/stpes/200_more.py": STEP},
             "E109",
-            "feature orders: orders/async_task holds numbered modules, but only those in steps and async_tasks are "
-            "run; rename the folder, or move them",
+            f"feature orders: orders/stpes {STRAY} steps",
+        ),
+        (
+            feature("orders", "pass") | {"orders/jobs/100_send.py": TASK},
+            "E109",
+            f"feature orders: orders/jobs {STRAY} steps or async_tasks",
         ),
         (
             feature("orders/@get") | {"orders/@get/200_more.py": STEP},
             "E109",
-            "feature orders.@get: orders/@get holds numbered modules, but only those in steps and async_tasks are run; "
-            "rename the folder, or move them",
+            f"feature orders.@get: orders/@get {STRAY} steps or async_tasks",
         ),
         (
             feature("orders") | {"orders/feature.py": "class View: pass"},
             "E109",
-            "feature orders: orders/feature.py must define exactly one FeatureView subclass; it defines none",
+            f"{ONE_VIEW}; it defines none; write class CreateOrder(FeatureView): ...",
         ),
         (
             feature("orders") | {"orders/feature.py": "from numflow_django import FeatureView"},
             "E109",
-            "feature orders: orders/feature.py must define exactly one FeatureView subclass; it defines none",
+            f"{ONE_VIEW}; it defines none; write class CreateOrder(FeatureView): ...",
         ),
         (
             feature("orders") | {"orders/feature.py": TWO_VIEWS},
             "E109",
-            "feature orders: orders/feature.py must define exactly one FeatureView subclass; it defines Other, View: "
-            "import all but one from elsewhere",
+            f"{ONE_VIEW}; it defines Other and View; move all but one into another module",
         ),
         (
             feature("orders") | {"orders/feature.py": "import json\nimport no_such_package"},
@@ -118,21 +138,64 @@ TWO_VIEWS = VIEW.format("pass") + "\nclass Other(View):\n    pass\n"
         (
             feature("orders/@get") | {"orders/__init__.py": "1 / 0"},
             "E107",
-            "feature orders.@get: the import of 'orders.@get.feature' failed: ZeroDivisionError: division by zero "
+            "feature orders.@get: the import of 'orders.@get' failed: ZeroDivisionError: division by zero "
             "(orders/__init__.py, line 1)",
         ),
         (
             {"orders/@get/__init__.py": ""},
             "E101",
-            "feature orders.@get: the package 'orders.@get.steps' does not exist; add a module such as "
-            "steps/100_validate.py with a function validate(ctx, request)",
+            f"feature orders.@get: its steps, orders/@get/steps, do not exist; {FIRST}",
+        ),
+        (
+            {"orders/feature.py": VIEW.format("pass")},
+            "E101",
+            f"feature orders: its steps, orders/steps, do not exist; {FIRST}",
+        ),
+        (
+            {"orders/@get/steps.py": STEP},
+            "E108",
+            "feature orders.@get: orders/@get/steps.py is a module; make it a folder, steps/, and move its code into "
+            "modules",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_mistake_is_told_with_its_folder_and_its_remedy(mistakes, files, code, message):
-    """A4, A30, A31: A folder that is no feature or no route, as it is written, is one mistake with a remedy."""
+    """A4, A29, A30: A folder that is no feature or no route, as it is written, is one mistake with a remedy."""
     assert mistakes(files) == [(f"numflow.{code}", message)]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("[id", "did you mean [id]?"),
+        ("id]", "did you mean [id]?"),
+        ("[id:int]", "did you mean [id=int]?"),
+        ("[int:id]", "did you mean [id=int]?"),
+        ("<int:id>", "did you mean [id=int]?"),
+        ("[[slug]]", "did you mean [slug]?"),
+        ("{id}", "did you mean [id]?"),
+        (":id", "did you mean [id]?"),
+        *((name, "write [order_id] or [order_id=int]") for name in ("[]", "[2nd]", "[a=b=c]", "no-[id]", "[id]v2")),
+    ],
+)
+def test_a_folder_that_is_no_good_parameter(mistakes, name, remedy):
+    """A31: A folder's name with a bracket that is no parameter is an error with the one that was meant."""
+    place = f"orders/{name}/@get"
+
+    assert mistakes(feature(place)) == [
+        (
+            "numflow.E111",
+            f"feature {place.replace('/', '.')}: {place}: the folder {name!r} is no route parameter; {remedy}",
+        )
+    ]
+
+
+def test_a_catch_all_of_another_framework(mistakes):
+    """A31: ``[...slug]``, which Python cannot import, is told the parameter that was meant."""
+    assert mistakes(feature("pages/[...slug]/@get")) == [
+        ("numflow.E111", "the folder pages/[...slug] is no route parameter; did you mean [slug=path]?")
+    ]
 
 
 def test_steps_in_the_root_need_a_feature(tree, mistakes):
@@ -140,7 +203,7 @@ def test_steps_in_the_root_need_a_feature(tree, mistakes):
     [(code, message)] = mistakes({"steps/100_answer.py": STEP})
 
     assert code == "numflow.E109"
-    assert message.startswith(f"{tree.root} holds steps but is no feature; add a feature.py")
+    assert message.startswith(f"steps belongs to no feature: {tree.root} needs a feature.py with a FeatureView")
 
 
 def test_an_alias_is_no_second_feature(mistakes):
@@ -158,13 +221,17 @@ SAME_PLACE = "change the path or the method of one of them"
     [
         (feature("a/@get") | feature("b", "path = 'a/'; method = 'GET'"), "GET", "a/", "a.@get", "b"),
         (feature("b", "path = 'a/'; method = 'get'") | feature("a/@get"), "GET", "a/", "a.@get", "b"),
-        (feature("a/@get") | feature("a/@GET"), "GET", "a/", "a.@GET", "a.@get"),
+        (feature("a/@get") | feature("b", "path = '/a/'; method = 'GET'"), "GET", "a/", "a.@get", "b"),
         (feature("a/@put") | feature("b", "path = 'a/'"), "PUT", "a/", "a.@put", "b"),
         (feature("a", "path = 'x/'") | feature("b", "path = 'x/'"), "GET", "x/", "a", "b"),
-        (feature("@get") | feature("b", "path = ''; method = 'GET'"), "GET", "/", "@get", "b"),
+        (feature("@get") | feature("b", "path = ''; method = 'GET'"), "GET", "", "@get", "b"),
         (
             feature("a/[id]/@get") | feature("b", "path = 'a/<id>/'; method = 'GET'"),
             *("GET", "a/<str:id>/", "a.[id].@get", "b"),
+        ),
+        (
+            feature("a/[id]/@get") | feature("b", "path = 'a/<pk>/'; method = 'GET'"),
+            *("GET", "a/<str:pk>/", "a.[id].@get", "b"),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -174,32 +241,56 @@ def test_the_same_method_and_path_twice(mistakes, files, method, route, first, s
     assert mistakes(files) == [
         (
             "numflow.E112",
-            f"{method} {route} is answered by two features: {first} ({first}) and {second} ({second}); {SAME_PLACE}",
+            f"{method} /{route} is answered by two features: {first} ({first.replace('.', '/')}) and {second} "
+            f"({second}); {SAME_PLACE}",
+        )
+    ]
+
+
+def test_one_method_twice_in_one_place_of_two_names(mistakes):
+    """A34: ``[id]`` and ``[pk]`` in one place count as the same path, and are one mistake."""
+    assert mistakes(feature("a/[id]/@get") | feature("a/[pk]/@get")) == [
+        (
+            "numflow.E112",
+            "GET /a/<str:pk>/ is answered by two features: a.[id].@get (a/[id]/@get) and a.[pk].@get (a/[pk]/@get); "
+            f"{SAME_PLACE}",
         )
     ]
 
 
 def test_two_names_for_one_parameter(mistakes):
-    """A34: ``[id]`` and ``[pk]`` in one place are a mistake that names both, and count as the same path."""
-    found = mistakes(feature("a/[id]/@get") | feature("a/[pk]/@get"))
-
-    assert found == [
+    """A34: Two methods of one URL whose parameter they call ``[id]`` and ``[pk]`` are a mistake that names both."""
+    assert mistakes(feature("a/[id]/@get") | feature("a/[pk]/@put")) == [
         (
             "numflow.E111",
-            "a/<str:id>/ (a.[id].@get) and a/<str:pk>/ (a.[pk].@get) are one place with two names for its parameter; "
+            "/a/<str:id>/ (a/[id]/@get) and /a/<str:pk>/ (a/[pk]/@put) are one place with two names for its parameter; "
             "use one name",
-        ),
-        (
-            "numflow.E112",
-            "GET a/<str:pk>/ is answered by two features: a.[id].@get (a.[id].@get) and a.[pk].@get (a.[pk].@get); "
-            f"{SAME_PLACE}",
-        ),
+        )
     ]
 
 
-def test_two_converters_are_two_places(mistakes):
+@pytest.mark.parametrize(
+    "files",
+    [
+        feature("a/[id=int]/@get") | feature("a/[id]/@get"),
+        feature("a/[id=int]/@get") | feature("a/[slug]/@put"),
+        feature("a/[id=int]/@get") | feature("a/[id=int]/@put") | feature("a/[id]/@get") | feature("a/[id]/@put"),
+    ],
+)
+def test_two_converters_are_two_places(mistakes, files):
     """A31: ``[id=int]`` and ``[id]`` are two routes, of which the narrower is tried first."""
-    assert mistakes(feature("a/[id=int]/@get") | feature("a/[id]/@get")) == []
+    assert mistakes(files) == []
+
+
+def test_a_converter_that_one_method_lacks(mistakes):
+    """A34: ``[id=int]/@get`` beside ``[id]/@delete`` is a mistake: DELETE of a number would find GET's URL only."""
+    assert mistakes(feature("a/[id=int]/@get") | feature("a/[id]/@delete")) == [
+        (
+            "numflow.E111",
+            "/a/<int:id>/ (a/[id=int]/@get) and /a/<str:id>/ (a/[id]/@delete) answer different methods, and a URL "
+            "finds one of them; use one converter",
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -207,12 +298,20 @@ def test_two_converters_are_two_places(mistakes):
     [
         (
             feature("a/[id=integer]/@get"),
-            "path = 'a/<integer:id>/': URL route 'a/<integer:id>/' uses invalid converter",
+            "a/[id=integer]/@get: its path is 'a/<integer:id>/': 'integer' is no path converter; did you mean 'int'?",
         ),
-        (feature("a/[id]/[id]/@get"), "path = 'a/<str:id>/<str:id>/': redefinition of group name 'id'"),
-        (feature("a", "path = 'x/<int: id>/'"), "path = 'x/<int: id>/': URL route"),
+        (
+            feature("a/[id=decimal]/@get"),
+            "a/[id=decimal]/@get: its path is 'a/<decimal:id>/': 'decimal' is no path converter; use one of int, ",
+        ),
+        (
+            feature("a/[id]/[id]/@get"),
+            "a/[id]/[id]/@get: its path is 'a/<str:id>/<str:id>/': it has the parameter 'id' twice; rename one of them",
+        ),
+        (feature("a", "path = 'x/<int: id>/'"), "a: its path is 'x/<int: id>/': URL route 'x/<int: id>/' "),
+        (feature("a", "path = 'x/<int:2d>/'"), "a: its path is 'x/<int:2d>/': URL route 'x/<int:2d>/' uses parameter"),
     ],
-    ids=["converter", "twice", "space"],
+    ids=["converter", "unlike", "twice", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
     """A31: A route with an unknown converter or a parameter twice is a mistake that is told once."""
@@ -227,6 +326,55 @@ def test_a_route_that_django_refuses(tree, files, problem):
     assert problem in str(mistake)
 
 
+def test_a_converter_of_the_site_s_own(tree, monkeypatch):
+    """A31: Every registered path converter may stand in a folder's name."""
+    monkeypatch.setitem(REGISTERED_CONVERTERS, "year", IntConverter())
+    get_converters.cache_clear()
+    tree.write(feature("a/[y=year]/@get"))
+
+    assert [str(pattern.pattern) for pattern in feature_urls(tree.package)] == ["a/<year:y>/"]
+
+    get_converters.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("files", "first", "second"),
+    [
+        (feature("a/@post") | feature("a/post", "pass"), "/a/ ({}/a/@post)", "/a/post/ ({}/a/post)"),
+        (feature("a/b/@get") | feature("a-b/@get"), "/a/b/ ({}/a/b/@get)", "/a-b/ ({}/a-b/@get)"),
+    ],
+)
+def test_two_urls_of_one_name(tree, files, first, second):
+    """Two features whose URLs would have one name are a mistake, since ``reverse()`` would silently take one."""
+    tree.write(files)
+
+    with pytest.raises(InvalidFeatures) as caught:
+        feature_urls(tree.package)
+
+    [mistake] = caught.value.errors
+    assert mistake.code == "numflow.E113"
+    assert str(mistake).endswith(
+        f": {first.format(tree.root)} and {second.format(tree.root)}; rename one of the folders"
+    )
+
+
+@pytest.mark.parametrize("package", [5, None, pytest], ids=["number", "nothing", "module"])
+def test_what_is_no_name_of_a_package(package):
+    """``feature_urls`` takes a dotted name; a module or anything else is told what to write."""
+    with pytest.raises(TypeError, match=r"give the dotted name of a package, such as 'shop\.features'"):
+        feature_urls(package)
+
+
+def test_a_mistake_in_a_package_that_is_scanned_twice(tree):
+    """A4: A package that is scanned by itself and as a part of another one tells its mistakes once."""
+    tree.write(feature("shop/@pots") | feature("shop/@get"))
+    scan(tree.package)
+
+    scan(f"{tree.package}.shop")
+
+    assert len(registry.mistakes) == 1
+
+
 def test_a_missing_package(tree):
     """A4: A package of features that does not exist is a mistake, and no silent empty site."""
     with pytest.raises(InvalidFeatures) as caught:
@@ -234,15 +382,24 @@ def test_a_missing_package(tree):
 
     assert str(caught.value) == (
         "1 mistake in the features:\n"
-        f"(numflow.E108) the package '{tree.package}.none' of features does not exist; create the folder"
+        f"(numflow.E108) the package '{tree.package}.none' of features, named by feature_urls() or "
+        "NUMFLOW['FEATURES'], does not exist; create the folder"
     )
+
+
+def test_a_package_that_is_misspelt(tree):
+    """A4: A package of features that was misspelt is told the one that was meant."""
+    tree.write(feature("features/@get"))
+
+    with pytest.raises(InvalidFeatures, match="does not exist; did you mean 'features'"):
+        feature_urls(f"{tree.package}.feature")
 
 
 def test_a_module_in_the_place_of_the_package(tree):
     """A4: ``features.py`` instead of a folder is a mistake that says so."""
     tree.write({"features.py": ""})
 
-    with pytest.raises(InvalidFeatures, match=r"features' is a module \(.*features\.py\); make it a folder of modules"):
+    with pytest.raises(InvalidFeatures, match=r"features\.py is a module; make it a folder, features/"):
         feature_urls(f"{tree.package}.features")
 
 

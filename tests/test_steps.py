@@ -13,7 +13,8 @@ from django.test import RequestFactory
 from numflow_django import Context, StepError
 from numflow_django.discovery import Module
 from numflow_django.exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
-from numflow_django.steps import describe, run_steps
+from numflow_django.http import describe
+from numflow_django.steps import run_steps
 
 
 def step(function, *, number=100, arity=3, is_async=False):
@@ -73,7 +74,7 @@ def test_a_step_gets_as_many_parameters_as_it_takes(arity):
 
     run(step(collect, arity=arity), ctx=ctx)
 
-    assert [type(parameter).__name__ for parameter in seen] == ["Context", "WSGIRequest", "Response"][:arity]
+    assert [type(parameter).__name__ for parameter in seen] == ["Context", "WSGIRequest", "FeatureResponse"][:arity]
     assert seen[0] is ctx
 
 

@@ -1,0 +1,187 @@
+"""What a new feature is to be: its app, its folders, its method, its path and its names."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from difflib import get_close_matches
+from keyword import iskeyword
+from pathlib import Path
+from sysconfig import get_paths
+
+from django.apps import AppConfig, apps
+
+from .conf import conf
+from .exceptions import NumflowError
+from .listing import PARTS
+from .options import METHODS
+from .paths import PARAMETER
+
+#: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
+SEGMENT = re.compile(r"[\w@=\[\]-]+")
+
+
+class ScaffoldError(NumflowError):
+    """A feature cannot be written as it was asked for. The message says what to write instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """One feature that is to be written."""
+
+    app: AppConfig
+    segments: tuple[str, ...]  # the folders below the app's "features"
+    method: str  # in capitals
+    path: str  # Django's route syntax, without a leading slash
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether the folders say method and path."""
+        return self.segments[-1].startswith("@")
+
+    @property
+    def root(self) -> str:
+        """The package that ``feature_urls()`` is to be given."""
+        return f"{self.app.name}.features"
+
+    @property
+    def package(self) -> str:
+        """The dotted name of the feature's folder."""
+        return ".".join([self.root, *self.segments])
+
+    @property
+    def folder(self) -> Path:
+        """The feature's folder."""
+        return Path(self.app.path, "features", *self.segments)
+
+    @property
+    def test_file(self) -> Path:
+        """In the app's package of tests if there is one, else beside its ``tests.py``."""
+        home = Path(self.app.path)
+        name = f"test_{'_'.join(_words(*self.segments)).lower()}.py"
+        return home / "tests" / name if (home / "tests" / "__init__.py").is_file() else home / name
+
+    @property
+    def test_label(self) -> str:
+        """What ``manage.py test`` takes to run it."""
+        return ".".join([self.app.name, *self.test_file.relative_to(self.app.path).with_suffix("").parts])
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the route's parameters, from the left."""
+        return re.findall(r"<(?:\w+:)?(\w+)>", self.path)
+
+    @property
+    def class_name(self) -> str:
+        """``CreateOrder`` for create_order, ``PostOrders`` for orders/@post."""
+        words = _words(*self.segments[:-1]) if self.is_implicit else _words(self.segments[-1])
+        name = "".join(word[0].upper() + word[1:] for word in words)
+        return name if _is_usable(name) and not self.is_implicit else f"{self.method.title()}{name}"
+
+    @property
+    def verb(self) -> str | None:
+        """What an explicit feature's folder says that it does; None if no function can be called that."""
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", "_".join(_words(self.segments[-1]))).lower()
+        return name if _is_usable(name) and not self.is_implicit else None
+
+
+def plan(target: str, *, method: str | None = None, path: str | None = None) -> Blueprint:
+    """
+    Give the blueprint of *target*: an app's label or dotted name, ``/``, and the folders of the feature.
+
+    *method* and *path* are those of an explicit feature: POST, and what the folders say, if they are None. Raise
+    ScaffoldError for what cannot be a feature.
+    """
+    label, _, rest = target.rstrip("/").partition("/")
+    app = _app(label)
+    segments = tuple(unicodedata.normalize("NFC", segment) for segment in rest.split("/"))
+    if not rest:
+        raise ScaffoldError(f"{target!r} names no feature; write <app>/<feature>, such as {label}/create_order")
+    _check_segments(app, segments)
+    if not segments[-1].startswith("@"):
+        route = _path_of(segments) if path is None else path.lstrip("/")
+        return Blueprint(app=app, segments=segments, method=method or "POST", path=route)
+    if method or path is not None:
+        raise ScaffoldError(
+            f"{segments[-1]!r} takes method and path from its folders; leave out {'--method' if method else '--path'}, "
+            "or end with a name without @"
+        )
+    return Blueprint(app=app, segments=segments, method=_method_of(segments[-1]), path=_path_of(segments[:-1]))
+
+
+def _app(label: str) -> AppConfig:
+    known = {name: config for config in apps.get_app_configs() for name in (config.label, config.name)}
+    if label not in known:
+        close = get_close_matches(label, known, 1)
+        mine = sorted(config.label for config in apps.get_app_configs() if _is_own(config))
+        hint = f"did you mean {close[0]!r}?" if close else f"your apps are {', '.join(mine) or 'not there yet'}"
+        raise ScaffoldError(f"there is no app {label!r} in INSTALLED_APPS; {hint}")
+    app = known[label]
+    if not _is_own(app):
+        raise ScaffoldError(f"{app.name} is installed in {app.path}; write features into an app of your own")
+    if not hasattr(app.module, "__path__"):
+        raise ScaffoldError(f"{app.name} is a module and no package; only a package can hold a folder of features")
+    return app
+
+
+def _is_own(app: AppConfig) -> bool:
+    """Whether *app* is the site's; what pip has installed would lose the feature at its next upgrade."""
+    paths = get_paths()
+    return app.name != "numflow_django" and not any(
+        Path(app.path).is_relative_to(paths[name]) for name in ("purelib", "platlib")
+    )
+
+
+def _check_segments(app: AppConfig, segments: tuple[str, ...]) -> None:
+    if segments[0] == "features":
+        raise ScaffoldError(f"leave out 'features': write {app.label}/{'/'.join(segments[1:]) or 'create_order'}")
+    folder = Path(app.path, "features")
+    for index, segment in enumerate(segments, start=1):
+        problem = _problem_of(segment, is_last=index == len(segments))
+        if problem:
+            raise ScaffoldError(problem)
+        if segment in PARTS and _is_feature(folder):
+            raise ScaffoldError(f"{folder} is a feature, and its {segment} hold no features; write it beside that")
+        folder /= segment
+
+
+def _problem_of(name: str, *, is_last: bool) -> str | None:
+    if "." in name:
+        return f"Python cannot import a folder with a dot in its name: {name!r}; write it without"
+    if not SEGMENT.fullmatch(name):
+        return f"{name!r} is no name for a folder; use letters, digits, _ and -"
+    if name.startswith("_") or not _words(name):
+        return f"{name!r} is passed over by discovery; begin it with a letter"
+    if name.startswith("@") and not is_last:
+        return f"the folder {name!r} is a method and must be the last one"
+    if set(name) & set("[]=") and not PARAMETER.fullmatch(name):
+        return f"{name!r} is no route parameter; write [order_id] or [order_id=int]"
+    return None
+
+
+def _is_feature(folder: Path) -> bool:
+    return folder.name.startswith("@") or (folder / "feature.py").is_file()
+
+
+def _method_of(name: str) -> str:
+    method = name[1:].upper()
+    if method not in METHODS:
+        known = [f"@{method.lower()}" for method in METHODS]
+        close = get_close_matches(name.lower(), known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
+        raise ScaffoldError(f"{name!r} is no method; {hint}")
+    return method
+
+
+def _path_of(segments: tuple[str, ...]) -> str:
+    route = "/".join(PARAMETER.sub(lambda m: f"<{m['converter'] or 'str'}:{m['name']}>", name) for name in segments)
+    return f"{route}/" if route and conf.append_slash else route
+
+
+def _words(*names: str) -> list[str]:
+    """The words of folders' *names*, without the converters of parameters."""
+    plain = " ".join(PARAMETER.sub(r"\g<name>", name) for name in names)
+    return [word for word in re.split(r"[\W_]+", plain) if word]
+
+
+def _is_usable(name: str) -> bool:
+    return name.isidentifier() and not iskeyword(name)

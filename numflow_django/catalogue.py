@@ -1,0 +1,159 @@
+"""Every feature and the URLs that reach it: what ``manage.py numflow_features`` shows."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from inspect import isfunction
+from types import CellType
+from typing import Any
+
+from django.apps import apps
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from .conf import conf
+from .discovery import Module
+from .folders import scan
+from .registry import Feature, load_routes, registry
+from .views import FeatureView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One feature and where it answers."""
+
+    feature: Feature
+    app: str  # the app's label; outside all apps the first part of the package
+    method: str | None  # in capitals; None: every method
+    path: str | None  # what its folders or its class say; None: its folders are not among those that are scanned
+    urls: tuple[str, ...]  # with the prefixes of include(), as the URLconf writes them; empty: no URL reaches it
+    rollback_on_error_response: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that ``--json`` promises; keys are added to it and never changed."""
+        feature = self.feature
+        return {
+            "label": feature.label,
+            "app": self.app,
+            "declared_in": feature.declared_in,
+            "method": self.method,
+            "path": self.path,
+            "urls": list(self.urls),
+            "using": feature.using,
+            "atomic": feature.atomic,
+            "rollback_on_error_response": self.rollback_on_error_response,
+            "queue": feature.queue,
+            "steps": [_module(step) for step in feature.steps],
+            "async_tasks": [_module(task) | _rules(feature, task) for task in feature.tasks],
+        }
+
+
+def _module(module: Module) -> dict[str, Any]:
+    return {"number": module.number, "name": module.name, "file": module.file, "is_async": module.is_async}
+
+
+def _rules(feature: Feature, task: Module) -> dict[str, Any]:
+    policy = feature.policy(task)
+    return {
+        "timeout": policy.seconds,
+        "max_attempts": policy.attempts,
+        "atomic": policy.atomic,
+        "stop_on_failure": policy.stop_on_failure,
+        "start_after": policy.start_after,
+    }
+
+
+def catalogue(packages: Iterable[str]) -> list[Entry]:
+    """
+    Give all features of this process by label, those that the URLconf routes by hand too.
+
+    *packages* are those that are scanned at start-up. Raise what the import of the URLconf raises.
+    """
+    load_routes()
+    paths = {route.label: route.path for package in packages for route in scan(package)}
+    urls = _urls()
+    views = {_key(view): view for view in _subclasses(FeatureView)}
+    # A class that nothing holds any longer answers nothing
+    known = [feature for feature in registry if feature.declared_in in views]
+    return [_entry(feature, views[feature.declared_in], paths, urls) for feature in known]
+
+
+def _entry(feature: Feature, view: type[FeatureView], paths: dict[str, str], urls: dict[str, list[str]]) -> Entry:
+    config = apps.get_containing_app_config(feature.package)
+    return Entry(
+        feature=feature,
+        app=config.label if config else feature.package.partition(".")[0],
+        method=None if view.method is None else str(view.method).upper(),
+        path=paths.get(feature.label, view.path),
+        urls=tuple(dict.fromkeys(urls.get(feature.declared_in, ()))),
+        rollback_on_error_response=view.rollback_on_error_response,
+    )
+
+
+def _key(view: type[FeatureView]) -> str:
+    """What :attr:`Feature.declared_in` says of *view*."""
+    return f"{view.__module__}.{view.__qualname__}"
+
+
+def _subclasses(view: type[FeatureView]) -> Iterator[type[FeatureView]]:
+    for subclass in view.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+# Where the URLconf leads
+
+
+def _urls() -> dict[str, list[str]]:
+    """The URLs of each view class, by its key."""
+    urls: dict[str, list[str]] = {}
+    if conf.root_urlconf:
+        for callback, url in _served(get_resolver().url_patterns, "/"):
+            for view in _views_behind(callback):
+                urls.setdefault(_key(view), []).append(url)
+    return urls
+
+
+def _served(patterns: Iterable[URLPattern | URLResolver], prefix: str) -> Iterator[tuple[Callable[..., Any], str]]:
+    for pattern in patterns:
+        url = prefix + str(pattern.pattern).removeprefix("^")
+        if isinstance(pattern, URLResolver):
+            yield from _served(pattern.url_patterns, url)
+        else:
+            yield pattern.callback, url
+
+
+def _views_behind(callback: object) -> Iterator[type[FeatureView]]:
+    """
+    The FeatureView classes that *callback* calls.
+
+    Features that share a path share one function, and a decorator need not use ``functools.wraps``: where
+    ``view_class`` is not to be seen, what the function encloses is looked through.
+    """
+    seen: set[int] = set()
+    waiting = [callback]
+    while waiting:
+        thing = waiting.pop()
+        view = getattr(thing, "view_class", None)
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(view, type) and issubclass(view, FeatureView):
+            yield view
+        else:
+            waiting += _enclosed(thing)
+
+
+def _enclosed(thing: object) -> list[object]:
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, list | tuple):
+        return list(thing)
+    if isinstance(thing, partial):
+        return [thing.func]
+    if isfunction(thing):
+        return [cell.cell_contents for cell in thing.__closure__ or () if cell != _EMPTY]
+    return []
+
+
+#: The cell of a variable that was never assigned: to read it is an error.
+_EMPTY = CellType()

@@ -1,0 +1,44 @@
+"""New files, all of them or none."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class Creation:
+    """
+    A ``with`` block whose new files and folders stay if it ends well, and are gone if it raises.
+
+    Nothing that was there before is changed.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+
+    def write(self, path: Path, text: str) -> None:
+        """Make *path*, with its folders. Raise FileExistsError if it is there, OSError if it cannot be made."""
+        missing = [folder for folder in path.parents if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir()
+            self._made.append(folder)
+        with path.open("x", encoding="utf-8") as file:
+            self._made.append(path)
+            file.write(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        for path in reversed(self._made):
+            if path.is_dir():
+                # Python may have left its bytecode in it
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()

@@ -1,0 +1,107 @@
+"""A folder as it lies on disk: listed once, when it is first asked."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import cached_property
+from inspect import getmodulename
+from pathlib import Path
+
+# [0-9] and not \d: full-width digits are digits to \d and int(), and look like others on the screen
+NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
+
+#: The folders of a feature that hold its modules.
+PARTS = ("steps", "async_tasks")
+
+#: How much alike two names must be for one to be a slip of the other, from 0 to 1.
+ALIKE = 0.8
+
+
+class Folder:
+    """A folder and what is in it, but for hidden files and what starts with ``_``, which is the user's own."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.name = path.rpartition(os.sep)[2]
+
+    def __str__(self) -> str:
+        return self._path
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self._path)
+
+    @cached_property
+    def _entries(self) -> tuple[list[str], frozenset[str]]:
+        """The names of the folders and those of the files."""
+        with os.scandir(self._path) as entries:
+            kinds = [(entry.name, entry.is_dir()) for entry in entries]
+        return [name for name, is_dir in kinds if is_dir], frozenset(name for name, is_dir in kinds if not is_dir)
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The names of its files."""
+        return frozenset(name for name in self._entries[1] if not name.startswith(("_", ".")))
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The modules that Python can import from it, compiled ones too: name -> file."""
+        stems = ((name[:-3] if name.endswith(".py") else getmodulename(name), name) for name in sorted(self.files))
+        return {stem: name for stem, name in stems if stem}
+
+    @cached_property
+    def _inner(self) -> list["Folder"]:
+        return [Folder(f"{self._path}{os.sep}{name}") for name in sorted(self._entries[0]) if name != "__pycache__"]
+
+    @cached_property
+    def folders(self) -> tuple["Folder", ...]:
+        """The folders in it, by name."""
+        inner = (folder for folder in self._inner if not folder.name.startswith(("_", ".")))
+        return tuple(folder for folder in inner if not folder._is_left_over)
+
+    @property
+    def _is_left_over(self) -> bool:
+        """Whether nothing but bytecode is left in it, as after a switch of branches."""
+        names, files = self._entries
+        return not files and names != [] and all(folder._is_left_over for folder in self._inner)
+
+    @property
+    def holds_python(self) -> bool:
+        """Whether a module is in it or in one of its folders."""
+        return any(name.endswith(".py") for name in self._entries[1]) or any(
+            folder.holds_python for folder in self._inner
+        )
+
+    @property
+    def holds_numbered(self) -> bool:
+        """Whether one of its modules is named as a step is."""
+        return any(is_numbered(name) for name in self.files)
+
+    def folder(self, name: str) -> "Folder | None":
+        """The folder called *name* in it."""
+        return next((folder for folder in self.folders if folder.name == name), None)
+
+    def below(self) -> Iterator["Folder"]:
+        """All folders in it, at any depth."""
+        for folder in self.folders:
+            yield folder
+            yield from folder.below()
+
+    def misspelt(self, part: str) -> "Folder | None":
+        """The folder in it that was meant to be *part*, ``"steps"`` or ``"async_tasks"``, if there is one."""
+        alike = (folder for folder in self.folders if part_alike(folder.name) == part and folder.name != part)
+        return next((folder for folder in alike if folder.holds_python), None)
+
+
+def is_numbered(file: str) -> bool:
+    """Whether *file* is the name of a module that is named as a step is."""
+    stem, extension = os.path.splitext(file)  # noqa: PTH122 - a name and no path, and asked of every file
+    return extension == ".py" and bool(NUMBERED.fullmatch(unicodedata.normalize("NFC", stem)))
+
+
+def part_alike(name: str) -> str | None:
+    """The part of a feature that a folder called *name* is meant to be: ``stpes`` is ``"steps"``."""
+    return name if name in PARTS else next(iter(get_close_matches(name.lower(), PARTS, 1, ALIKE)), None)

@@ -1,0 +1,133 @@
+"""What is wrong with a feature's modules, in words: each mistake with its place and its remedy."""
+
+import re
+import sys
+import traceback
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from keyword import iskeyword
+from types import ModuleType
+from typing import Any
+
+from .exceptions import (
+    DuplicateNumber,
+    FeatureConfigurationError,
+    InvalidFeature,
+    InvalidModuleName,
+    ModuleImportFailed,
+    PackageMissing,
+    StepsMissing,
+)
+from .hints import one_of
+from .listing import Folder
+from .signature import Kind
+
+Mistakes = list[FeatureConfigurationError]
+
+FIRST_STEP = "add a module such as 100_validate.py with a function validate(ctx, request)"
+
+
+def package_folder(package: ModuleType) -> str:
+    """The path of the folder of *package*, which need not hold an ``__init__.py``."""
+    return str(next(iter(package.__path__)))
+
+
+def parent_folder(package_name: str) -> Folder | None:
+    """The folder that *package_name* is in or would be in."""
+    name = package_name.rpartition(".")[0]
+    with suppress(Exception):  # what is wrong with it shows when the package itself is imported
+        return Folder(package_folder(sys.modules.get(name) or import_module(name)))
+    return None
+
+
+def missing_features(package_name: str) -> PackageMissing:
+    """The mistake that there is no such package of features."""
+    leaf = package_name.rpartition(".")[2]
+    home = parent_folder(package_name)
+    names = [folder.name for folder in home.folders] if home else []
+    meant = one_of(leaf, names)
+    remedy = meant if meant.endswith("?") else "create the folder"
+    return PackageMissing(
+        f"the package {package_name!r} of features, named by feature_urls() or NUMFLOW['FEATURES'], does not exist; "
+        f"{remedy}"
+    )
+
+
+def steps_missing(package_name: str, feature: str) -> StepsMissing:
+    """The mistake that there is no such package of steps."""
+    home = parent_folder(package_name)
+    misspelt = home and home.misspelt("steps")
+    if misspelt:
+        return StepsMissing(f"feature {feature}: {misspelt}: did you mean 'steps'? Rename the folder")
+    place = home.path / package_name.rpartition(".")[2] if home else package_name
+    return StepsMissing(f"feature {feature}: its steps, {place}, do not exist; {FIRST_STEP}")
+
+
+def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
+    """The mistake that the async tasks lie in a folder of another name in *home*, if they do."""
+    misspelt = home.misspelt("async_tasks")
+    if misspelt:
+        yield InvalidFeature(
+            f"feature {feature}: {misspelt}: did you mean 'async_tasks'? Rename the folder, else nobody runs its tasks"
+        )
+
+
+def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str) -> InvalidModuleName:
+    """The mistake that the module or folder *name* stands where only numbered modules do; the number *free* is free."""
+    is_module = name.endswith(".py")
+    what = "is not named <number>_<name>.py; rename it" if is_module else "is a folder; make it a module"
+    good = _good_name(name, free)
+    example = f"to {good}" if good and is_module else f"like {good or kind.example}"
+    return InvalidModuleName(
+        f"feature {feature}: {folder.path / name} {what} {example}, or start its name "
+        f"with _ if it is a helper and no {kind.noun}"
+    )
+
+
+def _good_name(name: str, free: int) -> str | None:
+    """The name that *name* was meant to be: ``100-validate.py`` is ``100_validate.py``."""
+    match = re.fullmatch(r"([0-9]*)[\W_]*([^\W\d_].*)", unicodedata.normalize("NFKC", name.removesuffix(".py")))
+    words = re.sub(r"\W+", "_", match[2]).strip("_") if match else ""
+    return f"{match[1] or free}_{words}.py" if match and words else None
+
+
+def duplicate_number(first: str, second: str, number: int, example: str, kind: Kind, feature: str) -> DuplicateNumber:
+    """The mistake that the files *first* and *second* have one number; *example* is a good name for one of them."""
+    return DuplicateNumber(
+        f"feature {feature}: two {kind.noun}s have the number {number}: {first} and {second}; renumber one of them, "
+        f"for example {example}"
+    )
+
+
+def import_failed(dotted: str, where: str, error: Exception) -> ModuleImportFailed:
+    """The mistake that a module's import raised *error*, with its place; *where* begins the message."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place, text = f"{last.filename}, line {last.lineno}", str(error)
+    if isinstance(error, SyntaxError):
+        place, text = f"{error.filename}, line {error.lineno}", error.msg
+    return ModuleImportFailed(f"{where}the import of {dotted!r} failed: {type(error).__name__}: {text} ({place})")
+
+
+def no_function(name: str, public: Sequence[Callable[..., Any]], file: str, kind: Kind, feature: str) -> str:
+    """What is wrong with a module whose function nobody can tell; *public* are those that it defines."""
+    names = ", ".join(function.__name__ for function in public)
+    found = f"it defines {names}" if names else "it defines no function"
+    remedy = f"define {name}({', '.join(kind.parameters[:2])})"
+    if iskeyword(name):
+        remedy = "a function cannot be called like a word of Python's: rename the file, or define exactly one function"
+    elif names:
+        remedy += ", or start the names of all functions but one with _"
+    return f"feature {feature}: {file} has no function {name!r}; {found}; {remedy}"
+
+
+def imported_function(
+    name: str, found: Any, public: Sequence[Callable[..., Any]], file: str, kind: Kind, feature: str
+) -> str:
+    """What is wrong with a module that imports *found* under its own name and defines the functions *public*, too."""
+    names = ", ".join(function.__name__ for function in public)
+    return (
+        f"feature {feature}: {file} imports {name!r} from {found.__module__}, which hides {names}; define "
+        f"{name}({', '.join(kind.parameters[:2])}), or rename the file"
+    )

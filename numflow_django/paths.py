@@ -1,0 +1,83 @@
+"""The names of folders -> a route in Django's syntax."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from django.urls.converters import get_converters
+
+from .hints import one_of
+
+#: A folder that is a route parameter: [order_id], [order_id=int].
+PARAMETER = re.compile(r"\[(?P<name>[^\W\d]\w*)(?:=(?P<converter>\w+))?\]")
+
+#: A parameter in Django's syntax.
+TYPED = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
+
+#: What no folder's name holds unless a parameter was meant, in our syntax or in another framework's.
+BRACKETS = re.compile(r"[\[\]<>{}]|^:")
+
+#: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
+WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
+
+
+def segment_of(name: str) -> str | None:
+    """The part of a route that a folder called *name* stands for; None: its name is no good parameter."""
+    name = unicodedata.normalize("NFC", name)
+    match = PARAMETER.fullmatch(name)
+    if match:
+        return f"<{match['converter'] or 'str'}:{match['name']}>"
+    return None if BRACKETS.search(name) else name
+
+
+def parameter_alike(name: str) -> str:
+    """What was meant by a folder's name that is no good parameter, to go into its message."""
+    words = re.findall(r"\b[^\W\d]\w*", unicodedata.normalize("NFC", name))
+    converters = [word for word in words if word in get_converters()][: len(words) - 1]  # [slug] has a name only
+    names = [word for word in words if word not in converters]
+    if len(names) != 1 or len(converters) > 1 or re.search(r"\w[^\w:=]+\w", name):
+        return "write [order_id] or [order_id=int]"
+    converter = "path" if "..." in name else next(iter(converters), None)
+    return f"did you mean [{names[0]}{f'={converter}' if converter else ''}]?"
+
+
+def normal(route: str) -> str:
+    """*route* as all routes are compared: composed, with each parameter's converter, without a leading slash."""
+    route = unicodedata.normalize("NFC", route).lstrip("/")
+    return TYPED.sub(lambda match: f"<{match['converter'] or 'str'}:{match['name']}>", route)
+
+
+def shape_of(route: str) -> str:
+    """*route* with its parameters' names left out: ``[id]`` and ``[pk]`` are the same place."""
+    return TYPED.sub(lambda match: f"<{match['converter'] or 'str'}>", route)
+
+
+def untyped(route: str) -> str:
+    """*route* with its parameters' converters left out: ``[id]`` and ``[id=int]`` were meant to be the same."""
+    return TYPED.sub(lambda match: f"<{match['name']}>", route)
+
+
+def parameters_of(route: str) -> list[str]:
+    """The names of the parameters of *route*, from the left."""
+    return [match["name"] for match in TYPED.finditer(route)]
+
+
+def precedence(route: str) -> list[tuple[int, str]]:
+    """What to sort routes by: static before parametric at the same depth, a narrow parameter before a wide one."""
+    return [(_width(segment), segment) for segment in route.split("/")]
+
+
+def _width(segment: str) -> int:
+    parameter = TYPED.fullmatch(segment)
+    return WIDTHS.get(parameter["converter"], 1) if parameter else int("<" in segment)
+
+
+def problems_of(route: str) -> Iterator[str]:
+    """What is wrong with the parameters of *route*: a converter that nobody registered, a name that is there twice."""
+    names = parameters_of(route)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"it has the parameter {name!r} twice; rename one of them"
+    known = get_converters()
+    for match in TYPED.finditer(route):
+        if match["converter"] and match["converter"] not in known:
+            yield f"{match['converter']!r} is no path converter; {one_of(match['converter'], known)}"

@@ -1,0 +1,70 @@
+"""A feature and where it answers, and the features that are in each other's way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .exceptions import DuplicateRoute, InvalidRoute
+from .options import METHODS
+from .paths import shape_of, untyped
+from .views import FeatureView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One feature and where it answers."""
+
+    view: type[FeatureView]
+    label: str
+    package: str
+    folder: Path
+    method: str | None  # in capitals; None: every method
+    path: str  # Django's route syntax, without a leading slash
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it answers, HEAD and OPTIONS aside: both GET and POST for a form."""
+        if self.method is not None:
+            return (self.method,)
+        return tuple(method for method in METHODS if method.lower() in self.view.http_method_names)
+
+
+def collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRoute]:
+    """The mistakes of features that are in each other's way."""
+    places: dict[str, Route] = {}
+    answered: dict[tuple[str, str], Route] = {}
+    for route in routes:
+        shape = shape_of(route.path)
+        first = places.setdefault(shape, route)
+        taken = {method: answered.setdefault((method, shape), route) for method in route.methods}
+        twice = next((method for method, other in taken.items() if other is not route), None)
+        if twice:
+            yield _duplicate(twice, taken[twice], route)
+        elif first.path != route.path:
+            yield _clash(first, route, "are one place with two names for its parameter; use one name")
+    yield from _slips(routes)
+
+
+def _slips(routes: tuple[Route, ...]) -> Iterator[InvalidRoute]:
+    """``[id=int]/@get`` beside ``[id]/@delete``: DELETE of ``7`` would be refused by the narrower one."""
+    meant: dict[str, dict[str, list[Route]]] = {}
+    for route in routes:
+        meant.setdefault(untyped(route.path), {}).setdefault(route.path, []).append(route)
+    for places in meant.values():
+        (first, *_), *others = places.values()
+        methods = [{method for route in place for method in route.methods} for place in places.values()]
+        if any(each != methods[0] for each in methods):
+            yield _clash(
+                first, others[0][0], "answer different methods, and a URL finds one of them; use one converter"
+            )
+
+
+def _duplicate(method: str, first: Route, second: Route) -> DuplicateRoute:
+    return DuplicateRoute(
+        f"{method} /{second.path} is answered by two features: {first.label} ({first.folder}) and {second.label} "
+        f"({second.folder}); change the path or the method of one of them"
+    )
+
+
+def _clash(first: Route, second: Route, problem: str) -> InvalidRoute:
+    return InvalidRoute(f"/{first.path} ({first.folder}) and /{second.path} ({second.folder}) {problem}")

@@ -1,0 +1,72 @@
+"""The features that the site's URLconf routes, and what answers at their URLs."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponseBase
+from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
+from django.urls.resolvers import LocalePrefixPattern, RoutePattern
+
+from .conf import conf
+from .paths import TYPED
+from .views import FeatureView
+
+#: A URL's part that a parameter takes, by its converter, and that hardly is a static route too.
+SAMPLES = {
+    "int": "7919183",
+    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "slug": "a-numflow-sample",
+    "str": "a numflow sample",
+    "path": "a/numflow/sample",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One URL pattern of the site's that leads to features."""
+
+    route: str  # with the prefixes of all include(), as Django prints it
+    callback: Callable[..., HttpResponseBase]
+    views: tuple[type[FeatureView], ...]
+    is_plain: bool  # made of path() only: a URL for it can be told
+
+    @property
+    def rival(self) -> str | None:
+        """The name of the view that answers in its place; None: it answers itself, or that cannot be told."""
+        url = TYPED.sub(lambda match: SAMPLES.get(match["converter"] or "str", match[0]), self.route)
+        if not self.is_plain or re.search("[<>]", url):
+            return None
+        try:
+            found = resolve(f"/{url}").func
+        except Resolver404:
+            return None
+        return None if views_of(found) == self.views else _name(found)
+
+
+def places() -> Iterator[Place]:
+    """All URL patterns of the site that lead to features, in the order in which Django tries them."""
+    if conf.root_urlconf:
+        yield from _walk(get_resolver(), "", is_plain=True)
+
+
+def _walk(resolver: URLResolver, prefix: str, *, is_plain: bool) -> Iterator[Place]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
+        plain = is_plain and isinstance(entry.pattern, RoutePattern | LocalePrefixPattern)
+        if isinstance(entry, URLResolver):
+            yield from _walk(entry, route, is_plain=plain)
+        elif isinstance(entry, URLPattern) and views_of(entry.callback):
+            yield Place(route=route, callback=entry.callback, views=views_of(entry.callback), is_plain=plain)
+
+
+def _name(callback: Any) -> str:
+    view = callback if hasattr(callback, "view_classes") else getattr(callback, "view_class", callback)
+    return f"{view.__module__}.{getattr(view, '__qualname__', type(view).__name__)}"
+
+
+def views_of(callback: Any) -> tuple[type[FeatureView], ...]:
+    """The FeatureViews that answer when Django calls *callback*; none if it is another view."""
+    views = getattr(callback, "view_classes", None) or (getattr(callback, "view_class", None),)
+    return tuple(view for view in views if isinstance(view, type) and issubclass(view, FeatureView))
