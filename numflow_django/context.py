@@ -1,10 +1,10 @@
 """The object that the steps and async tasks of one run share, and its way into the run row and out of it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 from uuid import UUID
 
 from . import codec
@@ -58,6 +58,20 @@ class _StepsAside:
         return ctx.__getattr__(name) if name in ctx._numflow.trees else MethodType(self.method, ctx)
 
 
+class UndeclaredKey(Protocol):
+    """
+    What only Context itself is to a type checker: it takes any key, and a subclass takes those that it declares.
+
+    Its method gives the difference: Context's takes a Context, that of a subclass only one of its own kind.
+    """
+
+    _numflow: Record
+
+    def _is_like(self, other: "Context") -> bool: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
 class Context:
     """
     ``ctx``: what the steps and async tasks of one run share, as attributes or by key.
@@ -70,6 +84,10 @@ class Context:
 
     ``ctx.run_id`` (UUID) is the run's identifier. In an async task, ``ctx.task`` tells its name, attempt and
     idempotency_key.
+
+    For type checkers, a subclass declares keys, ``class OrderContext(Context): order: Order``, and steps and tasks
+    name it in ``ctx: OrderContext``. What they are given is a plain Context: a subclass that defines more than
+    annotations raises TypeError.
     """
 
     __slots__ = ("__dict__", "_numflow")
@@ -81,6 +99,15 @@ class Context:
         object.__setattr__(self, "_numflow", record or Record(new_run_id()))
         for key, value in values.items():
             setattr(self, key, value)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        more = [name for name, value in vars(cls).items() if not name.startswith("__") or _is_method(name, value)]
+        if more:
+            raise TypeError(
+                f"{cls.__qualname__} defines {', '.join(more)}; a context class is for type checkers and holds "
+                "annotations only, such as total: int: steps and tasks are given a plain Context; use a function"
+            )
 
     @property
     def run_id(self) -> UUID:
@@ -94,13 +121,17 @@ class Context:
             raise AttributeError  # Python asks __getattr__ then, which says more
         return self._numflow.task
 
-    def __setattr__(self, key: str, value: Any) -> None:
+    if TYPE_CHECKING:
+
+        def _is_like(self, other: Self) -> bool: ...
+
+    def __setattr__(self: UndeclaredKey, key: str, value: Any) -> None:
         if key in RESERVED:
             raise AttributeError(f"ctx.{key} is set by numflow_django; choose another name")
         self.__dict__[key] = value
         self._numflow.authors[key] = self._numflow.author
 
-    def __getattr__(self, key: str) -> Any:
+    def __getattr__(self: UndeclaredKey, key: str) -> Any:
         trees = self._numflow.trees
         if key == "task":
             raise AttributeError("ctx.task is there for async tasks only; this is a step")
@@ -161,7 +192,11 @@ class Context:
         return f"<Context of run {self.run_id}: {', '.join(self) or 'empty'}>"
 
 
-def _missing(ctx: Context, key: object) -> str:
+def _is_method(name: str, value: Any) -> bool:
+    return callable(value) and "annot" not in name  # Python 3.14 keeps annotations as a function
+
+
+def _missing(ctx: Iterable[str], key: object) -> str:
     return f"ctx has no {key!r}; it holds {', '.join(ctx) or 'nothing yet'}"
 
 

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Self
+from itertools import chain
+from typing import Any, Self, SupportsIndex
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
+from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
 
 from .exceptions import InvalidRequestData, ResponseAlreadySent, StepError
+from .json_array import JsonArray
 
 #: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {
@@ -23,7 +27,7 @@ CLIENT_ERRORS: Mapping[type[Exception], int] = {
 }
 
 
-class Response:
+class FeatureResponse:
     """
     The third parameter of a step: a way to answer without building an HttpResponse.
 
@@ -83,32 +87,79 @@ def json_response(data: Any, status: int = 200) -> JsonResponse:
 # request.data
 
 
-class RequestData:
-    """What a request is given while its steps run: ``request.data``."""
+class FeatureRequest(HttpRequest):
+    """
+    The second parameter of a step: Django's request, with ``data`` and ``params``.
+
+    It is the request that the middleware saw, and not another one.
+    """
+
+    params: Mapping[str, Any]  # the route's parameters, converted: {"order_id": 3}
 
     @cached_property
-    def data(self: Any) -> Any:
+    def data(self) -> Any:
         """The parsed body, parsed on first use: a JSON object or array, or form data (QueryDict)."""
         return parse(self)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        # pickle finds a class by its name, and the class of this request goes by the name of Django's
+        plain = type(self).__mro__[2] if type(self) is not FeatureRequest else FeatureRequest
+        return _restored, (plain,), self.__getstate__()
 
-def with_data(request: HttpRequest) -> HttpRequest:
-    """Give *request* the attribute ``data``, unless its class has one (as Django REST Framework's does)."""
+
+def with_data(request: HttpRequest, params: Mapping[str, Any] | None = None) -> FeatureRequest:
+    """
+    Make *request* a FeatureRequest; the same object, for middleware and decorators that hold it.
+
+    One whose class has ``data`` (as Django REST Framework's) keeps its own.
+    """
     if not hasattr(type(request), "data"):
-        # The request stays the same object, for middleware and decorators that hold it
         request.__class__ = _with_data(type(request))  # type: ignore[arg-type]
-    return request
+    if params is not None:
+        request.params = params  # type: ignore[attr-defined]
+    return request  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=16)
 def _with_data(cls: type[HttpRequest]) -> type[HttpRequest]:
-    return type(cls.__name__, (RequestData, cls), {"__module__": cls.__module__})
+    return type(cls.__name__, (FeatureRequest, cls), {"__module__": cls.__module__})
+
+
+def _restored(plain: type[HttpRequest]) -> HttpRequest:
+    cls = plain if issubclass(plain, FeatureRequest) else _with_data(plain)  # type: ignore[arg-type]
+    return cls.__new__(cls)
+
+
+UNREAD = object()
+
+
+def given(request: Any) -> Any:
+    """The body of *request* as the client sent it, or UNREAD: what nobody has read is left for those who may."""
+    known = vars(request)
+    # Django REST Framework keeps its own data, and its class Empty until there is some
+    data = known.get("data", known.get("_full_data", UNREAD))
+    if isinstance(data, QueryDict):
+        return data
+    body = known.get("_body")
+    if body is not None and _is_json(request):
+        try:
+            return json.loads(body)  # and not what the steps may have made of it
+        except (ValueError, RecursionError):
+            return body.decode("utf-8", "replace")
+    if data is UNREAD or isinstance(data, type):
+        return known.get("_post") or UNREAD
+    return data
+
+
+def _is_json(request: HttpRequest) -> bool:
+    kind = request.content_type or ""
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def parse(request: HttpRequest) -> Any:
     """Read the body of *request* by its content type. Raise InvalidRequestData if it cannot be read."""
     kind = request.content_type
-    if kind == "application/json" or (kind or "").endswith("+json"):
+    if _is_json(request):
         return _json(request.body)
     if kind == "multipart/form-data":
         return _multipart(request)
@@ -116,17 +167,19 @@ def parse(request: HttpRequest) -> Any:
         return request.POST if request.method == "POST" else QueryDict(request.body, encoding=request.encoding)
     if not request.body:
         return QueryDict()
-    raise InvalidRequestData(f"unsupported content type {kind!r}: send application/json or a form", status=415)
+    unknown = _("unsupported content type %(kind)s: send application/json or a form")
+    raise InvalidRequestData(unknown % {"kind": repr(kind)}, status=415)
 
 
 def _json(body: bytes) -> Any:
     try:
         data = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequestData(f"invalid JSON: {error}") from error
+        raise InvalidRequestData(_("invalid JSON: %(problem)s") % {"problem": error}) from error
     if not isinstance(data, dict | list):
-        raise InvalidRequestData(f"invalid JSON: expected an object or an array, not {json.dumps(data)[:50]}")
-    return data
+        wrong = _("invalid JSON: expected an object or an array, not %(value)s")
+        raise InvalidRequestData(wrong % {"value": json.dumps(data)[:50]})
+    return JsonArray(data) if isinstance(data, list) else data
 
 
 def _no_constant(name: str) -> Any:
@@ -139,9 +192,18 @@ def _multipart(request: HttpRequest) -> QueryDict:
             return request.POST
         data, files = request.parse_file_upload(request.META, request)
     except MultiPartParserError as error:
-        raise InvalidRequestData(f"invalid form data: {error}") from error
+        raise InvalidRequestData(_("invalid form data: %(problem)s") % {"problem": error}) from error
     request._post, request._files = data, files  # type: ignore[attr-defined]
     return data
+
+
+def rewind(request: HttpRequest) -> None:
+    """Let the steps read the uploaded files of *request* again, those that have been parsed."""
+    uploads = vars(request).get("_files")
+    if isinstance(uploads, MultiValueDict):
+        for file in chain.from_iterable(files for _, files in uploads.lists()):
+            if not file.closed:
+                file.seek(0)
 
 
 # Answers for errors
@@ -149,6 +211,12 @@ def _multipart(request: HttpRequest) -> QueryDict:
 
 def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:
     """The JSON answer for an error that is meant for the client; None for every other error."""
+    body = error_body(error, step)
+    return None if body is None else json_response(body, body["error"]["status"])
+
+
+def error_body(error: Exception, step: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What :func:`error_response` answers."""
     if isinstance(error, ValidationError):
         error = _from_validation_error(error)
     if not isinstance(error, StepError):
@@ -160,16 +228,16 @@ def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResp
         body["details"] = error.details
     if step is not None and not isinstance(error, InvalidRequestData):
         body["step"] = {"number": step["number"], "name": step["name"]}
-    return json_response({"error": body}, error.status)
+    return {"error": body}
 
 
 def _from_validation_error(error: ValidationError) -> StepError:
     if hasattr(error, "error_dict"):
-        return StepError("validation failed", code="invalid", details=error.message_dict)
+        return StepError(_("validation failed"), code="invalid", details=error.message_dict)
     code = getattr(error, "code", None)
     if len(error.messages) == 1:
         return StepError(error.messages[0], code=code)
-    return StepError("validation failed", code=code or "invalid", details=error.messages)
+    return StepError(_("validation failed"), code=code or "invalid", details=error.messages)
 
 
 def status_of(error: Exception) -> int:
@@ -177,3 +245,11 @@ def status_of(error: Exception) -> int:
     if isinstance(error, StepError):
         return error.status
     return next((status for kind, status in CLIENT_ERRORS.items() if isinstance(error, kind)), 500)
+
+
+def describe(error: Exception) -> str:
+    """Give *error* in a line. Its own text can fail, as a ValidationError's does whose params do not fit."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as failure:  # noqa: BLE001 - the error itself is what matters
+        return f"{type(error).__name__} (its message cannot be had: {type(failure).__name__}: {failure})"

@@ -1,9 +1,9 @@
 """FeatureView: one HTTP request, from its decorators to the commit of its run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -15,13 +15,14 @@ from . import outbox
 from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
-from .exceptions import InvalidErrorHandlerResult, InvalidFeatures, InvalidStepResult
-from .http import error_response, status_of, with_data
+from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
+from .http import describe, error_response, rewind, status_of, with_data
 from .ids import new_run_id
 from .models import FeatureRun
 from .policy import Retry
 from .registry import Feature, registry
-from .steps import StepLog, describe, run_steps
+from .steps import StepLog, rendered, run_steps
+from .trace import SILENT, Trace, tracing
 
 #: The attributes that are read once, when the feature is registered.
 FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})
@@ -52,10 +53,12 @@ class FeatureView(View):
 
     # Hooks
 
-    def initialize_context(self, ctx: Context, request: HttpRequest) -> None:
+    # Any: an override may name the context class of its own steps, and FeatureRequest
+
+    def initialize_context(self, ctx: Any, request: Any) -> None:
         """Called once for a request, after the decorators and before the first step; not again on a retry."""
 
-    def on_error(self, error: Exception, ctx: Context, request: HttpRequest) -> HttpResponseBase | Retry | None:
+    def on_error(self, error: Exception, ctx: Any, request: Any) -> HttpResponseBase | Retry | None:
         """
         Called after the rollback when a step raised, no step answered, or the commit failed.
 
@@ -79,7 +82,7 @@ class FeatureView(View):
             raise TypeError(
                 f"{cls.__name__}.as_view({fixed[0]}=...): set {fixed[0]} on the class, where the worker sees it"
             )
-        cls.feature = registry.register(cls)
+        cls.feature = _with_mistakes(registry.register(cls), cls._problems(initkwargs))
         view = super().as_view(**initkwargs)
         # A feature with mistakes answers nothing, and its decorators may be one of them
         for decorator in () if cls.feature.mistakes else reversed(cls.decorators):
@@ -96,7 +99,7 @@ class FeatureView(View):
             return self.http_method_not_allowed(request, *args, **kwargs)
         if self.feature.mistakes:
             raise InvalidFeatures(list(self.feature.mistakes))
-        return self._handle(with_data(request))
+        return self._handle(with_data(request, kwargs))
 
     def _allowed_methods(self) -> list[str]:
         if self.method is None:
@@ -108,21 +111,27 @@ class FeatureView(View):
 
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
         ctx = Context(Record(new_run_id()))
-        attempt = Attempt()
+        with tracing(self.feature, ctx, request) as trace:
+            return trace.answered(self._pass(Attempt(trace=trace), ctx, request))
+
+    def _pass(self, attempt: "Attempt", ctx: Context, request: HttpRequest) -> HttpResponseBase:
         try:
             self._initialize(ctx, request)
+            attempt.trace.initialized()
         except Exception as error:  # noqa: BLE001 - on_error decides
             error.add_note(f"feature {self.feature.label}, initialize_context")
             answer = self._fail(attempt, error, ctx, request)
             assert answer is not None  # a Retry is refused before the first attempt
             return answer
         while True:
-            attempt = Attempt(number=attempt.number + 1)
+            attempt = Attempt(number=attempt.number + 1, trace=attempt.trace)
+            attempt.trace.begin(attempt)
             try:
                 return self._attempt(attempt, ctx, request)
             except ErrorAnswer as refusal:
-                self._close(attempt, refusal.answer, None, ctx, request)
-                return refusal.answer
+                answer = refusal.answer()
+                self._close(attempt, answer, None, ctx, request)
+                return answer
             except Exception as error:
                 if attempt.committed:
                     error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
@@ -146,7 +155,7 @@ class FeatureView(View):
         """Run the steps once. Raise ErrorAnswer for a 4xx or 5xx that rolls back."""
         feature = self.feature
         if not self.atomic:
-            return run_steps(feature.steps, feature.label, ctx, request, attempt.log)
+            return self._run_steps(ctx, request, attempt)
 
         def after_commit() -> None:
             attempt.committed = True
@@ -154,9 +163,9 @@ class FeatureView(View):
                 outbox.dispatch(feature, attempt.run)
 
         with commit_block(self.using, after_commit):
-            answer = run_steps(feature.steps, feature.label, ctx, request, attempt.log)
+            answer = self._run_steps(ctx, request, attempt)
             if answer.status_code >= 400 and self.rollback_on_error_response:
-                raise ErrorAnswer(answer)
+                raise ErrorAnswer(lambda: answer)
             ensure_committable(self.using)
             if feature.tasks and answer.status_code < 400:
                 facts = _facts(request, answer.status_code) | {"created_by": _user_key(request)}
@@ -168,13 +177,20 @@ class FeatureView(View):
         self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
     ) -> HttpResponseBase | None:
         """Ask ``on_error``; give the answer, or None for one more attempt. Raise the error if it has no answer."""
+        attempt.trace.failed(attempt, error)
         try:
             verdict = self._verdict(attempt, error, ctx, request)
-            if isinstance(verdict, Retry) and verdict.allows(attempt.number):
-                time.sleep(verdict.delay)
-                return None
-            answer = verdict if isinstance(verdict, HttpResponseBase) else error_response(error, attempt.failed_step)
-        except Exception as raised:  # noqa: BLE001 - an error handler, or an error's own details, may fail too
+            attempt.trace.handled(verdict)
+        except Exception as raised:  # noqa: BLE001 - its error takes the place of the one that it was asked about
+            attempt.trace.handled(raised)
+            verdict, error = None, raised
+        if isinstance(verdict, Retry) and verdict.allows(attempt.number):
+            time.sleep(verdict.delay)
+            rewind(request)
+            return None
+        try:
+            answer = verdict if isinstance(verdict, HttpResponseBase) else self._error_answer(error, attempt, request)
+        except Exception as raised:  # noqa: BLE001 - an error's own details may fail too
             error, answer = raised, error_response(raised, attempt.failed_step)
         self._close(attempt, answer, error, ctx, request)
         if answer is None:
@@ -207,8 +223,8 @@ class FeatureView(View):
         request: HttpRequest,
     ) -> None:
         """Log the rollback, if the settings want it logged."""
-        status = answer.status_code if answer else status_of(error or Exception())
-        ours = status >= 500 or (error is not None and status_of(error) >= 500)
+        status = answer.status_code if answer else self._status_of(error or Exception())
+        ours = status >= 500 or (error is not None and self._status_of(error) >= 500)
         if self.atomic and (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and ours)):
             reason = describe(error) if error else f"answered {status}"
             facts = _facts(request, status)
@@ -219,6 +235,30 @@ class FeatureView(View):
             if run and answer:
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
 
+    # What a view for forms or for an API does in a way of its own
+
+    @classmethod
+    def _problems(cls, initkwargs: dict[str, Any]) -> Iterable[str]:
+        """Called by as_view() with its arguments: what is wrong with the class beside its folder."""
+        return ()
+
+    def _run_steps(self, ctx: Context, request: HttpRequest, attempt: "Attempt") -> HttpResponseBase:
+        """Called for each attempt, inside its transaction."""
+        feature = self.feature
+        return run_steps(feature.steps, feature.label, ctx, request, attempt.log, attempt.trace, self._render)
+
+    def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
+        """Called with a step's answer, inside that step."""
+        return rendered(answer)
+
+    def _error_answer(self, error: Exception, attempt: "Attempt", request: HttpRequest) -> HttpResponseBase | None:
+        """Called after the rollback with an error that ``on_error`` left alone; None: it goes on to Django."""
+        return error_response(error, attempt.failed_step)
+
+    def _status_of(self, error: Exception) -> int:
+        """The status that *error* stands for: the client's mistake (4xx) or ours (500)."""
+        return status_of(error)
+
 
 @dataclass
 class Attempt:
@@ -228,6 +268,7 @@ class Attempt:
     log: StepLog = field(default_factory=list)
     run: FeatureRun | None = None  # the row, once it is written
     committed: bool = False
+    trace: Trace = SILENT
 
     @property
     def failed_step(self) -> dict[str, Any] | None:
@@ -238,8 +279,15 @@ class Attempt:
 class ErrorAnswer(Exception):
     """A step answered 4xx or 5xx: no error, but it has to leave the transaction as one."""
 
-    def __init__(self, answer: HttpResponseBase) -> None:
-        self.answer = answer
+    def __init__(self, answer: Callable[[], HttpResponseBase]) -> None:
+        self.answer = answer  # called after the rollback
+
+
+def _with_mistakes(feature: Feature, problems: Iterable[str]) -> Feature:
+    mistakes = [InvalidFeature(f"feature {feature.label}: {problem}") for problem in problems]
+    for mistake in mistakes:
+        registry.note(mistake)
+    return replace(feature, mistakes=(*feature.mistakes, *mistakes))
 
 
 def _facts(request: HttpRequest, status: int) -> dict[str, Any]:

@@ -174,3 +174,42 @@ def test_a_context_cannot_be_copied(duplicate):
     """A copy of a context, which would share half of it, is refused."""
     with pytest.raises(TypeError, match=r"a Context cannot be copied or pickled; hand over the values"):
         duplicate(Context(a=1))
+
+
+def test_a_subclass_declares_keys_for_type_checkers():
+    """A subclass that only annotates is a Context like any other; it can be made, and be made of others."""
+
+    class HasUser(Context):
+        """Who asks."""
+
+        user: int
+
+    class HasCart(Context):
+        cart: list[int]
+
+    class OrderContext(HasUser, HasCart):
+        total: int
+
+    ctx = OrderContext(user=1)
+    ctx.total = 3
+
+    assert (list(ctx), ctx.user, ctx["total"]) == (["user", "total"], 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"currency": "KRW"}, "currency"),
+        ({"total": property(lambda self: 3), "double": lambda self: 6}, "total, double"),
+        ({"__init__": lambda self: None}, "__init__"),
+    ],
+)
+def test_a_subclass_with_more_than_annotations_is_refused(body, names):
+    """What a step is given is a plain Context: a default or a method in a subclass would not be there."""
+    with pytest.raises(TypeError) as caught:
+        type("OrderContext", (Context,), body)
+
+    assert str(caught.value) == (
+        f"OrderContext defines {names}; a context class is for type checkers and holds annotations only, such as "
+        "total: int: steps and tasks are given a plain Context; use a function"
+    )

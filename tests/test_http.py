@@ -1,10 +1,13 @@
 """The response parameter, request.data, and the JSON answers for errors."""
 
+import copy
 import json
+import pickle
 from datetime import date
 from decimal import Decimal
 
 import pytest
+from django import forms
 from django.core.exceptions import (
     BadRequest,
     PermissionDenied,
@@ -17,19 +20,25 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.test import RequestFactory
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.utils import translation
 from django.utils.translation import gettext_lazy
 
-from numflow_django import StepError
+from numflow_django import Context, FeatureRequest, StepError
+from numflow_django.context import freeze, thaw
 from numflow_django.exceptions import InvalidRequestData, ResponseAlreadySent
-from numflow_django.http import Response, error_response, json_response, status_of, with_data
+from numflow_django.http import UNREAD, FeatureResponse, error_response, given, json_response, status_of, with_data
 
 FORM = "application/x-www-form-urlencoded"
 FORM_METHODS = ["POST", "PUT", "PATCH", "DELETE"]
 
 
+class OrderForm(forms.Form):
+    sku = forms.CharField()
+
+
 @pytest.fixture
 def response():
-    return Response(RequestFactory().get("/"))
+    return FeatureResponse(RequestFactory().get("/"))
 
 
 # The response parameter
@@ -82,7 +91,7 @@ def test_render_answers_with_a_template(tmp_path, settings, options, status):
             "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
         }
     ]
-    response = Response(RequestFactory().get("/shop/"))
+    response = FeatureResponse(RequestFactory().get("/shop/"))
 
     answer = response.render("shop.html", {"item": "녹차"}, **options)
 
@@ -256,7 +265,120 @@ def test_a_request_that_has_data_keeps_it():
     assert with_data(given).data == "a middleware's"
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda data: data.get("sku"),
+        lambda data: data["sku"],
+        lambda data: data.getlist("sku"),
+        lambda data: data.items(),
+        lambda data: OrderForm(data).is_valid(),
+    ],
+)
+def test_an_array_taken_for_an_object_is_the_clients_error(take):
+    """A step that expects an object, and was sent an array, fails with a 400 that says so."""
+    with pytest.raises(InvalidRequestData, match=r"^invalid JSON: expected an object, not an array$") as caught:
+        take(asked(b"[1]").data)
+
+    assert caught.value.status == 400
+    assert error_response(caught.value, STEP).status_code == 400
+
+
+def test_an_array_is_a_list():
+    """An array is a list to everybody who looks before taking it for something else."""
+    data = asked(b'[1, {"a": 2}]').data
+
+    assert isinstance(data, list)
+    assert (data[0], data[1]["a"], data[:1], [*data], len(data)) == (1, 2, [1], [1, {"a": 2}], 2)
+    assert not hasattr(data, "get")
+    assert getattr(data, "getlist", None) is None
+    assert json.dumps(data) == '[1, {"a": 2}]'
+    with pytest.raises(AttributeError, match="'JsonArray' object has no attribute 'frist'"):
+        data.frist  # noqa: B018
+
+
+def test_an_array_travels_to_the_tasks():
+    """An array that a step stores is a list to the async tasks."""
+    ctx = Context(items=asked(b"[1, [2]]").data)
+
+    assert thaw(freeze(ctx), run_id=ctx.run_id).items == [1, [2]]
+
+
+def test_a_request_is_a_feature_request():
+    """What a step is given is a FeatureRequest, with the route's parameters."""
+    request = with_data(RequestFactory().get("/"), {"order_id": 3})
+
+    assert isinstance(request, FeatureRequest)
+    assert request.params == {"order_id": 3}
+
+
+@pytest.mark.parametrize("twin", [copy.copy, lambda request: pickle.loads(pickle.dumps(request))])
+def test_a_request_can_be_copied_and_pickled(twin):
+    """A request with data can be copied and pickled, as Django's can."""
+    request = asked(b'{"a": 1}')
+    request.data  # noqa: B018
+
+    other = twin(request)
+
+    assert isinstance(other, FeatureRequest)
+    assert type(other) is type(request)
+    assert (other.data, other.method) == ({"a": 1}, "POST")
+
+
+@pytest.mark.parametrize(
+    ("request_of", "expected"),
+    [
+        (lambda: asked(b'{"a": 1}'), UNREAD),
+        (lambda: read(asked(b'{"a": 1}'), lambda request: request.data.clear()), {"a": 1}),
+        (lambda: read(asked(b'{"a": 1'), lambda request: request.body), '{"a": 1'),
+        (lambda: read(asked(b"a=1", FORM), lambda request: request.POST), QueryDict("a=1")),
+        (lambda: read(asked(b"a=1", FORM, "PUT"), lambda request: request.data), QueryDict("a=1")),
+        (lambda: read(asked(b"a=1", FORM, "PUT"), lambda request: request.body), UNREAD),
+    ],
+    ids=["unread", "changed", "invalid", "form", "data", "no data"],
+)
+def test_what_was_given_is_known_once_it_was_read(request_of, expected):
+    """given() tells the body as it came, if somebody has read it, and never reads it."""
+    request = request_of()
+    before = set(vars(request))
+
+    assert given(request) == expected
+    assert set(vars(request)) == before
+
+
+def read(request, how):
+    how(request)
+    return request
+
+
 # Answers for errors
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (b"[1]", "application/json", "잘못된 JSON: 배열이 아니라 객체여야 합니다"),
+        (b"1", "application/json", "잘못된 JSON: 1이(가) 아니라 객체나 배열이어야 합니다"),
+        (b"{", "application/json", "잘못된 JSON: Expecting property name"),
+        (b"--", "multipart/form-data", "잘못된 폼 데이터: Invalid boundary"),
+        (b"a", "text/csv", "지원하지 않는 콘텐츠 유형 'text/csv': application/json이나 폼으로 보내세요"),
+    ],
+)
+def test_what_the_client_reads_is_in_its_language(body, kind, message):
+    """The messages of refused bodies are translated."""
+    with translation.override("ko"), pytest.raises(InvalidRequestData) as caught:
+        asked(body, kind).data.get("a")
+
+    assert str(caught.value).startswith(message)
+
+
+def test_a_validation_error_is_in_the_clients_language():
+    """The message that stands over several errors is translated."""
+    with translation.override("ko"):
+        answer = error_response(ValidationError({"price": "no"}), None)
+
+    assert json.loads(answer.content)["error"]["message"] == "입력값이 올바르지 않습니다"
+
 
 STEP = {"number": 200, "name": "pay", "ms": 1.5, "error": "StepError: no"}
 

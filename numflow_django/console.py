@@ -1,0 +1,79 @@
+"""The console in development: where the trace and the worker's lines go when the site's LOGGING does not say."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from .conf import conf
+
+NAME = "numflow_django"
+
+GREEN, RED, RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
+
+#: What stands for a mark on a console that cannot show it.
+IN_ASCII = {"✓": "ok", "✗": "FAILED"}
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """
+    Writes to standard error what nobody else takes.
+
+    Python shows records from WARNING on when no handler is configured; in development this one shows the others too.
+    It steps aside for any handler of the site's, also one that is configured later.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error as it is now, as logging's own last resort has it."""
+        return sys.stderr
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is for this handler: nobody else's, and not too much for a site that is not in development."""
+        wanted = conf.TRACE or record.levelno >= logging.WARNING
+        return wanted and not any(others(record.name)) and bool(super().filter(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as this console can show it; a trace stands for itself, without time and level."""
+        text = record.getMessage() if record.name == f"{NAME}.trace" else super().format(record)
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        for mark, colour in (("✓", GREEN), ("✗", RED)):
+            shown = mark if _can_show(mark, encoding) else IN_ASCII[mark]
+            text = text.replace(mark, f"{colour}{shown}{RESET}" if _is_coloured(self.stream) else shown)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def others(name: str) -> Iterator[logging.Handler]:
+    """The handlers, other than this module's, that get the records of the logger *name*."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger:
+        yield from (handler for handler in logger.handlers if not isinstance(handler, ConsoleHandler))
+        logger = logger.parent if logger.propagate else None
+
+
+def install() -> None:
+    """In development, show what this package logs, unless the site's LOGGING says otherwise."""
+    if not conf.TRACE:
+        return
+    logger = logging.getLogger(NAME)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)  # as Django does for its own
+    if not any(others(NAME)) and not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
+        logger.addHandler(ConsoleHandler())
+
+
+def _can_show(mark: str, encoding: str) -> bool:
+    try:
+        mark.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_coloured(stream: TextIO) -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()

@@ -1,0 +1,193 @@
+"""
+Pictures of values: what they held when they were looked at, to be compared and shown.
+
+No code of a value's class is run: neither ``__repr__`` nor ``__eq__``, no query, no evaluation of what is lazy.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from django.core.files.base import File
+from django.db.models import Manager, Model, QuerySet
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import LazyObject, empty
+
+from .redaction import MASK, is_secret, plain, scrub
+
+#: Values looked at in one picture; of what lies beyond, only the number is seen.
+MAX_PARTS = 2_000
+#: Containers in containers.
+MAX_DEPTH = 20
+
+#: Items of a container, and characters of a text and of a whole value, that are shown.
+SHOWN_ITEMS = 20
+SHOWN_TEXT = 120
+SHOWN_LENGTH = 400
+
+#: ("scalar", text), ("text", str), ("bytes", bytes), ("object", Same) or
+#: ("group", opening, ((key or None, picture), ...), closing, how many items are left out)
+Picture = tuple[Any, ...]
+
+
+class Same:
+    """An object that is compared by identity, and kept, so that no other takes its place in memory."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<object {id(self.value)}>"  # sorts a set's members in one order
+
+
+def picture(value: Any) -> Picture:
+    """Take the picture of *value*; never raises."""
+    try:
+        return _Camera().take(value)
+    except Exception as error:  # noqa: BLE001 - whatever a strange value does, it is not the request's trouble
+        return "scalar", f"<{type(value).__name__}, which cannot be shown: {type(error).__name__}>"
+
+
+def show(taken: Picture, key: object = None) -> str:
+    """A picture as one line of text: masked, also as the value of a secret *key*, and capped."""
+    text = MASK if is_secret(key) else _text(taken)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
+
+
+class _Camera:
+    def __init__(self) -> None:
+        self.parts = 0
+        self.parents: list[int] = []
+
+    def take(self, value: Any) -> Picture:
+        self.parts += 1
+        # The type is asked and not isinstance(), which makes a lazy object find what it stands for
+        for base, take in _KINDS.items():
+            if issubclass(type(value), base):
+                taken: Picture = take(self, value)
+                return taken
+        if dataclasses.is_dataclass(type(value)):
+            return self._dataclass(value)
+        return "object", Same(value)
+
+    def group(self, value: Any, opening: str, items: Iterable[tuple[Any, Any]], closing: str, count: int) -> Picture:
+        if id(value) in self.parents or len(self.parents) >= MAX_DEPTH:
+            return "group", opening, (), closing, count
+        self.parents.append(id(value))
+        taken = []
+        for key, item in items:
+            if self.parts >= MAX_PARTS:
+                break
+            taken.append((key, self.take(item)))
+        self.parents.pop()
+        return "group", opening, tuple(taken), closing, count - len(taken)
+
+    def list(self, value: Any, brackets: str = "[]") -> Picture:
+        items = list.__iter__(value) if issubclass(type(value), list) else iter(value)
+        return self.group(value, brackets[0], ((None, item) for item in items), brackets[1], len(value))
+
+    def tuple(self, value: Any) -> Picture:
+        return self.list(tuple.__add__(value, ()), "()")
+
+    def set(self, value: Any) -> Picture:
+        kind, opening, items, closing, left_out = self.list([*frozenset.__iter__(frozenset(value))], "{}")
+        # In one order: a set that was built anew is the same set
+        return kind, opening, tuple(sorted(items, key=repr)), closing, left_out
+
+    def dict(self, value: Any) -> Picture:
+        items = [(_key(key), item) for key, item in dict.items(value)]
+        return self.group(value, "{", items, "}", len(items))
+
+    def form(self, value: Any) -> Picture:
+        items = [(_key(key), found[0] if len(found) == 1 else found) for key, found in dict.items(value)]
+        return self.group(value, "{", items, "}", len(items))
+
+    def model(self, value: Any) -> Picture:
+        # What the instance holds: a deferred field is not read, and a related object has its own place
+        fields = [(name, item) for name, item in vars(value).items() if not name.startswith("_")]
+        return self.group(value, f"{type(value).__name__}(", fields, ")", len(fields))
+
+    def _dataclass(self, value: Any) -> Picture:
+        names = [field.name for field in dataclasses.fields(value)]
+        fields = [(name, object.__getattribute__(value, name)) for name in names]
+        return self.group(value, f"{type(value).__name__}(", fields, ")", len(fields))
+
+    def lazy(self, value: Any) -> Picture:
+        wrapped = vars(value)["_wrapped"]
+        return ("scalar", "<lazy, not used yet>") if wrapped is empty else self.take(wrapped)
+
+
+def _key(key: Any) -> str:
+    """A dict's key as it is shown and looked up among the secrets."""
+    if type(key) is str:
+        return key
+    return repr(key) if type(key) in {int, *_PLAIN} else f"<{type(key).__name__}>"
+
+
+def _text(taken: Picture) -> str:
+    kind, *facts = taken
+    if kind == "text":
+        return repr(scrub(facts[0], SHOWN_TEXT))
+    if kind == "bytes":
+        return f"<{len(facts[0]):,} bytes>"
+    if kind == "object":
+        return _name(facts[0].value)
+    return _group_text(*facts) if kind == "group" else str(facts[0])
+
+
+def _group_text(opening: str, items: tuple[tuple[Any, Picture], ...], closing: str, left_out: int) -> str:
+    sign = "=" if opening.endswith("(") else ": "
+    shown = [_item_text(key, item, sign) for key, item in items[:SHOWN_ITEMS]]
+    left_out += len(items) - len(shown)
+    return f"{opening}{', '.join([*shown, f'... {left_out:,} more'] if left_out else shown)}{closing}"
+
+
+def _item_text(key: str | None, item: Picture, sign: str) -> str:
+    if key is None:
+        return _text(item)
+    name = plain(key, 60) if sign == "=" else repr(plain(key, 60))
+    return f"{name}{sign}{MASK if is_secret(key) else _text(item)}"
+
+
+def _name(value: Any) -> str:
+    kind = type(value)
+    if issubclass(kind, QuerySet | Manager):
+        return f"<{kind.__name__} of {value.model.__name__}>"
+    if issubclass(kind, File):
+        return f"<{kind.__name__} {plain(value.name, 60)!r}>"
+    return f"<{kind.__name__}>"
+
+
+def _plainly(base: type) -> Any:
+    """How a built-in type shows a value of it or of a subclass, whose own ``__repr__`` is not run."""
+    shown: Any = base.__repr__
+    return lambda camera, value: ("scalar", shown(value))
+
+
+_PLAIN = (type(None), bool, float, complex, Decimal, UUID, datetime, date, time, timedelta)
+
+# An Enum may be a str, a bool is an int and a QueryDict is a dict: subclasses stand before their bases
+_KINDS: dict[type, Any] = {
+    LazyObject: _Camera.lazy,
+    Model: _Camera.model,
+    Enum: lambda camera, value: ("scalar", f"{type(value).__name__}.{value._name_}"),
+    str: lambda camera, value: ("text", str.__str__(value)),
+    bytes: lambda camera, value: ("bytes", value),
+    **{base: _plainly(base) for base in _PLAIN},
+    int: lambda camera, value: ("scalar", int.__repr__(value) if value.bit_length() < 1_000 else hex(value)),
+    MultiValueDict: _Camera.form,
+    dict: _Camera.dict,
+    list: _Camera.list,
+    tuple: _Camera.tuple,
+    set: _Camera.set,
+    frozenset: _Camera.set,
+}

@@ -1,0 +1,236 @@
+"""
+The trace: what a request did, step by step, as one log record in development (``NUMFLOW["TRACE"]``).
+
+One record for a request, so that those of concurrent requests do not mix.
+"""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+
+from django.http import HttpRequest, HttpResponseBase
+
+from .conf import conf
+from .context import Context
+from .http import UNREAD, describe, given, status_of
+from .picture import Picture, picture, show
+from .policy import Retry
+from .redaction import scrub
+from .registry import Feature
+
+logger = logging.getLogger("numflow_django.trace")
+
+#: Characters kept of an error's text.
+ERROR_LENGTH = 1_000
+
+P = ParamSpec("P")
+A = TypeVar("A", bound=HttpResponseBase)
+
+
+class Attempt(Protocol):
+    """What the trace reads of one execution of the steps."""
+
+    number: int
+    committed: bool
+    run: Any
+
+    @property
+    def failed_step(self) -> dict[str, Any] | None:
+        """The entry of the step that raised."""
+
+
+class Trace:
+    """What a request's passage is told to. This one tells nobody."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Called when the request is done; *error* goes on to Django."""
+
+    def initialized(self) -> None:
+        """Called after ``initialize_context``."""
+
+    def begin(self, attempt: Attempt) -> None:
+        """Called before the steps, at each attempt."""
+
+    def step(self, entry: dict[str, Any], answer: HttpResponseBase | None = None) -> None:
+        """Called after each step, with its entry in the log."""
+
+    def failed(self, attempt: Attempt, error: Exception) -> None:
+        """Called when an attempt, or ``initialize_context`` before it, has failed."""
+
+    def handled(self, verdict: object) -> None:
+        """Called with what ``on_error`` returned or raised."""
+
+    def answered(self, answer: A) -> A:
+        """Called with the request's answer; gives it back."""
+        return answer
+
+
+SILENT = Trace()
+
+
+def tracing(feature: Feature, ctx: Context, request: HttpRequest) -> Trace:
+    """The trace of one request; a silent one unless ``NUMFLOW["TRACE"]``."""
+    return RequestTrace(feature, ctx, request) if conf.TRACE and logger.isEnabledFor(logging.INFO) else SILENT
+
+
+def harmless(method: Callable[Concatenate["RequestTrace", P], None]) -> Callable[Concatenate["RequestTrace", P], None]:
+    """A trace that fails says so, and the request goes on."""
+
+    def guarded(self: "RequestTrace", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001
+            self.lines.append(f"  (the trace failed: {describe(error)})")
+
+    return guarded
+
+
+class RequestTrace(Trace):
+    """Collects lines, and logs them when the request is done."""
+
+    def __init__(self, feature: Feature, ctx: Context, request: HttpRequest) -> None:
+        self.feature = feature
+        self.ctx = ctx
+        self.request = request
+        self.started = perf_counter()
+        self.lines: list[str] = []
+        self.seen: dict[str, Picture] = {}  # the context as it was when it was last looked at
+        self.attempt: Attempt | None = None
+        self.passed = 0
+        self.answer: HttpResponseBase | None = None
+
+    @harmless
+    def initialized(self) -> None:
+        changes = self._changes()
+        if changes:
+            self.lines += ["  [initialize_context] ✓", *changes]
+
+    @harmless
+    def begin(self, attempt: Attempt) -> None:
+        self.attempt, self.passed = attempt, 0
+        if attempt.number > 1:
+            self.lines.append(f"  [Attempt {attempt.number}]")
+
+    @harmless
+    def step(self, entry: dict[str, Any], answer: HttpResponseBase | None = None) -> None:
+        good = "error" not in entry and (answer is None or answer.status_code < 400)
+        self.passed += good
+        answered = f" answered {answer.status_code}" if answer else ""
+        mark = "✓" if good else "✗"
+        self.lines.append(f"  [Step {entry['number']}] {entry['name']} ({entry['ms']:.0f}ms) {mark}{answered}")
+        self.lines += self._changes()
+        if "error" in entry:
+            self.lines += _error_lines(entry["error"])
+
+    @harmless
+    def failed(self, attempt: Attempt, error: Exception) -> None:
+        if attempt.failed_step is None:
+            where = "after the steps" if attempt.number else "initialize_context"
+            self.lines += [f"  [{where}] ✗", *self._changes(), *_error_lines(describe(error))]
+
+    @harmless
+    def handled(self, verdict: object) -> None:
+        changes = self._changes()
+        if verdict is not None or changes:
+            self.lines += [f"  [on_error] {_verdict(verdict)}".rstrip(), *changes]
+
+    def answered(self, answer: A) -> A:
+        self.answer = answer
+        return answer
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._tell_input()
+        self._tell_end(error)
+        self._log()
+
+    @harmless
+    def _tell_input(self) -> None:
+        self.lines[:0] = self._input()
+
+    @harmless
+    def _tell_end(self, error: BaseException | None) -> None:
+        self.lines.append(self._summary(error))
+
+    @harmless
+    def _log(self) -> None:
+        head = f"[Feature] {self.request.method} {_line(self.request.path)} ({self.feature.label})"
+        logger.info("%s", "\n".join([head, *self.lines]))
+
+    def _input(self) -> list[str]:
+        """What the request brought; a body that nobody has read stays unread."""
+        data = given(self.request)
+        parts = {
+            "params": getattr(self.request, "params", None),
+            "query": self.request.GET,
+            "input": None if data is UNREAD else data,
+            "files": vars(self.request).get("_files"),
+        }
+        lines = [f"  {name}: {show(picture(part))}" for name, part in parts.items() if part]
+        unread = data is UNREAD and self.request.META.get("CONTENT_LENGTH") not in (None, "", "0")
+        return [*lines, "  input: not read by any step"] if unread else lines
+
+    def _changes(self) -> list[str]:
+        """The keys of the context that are new (+), changed (~) or gone (-) since it was last looked at."""
+        before, self.seen = self.seen, {key: picture(value) for key, value in [*vars(self.ctx).items()]}
+        return [
+            *(
+                f"    {'~' if key in before else '+'} {_line(key)} = {show(taken, key)}"
+                for key, taken in self.seen.items()
+                if key not in before or before[key] != taken
+            ),
+            *(f"    - {_line(key)}" for key in before if key not in self.seen),
+        ]
+
+    def _summary(self, error: BaseException | None) -> str:
+        ms = (perf_counter() - self.started) * 1000
+        status = self.answer.status_code if self.answer else _status(error)
+        raised = "" if error is None else " (raised)"
+        steps = f"{self.passed}/{len(self.feature.steps)} steps passed"
+        return f"  [Summary] {status}{raised} in {ms:.0f}ms, {steps}, {self._fate()}{self._tasks()}"
+
+    def _fate(self) -> str:
+        """What became of the transaction."""
+        if not self.feature.atomic:
+            return "no transaction"
+        if self.attempt is None:
+            return "nothing begun"
+        if self.attempt.committed:
+            return "committed"
+        return "commits with the block around it" if self._is_open() else "rolled back"
+
+    def _is_open(self) -> bool:
+        return self.answer is not None and self.answer.status_code < 400 and self.passed > 0
+
+    def _tasks(self) -> str:
+        """The async tasks that will run."""
+        names, run = self.feature.task_names, self.attempt.run if self.attempt else None
+        if not names:
+            return ""
+        if run is None:
+            return f"; {len(names)} async tasks not run" if len(names) > 1 else "; 1 async task not run"
+        return f"; async tasks: {', '.join(names)} (queue {run.queue}, {run.state}, run {run.pk})"
+
+
+def _verdict(verdict: object) -> str:
+    if isinstance(verdict, HttpResponseBase):
+        return f"answered {verdict.status_code}"
+    if isinstance(verdict, Exception):
+        return f"✗ {_line(describe(verdict))}"
+    return repr(verdict) if isinstance(verdict, Retry) else ""
+
+
+def _status(error: BaseException | None) -> int:
+    return status_of(error) if isinstance(error, Exception) else 500
+
+
+def _error_lines(text: str) -> list[str]:
+    return [f"    {_line(line)}" for line in scrub(text, ERROR_LENGTH).splitlines() if line.strip()]
+
+
+def _line(text: str) -> str:
+    """*text* masked and on one line: what a client sent must not look like a line of the trace."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in scrub(text, ERROR_LENGTH))
