@@ -1,0 +1,137 @@
+"""FeatureAPIView: a feature that is a view of Django REST Framework. It needs the extra ``rest_framework``."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.transaction import get_connection
+from django.http import HttpRequest, HttpResponseBase
+
+from numflow_django.context import Context
+from numflow_django.exceptions import InvalidFeatures
+from numflow_django.http import error_body
+from numflow_django.views import Attempt, FeatureView
+
+try:
+    from rest_framework.exceptions import APIException, ValidationError
+    from rest_framework.renderers import BrowsableAPIRenderer
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+    from rest_framework.serializers import BaseSerializer, Serializer, as_serializer_error
+    from rest_framework.views import APIView
+except ModuleNotFoundError as error:
+    raise ImproperlyConfigured(
+        "numflow_django.contrib.rest_framework needs Django REST Framework: "
+        'pip install "numflow-django[rest_framework]"'
+    ) from error
+
+
+class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
+    """
+    A FeatureView behind Django REST Framework: its authentication, permissions, throttles, parsers and renderers.
+
+    With a ``serializer_class``, the body of a POST, PUT or PATCH is validated before the first step, which finds the
+    serializer as ``request.serializer``. Exceptions of Django REST Framework roll back and are answered by its
+    EXCEPTION_HANDLER, after ``on_error``; a step may return its Response.
+    """
+
+    serializer_class: type[BaseSerializer] | None = None  # of the body; None: nothing is validated
+
+    _let_go: Exception | None = None  # the error that goes on to Django
+
+    # GenericAPIView's hooks
+
+    def get_serializer_class(self) -> type[BaseSerializer] | None:
+        """The class for this request's body."""
+        return self.serializer_class
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """What the serializer knows beside the data."""
+        return {"request": self.request, "format": self.format_kwarg, "view": self}
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer:
+        """Make the serializer: of this request's body, of OPTIONS, and of the forms of the browsable API."""
+        kwargs.setdefault("context", self.get_serializer_context())
+        # Without a class, one without fields: Django REST Framework asks whenever a view has this method
+        return (self.get_serializer_class() or Serializer)(*args, **kwargs)
+
+    def get_object(self) -> Any:
+        """Called for a PUT or PATCH, inside the transaction: the instance that it changes, or None."""
+        return None
+
+    # The passage of a request
+
+    @classmethod
+    def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
+        renderers = initkwargs.get("renderer_classes", cls.renderer_classes)
+        if not apps.is_installed("rest_framework") and BrowsableAPIRenderer in renderers:
+            yield (
+                "its answers for browsers need the templates of Django REST Framework; add 'rest_framework' to "
+                "INSTALLED_APPS, or set renderer_classes = [JSONRenderer]"
+            )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # A feature's class has no handlers; APIView.dispatch and makers of schemas look for them on the view
+        for method in set(self._allowed_methods()) - {"OPTIONS"}:
+            setattr(self, method.lower(), self._respond)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer as Django REST Framework does, with the steps in the handler's place."""
+        if self.feature.mistakes:
+            raise InvalidFeatures(list(self.feature.mistakes))
+        answer: HttpResponseBase = APIView.dispatch(self, request, *args, **kwargs)
+        return answer
+
+    def _respond(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return self._handle(request)
+        except Exception as error:
+            self._let_go = error  # not for EXCEPTION_HANDLER: it was asked, or the transaction is committed
+            raise
+
+    def _run_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
+        if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
+            instance = None if request.method == "POST" else self.get_object()
+            # A serializer for each attempt: what save() did to the last one was rolled back
+            request.serializer = self.get_serializer(instance, data=request.data, partial=request.method == "PATCH")
+            request.serializer.is_valid(raise_exception=True)
+        return super()._run_steps(ctx, request, attempt)
+
+    def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
+        if isinstance(answer, Response):
+            self.finalize_response(self.request, answer)  # it cannot be rendered before
+        return super()._render(answer)
+
+    # Errors
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        """Ask EXCEPTION_HANDLER; raise the error if it has no answer."""
+        if exc is self._let_go:
+            raise exc
+        connection = get_connection(self.using)
+        doomed = connection.in_atomic_block and connection.needs_rollback
+        try:
+            answer: HttpResponseBase = super().handle_exception(exc)
+        finally:
+            # With ATOMIC_REQUESTS, Django REST Framework dooms the block that it takes for the request's: ours is
+            # closed, and this one is a test's or a decorator's
+            if connection.in_atomic_block:
+                connection.set_rollback(doomed)
+        return answer
+
+    def _error_answer(self, error: Exception, attempt: Attempt, request: Request) -> HttpResponseBase | None:
+        if isinstance(error, DjangoValidationError):
+            error = ValidationError(as_serializer_error(error))
+        try:
+            return self.handle_exception(error)
+        except Exception as raised:
+            if raised is not error:
+                raise
+        body = error_body(error, attempt.failed_step)
+        return None if body is None else Response(body, status=body["error"]["status"])
+
+    def _status_of(self, error: Exception) -> int:
+        return error.status_code if isinstance(error, APIException) else super()._status_of(error)

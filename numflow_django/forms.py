@@ -1,0 +1,144 @@
+"""FeatureFormView: a page with a form, whose valid POST is handled by the steps of a feature."""
+
+from collections.abc import Iterator
+from copy import copy
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db.models import Model
+from django.forms import BaseForm
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.views.generic.base import TemplateResponseMixin
+from django.views.generic.edit import FormMixin
+
+from .context import Context
+from .exceptions import InvalidStepResult, MissingResponseError, StepError
+from .steps import rendered
+from .views import Attempt, ErrorAnswer, FeatureView
+
+#: The headers of htmx that decide between the page and a part of it.
+HTMX_HEADERS = ("HX-Request", "HX-Boosted", "HX-History-Restore-Request")
+
+
+class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: ignore[type-arg]
+    """
+    A form: GET shows it, and POST runs the steps once it is valid; they find it as ``request.form``.
+
+    Attributes and hooks are those of Django's FormView. An invalid form is shown again, and so is one for which a step
+    raised a ValidationError or StepError, with that error in it and with nothing committed. When no step answers,
+    ``form_valid`` does, inside the transaction: it redirects to ``success_url``.
+    """
+
+    method = None  # GET and POST; "POST": another page shows the form
+    http_method_names = ["get", "head", "post", "options"]
+    partial_template_name: str | None = None  # what htmx is given in place of the page; a 2xx takes it elsewhere
+    invalid_status: int = 422  # of a form that is shown again
+
+    _instance: Model | None = None  # a ModelForm's, as it was before the steps
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer; htmx is told where to go in a header of its own, because a browser follows a redirect unasked."""
+        answer = super().dispatch(request, *args, **kwargs)
+        if self.partial_template_name:
+            patch_vary_headers(answer, HTMX_HEADERS)
+            if self._is_partial and 300 <= answer.status_code < 400 and "Location" in answer.headers:
+                answer.headers["HX-Redirect"] = answer.headers["Location"]
+                del answer.headers["Location"]
+                answer.status_code = 200
+        return answer
+
+    # FormView's hooks
+
+    def get_template_names(self) -> list[str]:
+        """The page, or the part of it that htmx asks for."""
+        if self.partial_template_name and self._is_partial:
+            return [self.partial_template_name]
+        return super().get_template_names()
+
+    def form_valid(self, form: BaseForm) -> HttpResponse:
+        """Called when no step answered, inside the transaction. Raise MissingResponseError without a success_url."""
+        if not self.success_url and _inherits(type(self), "get_success_url"):
+            raise MissingResponseError(
+                f"feature {self.feature.label}: no step answered, and there is no page to go to: set success_url, or "
+                "let the last step return redirect(...)"
+            )
+        return super().form_valid(form)
+
+    def form_invalid(self, form: BaseForm) -> HttpResponse:
+        """Called after the rollback with a form that has errors, its own or those of a step."""
+        return self.render_to_response(self.get_context_data(form=form), status=self.invalid_status)
+
+    # The passage of a request
+
+    @classmethod
+    def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
+        """What is missing, or can never work; Django's FormView finds it at the first request."""
+        form_class = initkwargs.get("form_class", cls.form_class)
+        if cls.method not in (None, "POST"):
+            yield f"method = {cls.method!r}: a form is sent by POST; remove method, or set it to 'POST'"
+        if form_class is None and _inherits(cls, "get_form_class") and _inherits(cls, "get_form"):
+            yield "it has no form; set form_class"
+        elif form_class is not None and not (isinstance(form_class, type) and issubclass(form_class, BaseForm)):
+            yield f"form_class = {form_class!r} is no Form class; handle other things in the steps of a FeatureView"
+        if not initkwargs.get("template_name", cls.template_name) and _inherits(cls, "get_template_names"):
+            yield "it has no page to show the form; set template_name"
+
+    @property
+    def _is_partial(self) -> bool:
+        # A boosted link and htmx's way back in the history want whole pages
+        asked, boosted, restoring = (self.request.headers.get(name) == "true" for name in HTMX_HEADERS)
+        return asked and not boosted and not restoring
+
+    def _handle(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method != "POST":
+            return self.render_to_response(self.get_context_data())
+        return super()._handle(request)
+
+    def _run_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
+        # A form for each attempt: what save() did to the last one was rolled back
+        form = self.get_form()
+        request.form = form  # type: ignore[attr-defined]
+        if not form.is_valid():
+            raise ErrorAnswer(partial(self.form_invalid, form))
+        self._instance = copy(getattr(form, "instance", None))
+        try:
+            return super()._run_steps(ctx, request, attempt)
+        except MissingResponseError:
+            answer: Any = self.form_valid(form)
+        if not isinstance(answer, HttpResponseBase):
+            raise InvalidStepResult(
+                f"feature {self.feature.label}: form_valid returned a {type(answer).__name__}; return an HttpResponse"
+            )
+        return rendered(answer)
+
+    def _error_answer(self, error: Exception, attempt: Attempt, request: HttpRequest) -> HttpResponseBase | None:
+        if not isinstance(error, StepError | ValidationError):
+            return super()._error_answer(error, attempt, request)
+        form = getattr(request, "form", None) or self.get_form()
+        if self._instance is not None:
+            form.instance = self._instance  # the key that save() gave it belongs to no row
+        _add_error(form, error)
+        answer = self.form_invalid(form)
+        if isinstance(error, StepError) and error.status >= 500:
+            answer.status_code = error.status  # the fault is not the form's
+        return answer
+
+
+def _add_error(form: BaseForm, error: StepError | ValidationError) -> None:
+    """Put a step's *error* into *form*: at its fields, and what belongs to none of them above all."""
+    if isinstance(error, StepError):
+        form.add_error(None, ValidationError(error.message, code=error.code))
+        return
+    by_field = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    for field, errors in by_field.items():
+        if field == NON_FIELD_ERRORS or field in form.fields:
+            form.add_error(None if field == NON_FIELD_ERRORS else field, errors)
+        else:
+            # A field of the model that the form does not show: without its name the message says nothing
+            form.add_error(None, [f"{field}: {message}" for each in errors for message in each.messages])
+
+
+def _inherits(view: type[FeatureFormView], hook: str) -> bool:
+    return getattr(view, hook) is getattr(FeatureFormView, hook)
