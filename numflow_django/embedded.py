@@ -36,7 +36,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SOCKET = "broker.sock"
+#: The name of the broker's socket, in its directory.
+SOCKET = "broker.sock"
 #: Bytes of a unix socket's path. macOS is the narrowest: 104, of which the last is the NUL.
 _SOCKET_PATH_MAX = 103
 #: Seconds until a server that was started must answer. Reading a large AOF counts.
@@ -66,7 +67,7 @@ def rq_queues(base_dir: Path | str, *names: str) -> dict[str, dict[str, Any]]:
     empty, on the socket of the `EmbeddedBroker` of *base_dir*.
     """
     url = os.environ.get("REDIS_URL")
-    where = {"URL": url} if url else {"UNIX_SOCKET_PATH": str(_directory(base_dir) / _SOCKET), "DB": 0}
+    where = {"URL": url} if url else {"UNIX_SOCKET_PATH": str(_directory(base_dir) / SOCKET), "DB": 0}
     return {name: dict(where) for name in names or ("default",)}
 
 
@@ -81,7 +82,7 @@ class EmbeddedBroker:
 
     def __init__(self, base_dir: Path | str) -> None:
         self.directory = _directory(base_dir)
-        self.socket_path = self.directory / _SOCKET
+        self.socket_path = self.directory / SOCKET
         self.redis_url = f"unix://{quote(str(self.socket_path))}?db=0"
         self._log = self.directory / "broker.log"
         self._use: ExitStack | None = None
@@ -172,7 +173,7 @@ class EmbeddedBroker:
 def _directory(base_dir: Path | str) -> Path:
     base = Path(base_dir).resolve()
     directory = base / ".demo" / "broker"
-    if len(os.fsencode(directory / _SOCKET)) <= _SOCKET_PATH_MAX:
+    if len(os.fsencode(directory / SOCKET)) <= _SOCKET_PATH_MAX:
         return directory
     uid = os.getuid() if hasattr(os, "getuid") else 0  # settings.py is imported on Windows too
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:12]
@@ -237,7 +238,7 @@ def _process_id(socket_path: Path) -> int:
 
 def _supervise(directory: Path, binary: str) -> None:
     """Start the server, or adopt one whose supervisor was killed; end it when nobody uses it any more."""
-    socket_path = directory / _SOCKET
+    socket_path = directory / SOCKET
     with _held(directory / "supervisor.lock"):
         # The child keeps the lock, so it is held when the launcher's wait ends; and no user has to reap it
         if os.fork():
@@ -255,7 +256,7 @@ def _supervise(directory: Path, binary: str) -> None:
 
 def _spawn(binary: str, directory: Path) -> subprocess.Popen[bytes]:
     options = "--port 0 --unixsocketperm 700 --appendonly yes --maxmemory-policy noeviction --daemonize no"
-    paths = ["--unixsocket", str(directory / _SOCKET), "--dir", str(directory)]
+    paths = ["--unixsocket", str(directory / SOCKET), "--dir", str(directory)]
     # preexec_fn is safe as long as there is one thread; and the server is tied to the life of the thread that
     # starts it, so this has to be the main one
     return subprocess.Popen(  # noqa: S603 - a server's path and our own options, no shell

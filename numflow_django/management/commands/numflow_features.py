@@ -1,0 +1,141 @@
+"""``manage.py numflow_features``: every feature with its steps and its async tasks, as a tree or as JSON."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import groupby
+from textwrap import wrap
+from typing import Any
+from unicodedata import east_asian_width
+
+from django.core import checks
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.color import no_style
+
+from numflow_django.catalogue import Entry, catalogue
+from numflow_django.discovery import Module
+from numflow_django.folders import feature_packages
+
+#: Columns of output that goes to a file or a pipe, where nothing is to be broken.
+ENDLESS = 10_000
+
+
+class Command(BaseCommand):
+    """Prints what the code declares; exits with 1 if ``manage.py check`` finds mistakes of numflow_django."""
+
+    help = "Prints METHOD, URL, steps and async tasks of every feature. Exits with 1 if a feature has a mistake."
+    # The mistakes are told after what could be read
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """``[label ...] [--json]``."""
+        parser.add_argument("labels", nargs="*", metavar="label", help="an app, or a feature such as shop.create_order")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *, labels: Sequence[str], **options: Any) -> None:
+        """Print the features of *labels*, or all. Raise CommandError, with the mistakes, if there are any."""
+        if os.environ.get("NO_COLOR") and not options["force_color"]:
+            self.style = no_style()
+            self.stderr.style_func = None
+        features = catalogue(feature_packages())
+        mistakes = [error for error in checks.run_checks(tags=["numflow"]) if error.level >= checks.ERROR]
+        shown = _chosen(features, labels, mistakes)
+        if options["json"]:
+            self.stdout.write(_as_json(shown, mistakes))
+        else:
+            self.stdout.write(
+                "\n".join(self._tree(shown)) or "There are no features: manage.py startfeature <app>/<name>"
+            )
+        if mistakes:
+            count = f"{len(mistakes)} mistake{'s'[: len(mistakes) != 1]}"
+            raise CommandError("\n".join([f"{count}:", *map(str, mistakes)]))
+
+    def _tree(self, features: Sequence[Entry]) -> Iterator[str]:
+        for app, members in groupby(features, key=lambda entry: entry.app):
+            yield self.style.MIGRATE_HEADING(app)
+            for entry in members:
+                yield from self._feature(entry)
+
+    def _feature(self, entry: Entry) -> Iterator[str]:
+        feature, method = entry.feature, entry.method or "ANY"
+        for url in entry.urls:
+            yield "  " + self.style.MIGRATE_LABEL(f"{method} {url}")
+        if not entry.urls:
+            own = self.style.MIGRATE_LABEL(f"{method} {entry.path}" if entry.path else method)
+            yield f"  {own}  {self.style.WARNING('no URL reaches it')}"
+        yield f"    {feature.label}"
+        yield from _row("    steps", _manner(entry))
+        yield from _rows(feature.steps, ["" for _ in feature.steps])
+        if feature.tasks:
+            yield from _row("    async_tasks", f"queue {feature.queue}")
+            yield from _rows(feature.tasks, [_rules(entry, task) for task in feature.tasks])
+
+
+def _chosen(features: list[Entry], labels: Sequence[str], mistakes: Sequence[object]) -> list[Entry]:
+    """The features that *labels* name, each an app's or its own. Raise CommandError for a label that names none."""
+    features = sorted(features, key=lambda entry: (entry.app, entry.feature.label))
+    known = {entry.app for entry in features} | {entry.feature.label for entry in features}
+    for label in labels:
+        if label not in known:
+            close = get_close_matches(label, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "without a label, all are shown"
+            told = "\n".join(["", *map(str, mistakes)]) if mistakes else ""
+            raise CommandError(f"{label!r} is neither a feature nor an app with features; {hint}{told}")
+    return [entry for entry in features if not labels or {entry.app, entry.feature.label} & set(labels)]
+
+
+def _as_json(features: Sequence[Entry], mistakes: Sequence[checks.CheckMessage]) -> str:
+    told = [{"id": mistake.id, "message": mistake.msg, "hint": mistake.hint} for mistake in mistakes]
+    shape = {"features": [entry.as_json() for entry in features], "mistakes": told}
+    return json.dumps(shape, ensure_ascii=False, indent=2)
+
+
+def _manner(entry: Entry) -> str:
+    """What is not as usual with the steps' transaction."""
+    feature = entry.feature
+    unusual = {
+        "autocommit (atomic = False)": not feature.atomic,
+        f"database {feature.using}": feature.using != "default",
+        "4xx and 5xx commit": feature.atomic and not entry.rollback_on_error_response,
+    }
+    return ", ".join(text for text, holds in unusual.items() if holds)
+
+
+def _rules(entry: Entry, task: Module) -> str:
+    policy = entry.feature.policy(task)
+    facts = {
+        f"timeout {policy.seconds:g} s": True,
+        "1 attempt" if policy.attempts == 1 else f"{policy.attempts} attempts": True,
+        "atomic": policy.atomic,
+        "stop_on_failure": policy.stop_on_failure,
+        f"start_after {policy.start_after:g} s": policy.start_after > 0,
+    }
+    return ", ".join(text for text, holds in facts.items() if holds)
+
+
+def _rows(modules: Sequence[Module], remarks: Sequence[str]) -> Iterator[str]:
+    """One line for each module: its number, its name and, in a column of their own, its *remarks*."""
+    numbers = ["" if module.number is None else str(module.number) for module in modules]
+    digits = max(map(len, numbers), default=0)
+    names = max((_columns(module.name) for module in modules), default=0)
+    for number, module, remark in zip(numbers, modules, remarks, strict=True):
+        padding = " " * (names - _columns(module.name))
+        yield from _row(f"      {number:>{digits}} {module.name}{padding}", remark)
+
+
+def _row(label: str, remark: str) -> Iterator[str]:
+    """*label* and *remark* on one line, or the remark below it where the terminal is too narrow for both."""
+    width = shutil.get_terminal_size((ENDLESS, 24)).columns
+    if _columns(label) + 2 + _columns(remark) <= width:
+        yield f"{label}  {remark}".rstrip()
+        return
+    indent = " " * (len(label) - len(label.lstrip()) + 4)
+    yield label.rstrip()
+    yield from wrap(remark, max(width, 20), initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+
+
+def _columns(text: str) -> int:
+    """How wide *text* is on a terminal, where a Korean syllable takes two columns."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)

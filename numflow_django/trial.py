@@ -1,0 +1,98 @@
+"""A new feature tried out: what discovery says of its folder, and a URL that it answers."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import invalidate_caches
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpResponse
+from django.urls import path
+
+from .blueprint import Blueprint, ScaffoldError
+from .exceptions import InvalidFeatures
+from .folders import scan
+from .registry import registry
+from .route import Route
+
+#: What a route's parameter may be called with; the first that its converter takes is used.
+SAMPLES = ("1", "a", "2026", "2026-01-01", "01890a5d-ac96-774b-bcce-b302099a8057", "20260101", "aa", "AA")
+
+
+class Trial:
+    """Discovery's verdict on a feature that is about to be written; to be made before that."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+        if Path(blueprint.app.path, "features").is_dir():
+            scan(blueprint.root)
+        self._known = {str(mistake) for mistake in registry.mistakes}
+
+    def route(self) -> Route:
+        """
+        Let discovery look at the feature, now that it is written; give its route.
+
+        Raise InvalidFeatures with the mistakes that were not there before, ScaffoldError if it is not found.
+        """
+        # The process ends with the command; nobody else has the old answers
+        invalidate_caches()
+        scan.cache_clear()
+        routes = scan(self.blueprint.root)
+        mistakes = [mistake for mistake in registry.mistakes if str(mistake) not in self._known]
+        if mistakes:
+            raise InvalidFeatures(mistakes)
+        found = next((route for route in routes if route.package == self.blueprint.package), None)
+        if found is None:
+            raise ScaffoldError(f"discovery passes over {self.blueprint.folder}; choose another folder")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A URL of a route, with values for its parameters."""
+
+    url: str
+    values: Mapping[str, Any]  # parameter -> what stands in a JSON answer for it
+
+
+def example_of(route: str) -> Example:
+    """
+    Give a URL of *route*, Django's route syntax with a leading slash.
+
+    Raise ScaffoldError for a parameter of which no value is known, or none that JSON can hold.
+    """
+    try:
+        converters = path(route, HttpResponse).pattern.converters
+    except ImproperlyConfigured as error:
+        raise ScaffoldError(f"path = {route.lstrip('/')!r}: {error}") from error
+    samples = {name: _sample(name, converter) for name, converter in converters.items()}
+    url = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: samples[match[1]], route)
+    return Example(url=url, values={name: _value(name, converters[name], text) for name, text in samples.items()})
+
+
+def _sample(name: str, converter: Any) -> str:
+    for text in SAMPLES:
+        try:
+            converter.to_python(text)
+        except ValueError:
+            continue
+        if re.fullmatch(converter.regex, text):
+            return text
+    raise ScaffoldError(
+        f"no value is known for the parameter {name!r} with its converter {type(converter).__name__}, so that its test "
+        "could not be written; write the folder by hand"
+    )
+
+
+def _value(name: str, converter: Any, text: str) -> Any:
+    try:
+        return json.loads(json.dumps(converter.to_python(text), cls=DjangoJSONEncoder))
+    except TypeError as error:
+        raise ScaffoldError(
+            f"the parameter {name!r} with its converter {type(converter).__name__} gives what JSON cannot hold "
+            f"({error}); write the folder by hand"
+        ) from error
