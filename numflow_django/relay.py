@@ -116,7 +116,7 @@ class Relay:
         for page in _pages(runs.due().defer(*LARGE), deadline):
             for run in page:
                 if not dispatch.is_paused(run.queue):
-                    report.dispatched += _ring(run)
+                    report.dispatched += dispatch_due(run)
 
 
 class Memory:
@@ -144,7 +144,7 @@ class Memory:
 def after(run: FeatureRun) -> None:
     """What a worker does after a run: ring again if it was handed over, and a share of the sweep if it is time."""
     if run.state == RunState.PENDING:
-        _ring(run)
+        dispatch_due(run)
     if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):
         try:
             Relay().tick(budget=SHARE)
@@ -152,7 +152,7 @@ def after(run: FeatureRun) -> None:
             logger.warning("relay failed error=%r; the next run tries again", error)
 
 
-def _ring(run: FeatureRun) -> bool:
+def dispatch_due(run: FeatureRun) -> bool:
     """Dispatch a run that is due; give whether its doorbell is in Redis now."""
     if not run.begin_dispatch():
         return False

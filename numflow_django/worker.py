@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError, StopRequested
 from rq.executions import Execution
@@ -19,6 +20,7 @@ from rq.worker.base import WorkerStatus
 from . import runner
 from .conf import conf
 from .dispatch import JOB
+from .embedded import SOCKET
 from .losses import record_loss
 from .models import FeatureRun, FeatureRunQuerySet
 from .registry import registry
@@ -100,7 +102,12 @@ class FeatureWorker(Worker):
         if serializers:
             kwargs["serializer"] = serializers.pop()
         kwargs["job_monitoring_interval"] = max(1, min(int(conf.RELAY_SECONDS), 10))
-        super().__init__(queues, *args, **kwargs)
+        try:
+            super().__init__(queues, *args, **kwargs)
+        except RedisConnectionError as error:
+            # rqworker prints the message and ends
+            hint = " Start the embedded broker: manage.py numflow_broker." if SOCKET in str(error) else ""
+            raise RedisConnectionError(f"{error}{hint}") from error
         for queue in self.queues:
             queue.job_class = FeatureJob
         self.relay = Relay()

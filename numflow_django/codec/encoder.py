@@ -15,6 +15,7 @@ from django.db.models import Model
 from django.utils.functional import LazyObject, Promise
 
 from ..exceptions import ContextValueError
+from ..json_array import JsonArray
 from .tags import TAG, lookup
 
 #: Containers in containers; far more than data needs, far less than Python's recursion limit.
@@ -215,6 +216,9 @@ _HINTS = {
     "django.http.request.QueryDict": "store value.dict()",
     "django.db.models.query.QuerySet": "store list(queryset) or the keys",
     "django.contrib.auth.models.AnonymousUser": "store it only when user.is_authenticated",
+    "django.forms.": "store what the tasks need of its cleaned_data",
+    "rest_framework.request.": "copy what you need of it, or keep it under a key that starts with _",
+    "rest_framework.serializers.": "store what the tasks need of its validated_data",
     "django.core.files.": "save it and store its name",
     "_io.": "save it and store its name",
     "tempfile.": "save it and store its name",
@@ -236,6 +240,7 @@ _HINTS = {
 
 _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
     list: _Encoder.list,
+    JsonArray: _Encoder.list,  # request.data: a list once it is read
     tuple: _Encoder.tuple,
     set: _Encoder.set,
     dict: _Encoder.dict,

@@ -1,0 +1,144 @@
+"""Assertions about runs, for unittest and pytest; their messages show the whole task log."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+from uuid import UUID
+
+from ..context import thaw
+from ..exceptions import UnknownFeature
+from ..models import ExecutionState, FeatureRun, RunState
+from ..registry import registry
+from .pending import databases
+from .report import describe
+
+# unittest leaves the frames of such a module out of its tracebacks
+__unittest = True
+
+_MISSING = object()
+
+
+def assert_run(
+    run: FeatureRun | str | UUID,
+    *,
+    state: str = "succeeded",
+    tasks: Sequence[str] | Mapping[str, str] | None = None,
+    attempts: Mapping[str, int] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> FeatureRun:
+    """
+    Assert what has become of a run, and give it, read anew from the database.
+
+    *run* is a run, its id (``response["Numflow-Run"]``), or the label of a feature that has one run. *tasks*: the names
+    of all tasks that have succeeded, in order; or a mapping of some tasks to how their last execution ended:
+    ``succeeded``, ``failed``, ``lost`` or ``skipped``. *attempts*: how many executions some tasks had. *context*: keys
+    and values that the context holds at least.
+
+    Raise AssertionError with all differences and the run's task log; UnknownFeature for a label that no feature has.
+    """
+    __tracebackhide__ = True
+    found = _find(run, state)
+    differences = [f"state: {found.state}, not {state}"] if found.state != state else []
+    differences += [f"tasks: {text}" for text in _tasks(found, tasks)]
+    differences += [f"attempts: {text}" for text in _attempts(found, attempts or {})]
+    differences += [f"context: {text}" for text in _context(found, context or {})]
+    if differences:
+        raise AssertionError("\n".join([*differences, "", describe(found)]))
+    return found
+
+
+def assert_no_runs(feature: str | None = None) -> None:
+    """
+    Assert that there is no run, or none of *feature* (a label): nothing that a worker has done or will do.
+
+    The log of a rolled-back request does not count. Raise AssertionError with the runs, UnknownFeature as above.
+    """
+    __tracebackhide__ = True
+    if feature is not None:
+        _check_label(feature)
+    found = [run for run in _runs(feature) if run.state != RunState.ROLLED_BACK]
+    if found:
+        raise AssertionError("\n".join(["there should be no run", "", *map(describe, found)]))
+
+
+def _find(run: FeatureRun | str | UUID, state: str) -> FeatureRun:
+    __tracebackhide__ = True
+    if state not in RunState.values:
+        raise ValueError(f"assert_run(state={state!r}): the states are {', '.join(RunState.values)}")
+    if isinstance(run, FeatureRun):
+        run.reread()
+        return run
+    key = _as_id(run)
+    found = [one for one in _runs(None) if one.pk == key] if key else _of_feature(str(run), state)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        others = [describe(other) for other in _runs(None)] or ["there is no run at all"]
+        raise AssertionError("\n".join([f"there is no run {run if key else f'of {run}'}", "", *others]))
+    raise AssertionError(
+        "\n".join(
+            [f"there are {len(found)} runs of {run}; name one, by itself or by its id", "", *map(describe, found)]
+        )
+    )
+
+
+def _as_id(run: str | UUID) -> UUID | None:
+    try:
+        return UUID(str(run))
+    except ValueError:
+        return None
+
+
+def _of_feature(label: str, state: str) -> list[FeatureRun]:
+    _check_label(label)
+    runs = list(_runs(label))
+    # A request that was rolled back and asked again has left two rows, and one run
+    return [run for run in runs if (run.state == RunState.ROLLED_BACK) == (state == RunState.ROLLED_BACK)]
+
+
+def _check_label(label: str) -> None:
+    if registry.find(label) is None:
+        close = get_close_matches(label, [known.label for known in registry], 1)
+        hint = f"did you mean {close[0]!r}?" if close else "manage.py check tells what is wrong with the features"
+        raise UnknownFeature(f"there is no feature {label!r}; {hint}")
+
+
+def _runs(label: str | None) -> Iterator[FeatureRun]:
+    for runs in databases():
+        yield from (runs if label is None else runs.filter(feature=label)).order_by("created_at", "pk")
+
+
+def _tasks(run: FeatureRun, expected: Sequence[str] | Mapping[str, str] | None) -> Iterator[str]:
+    if isinstance(expected, Mapping):
+        states = {execution.name: str(execution.state) for execution in run.log}
+        for name, state in expected.items():
+            _check_task(run, name)
+            if states.get(name, "not run") != state:
+                yield f"{name} {states.get(name, 'not run')}, not {state}"
+    elif expected is not None:
+        succeeded = [execution.name for execution in run.log if execution.state == ExecutionState.SUCCEEDED]
+        if succeeded != list(expected):
+            yield f"{', '.join(succeeded) or 'none'} succeeded, not {', '.join(expected) or 'none'}"
+
+
+def _attempts(run: FeatureRun, expected: Mapping[str, int]) -> Iterator[str]:
+    for name, number in expected.items():
+        _check_task(run, name)
+        found = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED).count()
+        if found != number:
+            yield f"{name} had {found}, not {number}"
+
+
+def _check_task(run: FeatureRun, name: str) -> None:
+    if name not in run.task_names:
+        raise ValueError(f"assert_run(): {run.feature} has no async task {name!r}; it has {', '.join(run.task_names)}")
+
+
+def _context(run: FeatureRun, expected: Mapping[str, Any]) -> Iterator[str]:
+    ctx = thaw(run.context, run_id=run.pk)
+    for key, value in expected.items():
+        found = ctx.get(key, _MISSING)
+        if found is _MISSING:
+            yield f"there is no {key!r}; it holds {', '.join(sorted(ctx)) or 'nothing'}"
+        elif found != value:
+            yield f"{key} is {found!r}, not {value!r}"

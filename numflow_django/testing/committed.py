@@ -1,0 +1,194 @@
+"""
+A test's transaction, as good as committed.
+
+A TestCase wraps each test in a transaction that is rolled back in the end; a worker begins where the request's has been
+committed. In between, BEGIN, COMMIT and ROLLBACK are a savepoint's: code that runs meanwhile sees a connection in
+autocommit, its ``atomic`` blocks are outermost ones, and their on_commit callbacks are called when they end.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..commit import IN_ERROR
+from ..connections import PSYCOPG_ACTIVE
+
+#: What Django keeps of a transaction, as it is where there is none.
+NO_TRANSACTION: dict[str, Any] = {
+    "in_atomic_block": False,
+    "autocommit": True,
+    "commit_on_exit": True,
+    "needs_rollback": False,
+    "closed_in_transaction": False,
+    "run_commit_hooks_on_set_autocommit_on": False,
+}
+
+#: The savepoint that stands for a transaction.
+TRANSACTION = "numflow_transaction"
+#: The savepoint around a statement outside of any; in autocommit, one that fails takes back only itself.
+STATEMENT = "numflow_statement"
+
+#: One of Django's entries for an on_commit callback: (savepoints that it was registered in, callback, robust).
+Callback = tuple[set[str], Any, bool]
+
+
+@contextmanager
+def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
+    """
+    Run the block as if the test's transactions had been committed before it.
+
+    First the on_commit callbacks of the test are called, in order, as COMMIT would; *except_for* these. One that
+    raises ends this, as it ends a COMMIT's; those behind it stay for the next time. Outside of a TestCase's transaction
+    nothing is done. Raise RuntimeError in an ``atomic`` block of the test's own.
+    """
+    with ExitStack() as stack:
+        held = [stack.enter_context(HeldTransaction(connection)) for connection in _in_transaction()]
+        for test_transaction in held:
+            test_transaction.call_back(except_for)
+        yield
+
+
+def pending_callbacks() -> list[Callback]:
+    """The on_commit callbacks that wait for a COMMIT, of all connections."""
+    found: list[Any] = [connection.run_on_commit for connection in _in_transaction()]
+    return [callback for callbacks in found for callback in callbacks]
+
+
+def _in_transaction() -> list[BaseDatabaseWrapper]:
+    return [connection for connection in connections.all(initialized_only=True) if connection.in_atomic_block]
+
+
+class HeldTransaction:
+    """A connection's transaction that is the test's, set aside for a while."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection: Any = connection
+
+    def __enter__(self) -> Self:
+        connection = self.connection
+        if not getattr(connection.atomic_blocks[-1], "_from_testcase", False):
+            raise RuntimeError(
+                f"an atomic() block is open on {connection.alias!r}: what it did is not committed, and no worker would "
+                "see it; run the pending runs after the block"
+            )
+        connection.validate_no_broken_transaction()
+        self.own_class = type(connection)
+        fresh = NO_TRANSACTION | {"atomic_blocks": [], "savepoint_ids": [], "run_on_commit": []}
+        self.state = {name: getattr(connection, name) for name in fresh}
+        vars(connection).update(fresh)
+        connection.__class__ = type(self.own_class.__name__, (InTest, self.own_class), {})
+        if connection.vendor == "postgresql":
+            connection.execute_wrappers.append(_alone)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        connection = self.connection
+        if not connection.autocommit:
+            connection._rollback()
+        if _alone in connection.execute_wrappers:
+            connection.execute_wrappers.remove(_alone)
+        connection.__class__ = self.own_class
+        vars(connection).update(self.state)
+
+    def call_back(self, except_for: Sequence[Callback]) -> None:
+        """Call the test's own on_commit callbacks; those of setUpTestData, which all tests share, are not its own."""
+        pending, test = self.state["run_on_commit"], self.state["savepoint_ids"][-1:]
+        for callback in list(pending):
+            savepoints, function, robust = callback
+            if savepoints.issuperset(test) and not any(callback is other for other in except_for):
+                pending.remove(callback)
+                transaction.on_commit(function, using=self.connection.alias, robust=robust)
+
+
+class InTest(BaseDatabaseWrapper):
+    """What a connection does differently while its transaction is the test's."""
+
+    is_in_test = True
+
+    def _start_transaction_under_autocommit(self) -> None:
+        self._set_autocommit(False)
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        if autocommit != self.autocommit:
+            with self.wrap_database_errors:
+                (_release if autocommit else _save)(self, TRANSACTION)
+
+    def _commit(self) -> None:
+        if self.autocommit:
+            return
+        if is_aborted(self):
+            self._rollback()  # as PostgreSQL does, without a word
+        else:
+            _release(self, TRANSACTION)
+            _save(self, TRANSACTION)
+
+    def _rollback(self) -> None:
+        if not self.autocommit:
+            _roll_back(self, TRANSACTION)
+
+    def close(self) -> None:
+        """Keep the connection, which holds all that the test did; what is open is rolled back, as by the server."""
+        _finish_query(self)
+        self.run_on_commit = []
+        if self.in_atomic_block:
+            self.needs_rollback = True
+        else:
+            self._rollback()
+
+
+def is_aborted(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement has failed, and PostgreSQL refuses all others until a rollback."""
+    raw: Any = connection.connection
+    return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR
+
+
+def _alone(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    connection = context["connection"]
+    if not connection.autocommit:
+        return execute(sql, params, many, context)
+    _save(connection, STATEMENT)
+    try:
+        return execute(sql, params, many, context)
+    except BaseException:
+        _roll_back(connection, STATEMENT)
+        raise
+    finally:
+        _release(connection, STATEMENT)
+
+
+def _save(connection: BaseDatabaseWrapper, name: str) -> None:
+    _execute(connection, connection.ops.savepoint_create_sql(name))
+
+
+def _release(connection: BaseDatabaseWrapper, name: str) -> None:
+    _execute(connection, connection.ops.savepoint_commit_sql(name))
+
+
+def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
+    _finish_query(connection)
+    _execute(connection, connection.ops.savepoint_rollback_sql(name))
+
+
+def _finish_query(connection: BaseDatabaseWrapper) -> None:
+    """Bring a connection to rest whose query a time limit has interrupted; a worker would open another."""
+    raw: Any = connection.connection
+    if connection.vendor == "mysql":
+        # It repeats the error of the cursor that could not be closed, and has discarded the result all the same
+        with suppress(Exception):
+            raw.discard_result()
+    elif hasattr(raw, "pgconn") and raw.info.transaction_status == PSYCOPG_ACTIVE:
+        raw.cancel()
+        while raw.pgconn.get_result():
+            pass
+
+
+def _execute(connection: Any, sql: str) -> None:
+    # On the driver's own cursor: assertNumQueries counts what the code under test does
+    with connection.wrap_database_errors:
+        cursor = connection.connection.cursor()
+        cursor.execute(sql)
+        cursor.close()

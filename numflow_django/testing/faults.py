@@ -1,0 +1,162 @@
+"""Faults for users' tests: a task that fails, a worker that dies."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any
+
+from django.test.utils import TestContextDecorator
+
+from ..discovery import Module
+from ..exceptions import UnknownFeature, UnknownTask
+from ..registry import Feature, registry
+
+
+class InjectedFault(Exception):
+    """What a task fails with under ``fail_task()``, unless the test gives another error."""
+
+
+class WorkerDied(BaseException):
+    """Ends a worker in a test, where SIGKILL would end the test."""
+
+
+class Fault(TestContextDecorator):
+    """
+    A fault of one async task, in the block or the test.
+
+    Enter: raise UnknownFeature or UnknownTask if the code has none of that name. Leave: raise AssertionError if the
+    fault has not happened as often as it was asked for, because the test would prove nothing.
+    """
+
+    def __init__(self, feature: str, task: str, times: int | None = 1) -> None:
+        if times is not None and times < 1:
+            raise ValueError(f"{type(self).__name__}(times={times!r}): give at least 1, or None for every time")
+        super().__init__()
+        self.label, self.task, self.times = feature, task, times
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.label!r}, {self.task!r})"
+
+    def enable(self) -> None:
+        """Called when the block or the test begins."""
+        self.happened = 0
+        feature = _feature(self.label, self)
+        task = _task(feature, self.task, self)
+        faulty = replace(task, function=(self._async if task.is_async else self._sync)(task.function))
+        tasks = tuple(faulty if module is task else module for module in feature.tasks)
+        self.replaced = registry.exchange(replace(feature, tasks=tasks))
+
+    def disable(self) -> None:
+        """Called when it ends."""
+        registry.exchange(self.replaced)
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.disable()
+        if error is None and self.happened < (self.times or 1):
+            often = f"{self.happened} of {self.times} times" if self.happened else "never"
+            raise AssertionError(
+                f"{self} happened {often}, so the test proves less than it says; call run_pending() in the block, and "
+                "run_pending(waiting=True) where the task has retries"
+            )
+
+    def before(self) -> None:
+        """Called when the task begins."""
+
+    def after(self) -> None:
+        """Called when the task has done its work."""
+
+    def is_due(self) -> bool:
+        """Whether the fault happens now; counts it."""
+        due = self.times is None or self.happened < self.times
+        self.happened += due
+        return due
+
+    def _sync(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def faulty(ctx: Any) -> Any:
+            self.before()
+            result = function(ctx)
+            self.after()
+            return result
+
+        return faulty
+
+    def _async(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        async def faulty(ctx: Any) -> Any:
+            self.before()
+            result = await function(ctx)
+            self.after()
+            return result
+
+        return faulty
+
+
+class fail_task(Fault):  # noqa: N801 - a decorator
+    """
+    Let an async task fail: it raises *error* (an exception, or a class of them) in place of its work.
+
+    *feature* is a label such as ``"shop.create_order"``, *task* a name such as ``"send_email"``. The first *times*
+    executions fail; None: all of them.
+    """
+
+    def __init__(
+        self,
+        feature: str,
+        task: str,
+        times: int | None = 1,
+        error: BaseException | type[BaseException] = InjectedFault,
+    ) -> None:
+        super().__init__(feature, task, times)
+        self.error = error
+
+    def before(self) -> None:
+        """Fail, if it is time."""
+        if self.is_due():
+            error = self.error(f"by {self}") if isinstance(self.error, type) else self.error
+            raise error.with_traceback(None)
+
+
+class worker_dies_in(Fault):  # noqa: N801 - a decorator
+    """Let the worker die as an async task begins, before it has done anything; arguments as for :class:`fail_task`."""
+
+    def before(self) -> None:
+        """Die, if it is time."""
+        if self.is_due():
+            raise WorkerDied(f"by {self}")
+
+
+class worker_dies_after(Fault):  # noqa: N801 - a decorator
+    """
+    Let the worker die after an async task has done its work and before that is recorded, so that it is run again.
+
+    This is the moment that an idempotent task is written for; the work of an ``atomic=True`` task is rolled back.
+    Arguments as for :class:`fail_task`.
+    """
+
+    def after(self) -> None:
+        """Die, if it is time."""
+        if self.is_due():
+            raise WorkerDied(f"by {self}")
+
+
+def _feature(label: str, fault: object) -> Feature:
+    feature = registry.find(label)
+    if feature is None:
+        hint = _hint(label, [known.label for known in registry], "features")
+        raise UnknownFeature(f"{fault}: there is no feature {label!r}; {hint}")
+    return feature
+
+
+def _task(feature: Feature, name: str, fault: object) -> Module:
+    task = feature.task(name)
+    if task is None:
+        hint = _hint(name, feature.task_names, "async tasks")
+        raise UnknownTask(f"{fault}: {feature.label} has no async task {name!r}; {hint}")
+    return task
+
+
+def _hint(name: str, known: list[str], kind: str) -> str:
+    close = get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"its {kind} are: {', '.join(known) or 'none'}"

@@ -1,0 +1,311 @@
+"""Tasks in a test's own transaction: they see what they would see in a worker, and leave what they would leave."""
+
+import pytest
+from django.db import connection, transaction
+
+from numflow_django import start_run
+from numflow_django.testing import assert_run, run_pending
+from tests.market.models import Sale
+
+BOTH = pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param("TestCase", marks=pytest.mark.django_db(databases=["default", "other"])),
+        pytest.param(
+            "TransactionTestCase", marks=pytest.mark.django_db(transaction=True, databases=["default", "other"])
+        ),
+    ],
+)
+
+
+@pytest.fixture
+def passage(feature):
+    """Start a run of tasks with these bodies, run it, and give it."""
+
+    def passage(**tasks):
+        run = start_run(feature(**tasks).label)
+        run_pending()
+        run.reread()
+        return run
+
+    return passage
+
+
+def items(using="default"):
+    return sorted(Sale.objects.using(using).values_list("item", flat=True))
+
+
+def failure(run, name):
+    execution = run.log.get(name=name)
+    return execution.state, execution.error_type, execution.error_message
+
+
+NEXT = "Sale.objects.create(item='next')"
+
+
+@BOTH
+def test_a_database_error_fails_the_task_only(passage, database):
+    """
+    A query that fails aborts PostgreSQL's transaction; in a worker there is none, and here it is as if there were none.
+    """
+    run = passage(first="Sale.objects.create(item='before')\nSale.objects.create(item=None)", second=NEXT)
+
+    assert failure(run, "first")[:2] == ("failed", "django.db.utils.IntegrityError")
+    assert items() == ["before", "next"]
+
+
+@BOTH
+def test_a_database_error_that_the_task_survives(passage, database):
+    """
+    Outside of a transaction, a query that failed hinders no other.
+    """
+    body = """\
+        try:
+            Sale.objects.create(item=None)
+        except Error:
+            Sale.objects.create(item="survived")
+        with transaction.atomic():
+            Sale.objects.create(item="atomic")
+    """
+
+    run = passage(first=body)
+
+    assert_run(run)
+    assert items() == ["atomic", "survived"]
+
+
+@BOTH
+def test_raw_sql_that_fails(passage, database):
+    """
+    The same with SQL that Django's models know nothing of.
+    """
+    body = """\
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT no_such_column FROM market_sale")
+        except Error:
+            lines.append("caught")
+        Sale.objects.create(item="survived")
+    """
+
+    assert_run(passage(first=body))
+
+    assert items() == ["survived"]
+
+
+@BOTH
+def test_an_atomic_block_of_the_task_is_the_outermost(passage, journal, database):
+    """
+    It may be durable, it rolls back alone, and its on_commit callbacks are called as it ends.
+    """
+    body = """\
+        with transaction.atomic(durable=True):
+            Sale.objects.create(item="kept")
+            transaction.on_commit(lambda: lines.append("committed"))
+            lines.append("in the block")
+        lines.append("after the block")
+        try:
+            with transaction.atomic():
+                Sale.objects.create(item="rolled back")
+                transaction.on_commit(lambda: lines.append("never"))
+                raise ValueError
+        except ValueError:
+            lines.append(connection.in_atomic_block)
+    """
+
+    assert_run(passage(first=body))
+
+    assert journal() == ["in the block", "committed", "after the block", False]
+    assert items() == ["kept"]
+
+
+@BOTH
+def test_an_atomic_task_that_fails(passage, database):
+    """
+    Its work is rolled back, and that of the others stands.
+    """
+    rules = (
+        "from numflow_django import async_task\nfrom tests.market.models import Sale\n\n\n@async_task(atomic=True)\n"
+    )
+
+    run = passage(
+        first=f"{rules}def {{name}}(ctx):\n    Sale.objects.create(item='gone')\n    raise ValueError('no')\n",
+        second=f"{rules}def {{name}}(ctx):\n    Sale.objects.create(item='kept')\n",
+    )
+
+    assert failure(run, "first") == ("failed", "ValueError", "no")
+    assert items() == ["kept"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "transaction.atomic().__enter__()",
+        "transaction.set_autocommit(False)",
+        "transaction.atomic().__enter__(); transaction.atomic(using='other').__enter__()",
+    ],
+)
+def test_a_transaction_left_open(passage, opening, database):
+    """
+    What it holds is rolled back, the task fails, and the next one is none the worse for it.
+    """
+    run = passage(first=f"{opening}\nSale.objects.create(item='lost')", second=NEXT)
+
+    assert failure(run, "first")[1] == "numflow_django.exceptions.TransactionLeftOpen"
+    assert items() == ["next"]
+
+
+@BOTH
+def test_a_transaction_by_hand(passage, database):
+    """
+    Autocommit off, commit and rollback do what they say.
+    """
+    body = """\
+        transaction.set_autocommit(False)
+        Sale.objects.create(item="committed")
+        transaction.commit()
+        Sale.objects.create(item="rolled back")
+        transaction.rollback()
+        Sale.objects.create(item="committed, too")
+        transaction.commit()
+        transaction.set_autocommit(True)
+    """
+
+    assert_run(passage(first=body))
+
+    assert items() == ["committed", "committed, too"]
+
+
+@BOTH
+def test_a_connection_closed_by_the_task(passage, database):
+    """
+    The task gets a new one, or believes so; the test's transaction outlives it.
+    """
+    run = passage(
+        first="Sale.objects.create(item='before')\nconnections.close_all()\nSale.objects.create(item='after')"
+    )
+
+    assert_run(run)
+    assert items() == ["after", "before"]
+
+
+@BOTH
+def test_a_connection_closed_in_a_block(passage, database):
+    """
+    What the block did is rolled back, as the server would, and it can do no more.
+    """
+    body = """\
+        with transaction.atomic():
+            Sale.objects.create(item="lost")
+            connection.close()
+            Sale.objects.create(item="too late")
+    """
+
+    run = passage(first=body, second=NEXT)
+
+    assert failure(run, "first")[0] == "failed"
+    assert items() == ["next"]
+
+
+@BOTH
+def test_a_block_marked_for_rollback(passage, database):
+    """
+    set_rollback(True) takes back the task's block and no more.
+    """
+    body = "with transaction.atomic():\n    Sale.objects.create(item='lost')\n    transaction.set_rollback(True)"
+
+    assert_run(passage(first=body, second=NEXT))
+
+    assert items() == ["next"]
+
+
+@BOTH
+def test_a_lock_needs_a_block(passage, database):
+    """
+    select_for_update() outside of one fails, as in a worker, although the test's own transaction is open.
+    """
+    run = passage(first="list(Sale.objects.select_for_update())")
+
+    expected = "failed" if connection.features.has_select_for_update else "succeeded"
+    assert run.log.get().state == expected
+
+
+@BOTH
+def test_a_coroutine(passage, database):
+    """
+    An async task uses the same connection.
+    """
+    source = """\
+from numflow_django import async_task
+from tests.market.models import Sale
+
+
+async def {name}(ctx):
+    await Sale.objects.acreate(item="awaited")
+"""
+
+    assert_run(passage(first=source))
+
+    assert items() == ["awaited"]
+
+
+@BOTH
+def test_a_task_interrupted_in_a_query(passage, database):
+    """
+    A time limit that ends a query leaves a connection of which the test can still read.
+    """
+    sleep = {
+        "postgresql": "SELECT pg_sleep(20)",
+        "mysql": "SELECT SLEEP(1)",
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999999) SELECT count(*) FROM n",
+    }[connection.vendor]
+    body = f"""\
+from django.db import connection
+from numflow_django import async_task
+from tests.market.models import Sale
+
+
+@async_task(timeout=0.2)
+def {{name}}(ctx):
+    Sale.objects.create(item="before")
+    with connection.cursor() as cursor:
+        for _ in range(100):
+            cursor.execute({sleep!r})
+"""
+
+    run = passage(first=body, second=NEXT)
+
+    assert failure(run, "first")[1] == "numflow_django.exceptions.TaskTimeout"
+    assert items() == ["before", "next"]
+
+
+@pytest.mark.django_db
+def test_a_callback_that_leaves_a_transaction_open():
+    """
+    What it holds is rolled back before the test goes on.
+    """
+    transaction.on_commit(lambda: (transaction.set_autocommit(False), Sale.objects.create(item="lost")))
+
+    run_pending()
+
+    assert items() == []
+
+
+@pytest.mark.django_db
+def test_the_tests_transaction_is_as_before(passage):
+    """
+    Afterwards the test's own blocks, callbacks and flags are where they were.
+    """
+    blocks, savepoints = list(connection.atomic_blocks), list(connection.savepoint_ids)
+
+    passage(first="transaction.atomic().__enter__()", second="connection.close()")
+
+    assert (connection.atomic_blocks, connection.savepoint_ids) == (blocks, savepoints)
+    assert connection.in_atomic_block
+    assert not connection.needs_rollback
+    assert not connection.execute_wrappers
+    assert not hasattr(connection, "is_in_test")
+    with transaction.atomic():
+        Sale.objects.create(item="goes on")
+    assert items() == ["goes on"]

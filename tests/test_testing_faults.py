@@ -1,0 +1,321 @@
+"""Faults in users' tests: a task fails, the worker dies, Redis is down."""
+
+from smtplib import SMTPException
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.test import TestCase, TransactionTestCase
+
+from numflow_django import dispatch, start_run
+from numflow_django.exceptions import UnknownFeature, UnknownTask
+from numflow_django.models import FeatureRun
+from numflow_django.registry import registry
+from numflow_django.testing import (
+    assert_run,
+    fail_task,
+    redis_down,
+    run_pending,
+    without_redis,
+    worker_dies_after,
+    worker_dies_in,
+)
+from tests.market.models import Sale
+
+pytestmark = pytest.mark.django_db
+
+RETRIED = """\
+from numflow_django import async_task
+from tests.market.models import Sale
+
+
+@async_task(max_attempts=3)
+def {name}(ctx):
+    Sale.objects.create(item="worked")
+"""
+ATOMIC = RETRIED.replace("max_attempts=3", "atomic=True")
+COROUTINE = RETRIED.replace("def {name}", "async def {name}").replace(
+    "Sale.objects.create", "await Sale.objects.acreate"
+)
+
+
+def begin(feature, **tasks):
+    """A run of these tasks."""
+    return start_run(feature(**tasks).label)
+
+
+def buy(client):
+    return client.post("/buy/", {"item": "tea"}, content_type="application/json")
+
+
+# A task fails
+
+
+@pytest.mark.parametrize("source", [RETRIED, COROUTINE], ids=["def", "async def"])
+def test_a_task_that_fails_twice(feature, source):
+    """D9: A task is made to fail n times; its retries then do their work."""
+    run = begin(feature, mail=source, last="pass")
+
+    with fail_task(run.feature, "mail", times=2, error=SMTPException("down")):
+        run_pending(waiting=True)
+
+    assert_run(run, tasks=["mail", "last"], attempts={"mail": 3})
+    assert [execution.error_message for execution in run.log][:2] == ["down", "down"]
+    assert Sale.objects.count() == 1
+
+
+def test_a_task_that_fails_for_good(feature):
+    """times=None: always. The error may be a class, or left out."""
+    run = begin(feature, mail=RETRIED, last="pass")
+
+    with fail_task(run.feature, "mail", times=None):
+        run_pending(waiting=True)
+
+    assert_run(run, state="failed", tasks={"mail": "failed", "last": "succeeded"}, attempts={"mail": 3})
+    assert run.log.first().error_message == f"by fail_task({run.feature!r}, 'mail')"
+    assert run.log.first().error_type == "numflow_django.testing.faults.InjectedFault"
+
+
+def test_retry_on_is_asked(feature):
+    """The fault is an error like any other: one that is not to be tried again fails at once."""
+    run = begin(feature, mail=RETRIED.replace("max_attempts=3", "max_attempts=3, retry_on=OSError"))
+
+    with fail_task(run.feature, "mail", error=ValueError("no")):
+        run_pending(waiting=True)
+
+    assert_run(run, state="failed", attempts={"mail": 1})
+
+
+def test_a_fault_ends_with_its_block(feature):
+    """Also after an error, and nested ones one by one."""
+    run = begin(feature, mail="pass", notify="pass")
+    before = registry.find(run.feature)
+
+    with pytest.raises(ZeroDivisionError), fail_task(run.feature, "mail"), fail_task(run.feature, "notify"):
+        _ = 1 / 0
+
+    assert registry.find(run.feature) is before
+    run_pending()
+    assert_run(run)
+
+
+def test_faults_nest(feature):
+    """Two faults, of two tasks or of one, happen both."""
+    run = begin(feature, mail=RETRIED, notify=RETRIED)
+
+    with (
+        fail_task(run.feature, "mail", error=ValueError("first")),
+        fail_task(run.feature, "notify"),
+        fail_task(run.feature, "mail", error=ValueError("second")),
+    ):
+        run_pending(waiting=True)
+
+    assert_run(run, attempts={"mail": 3, "notify": 2})
+
+
+class Decorated(TestCase):
+    """Faults as decorators of tests."""
+
+    @fail_task("market.buy", "mail")
+    def test_a_test(self):
+        """The fault is there for the test."""
+        run = start_run("market.buy", {"item": "tea"})
+
+        run_pending()
+
+        assert_run(run, state="failed", tasks={"mail": "failed"})
+
+    @fail_task("market.buy", "mail")
+    async def test_a_coroutine(self):
+        """And for an async one."""
+        run = await sync_to_async(start_run)("market.buy", {"item": "tea"})
+        await sync_to_async(run_pending)()
+
+        await sync_to_async(assert_run)(run, state="failed", tasks={"mail": "failed"})
+
+
+def test_a_fault_that_never_happens(feature):
+    """The test would prove nothing; the error says what is missing."""
+    label = feature(mail="pass").label
+
+    with (
+        pytest.raises(AssertionError, match=r"fail_task\('.*', 'mail'\) happened never.*call run_pending\(\) in the"),
+        fail_task(label, "mail"),
+    ):
+        pass
+
+
+def test_a_fault_that_happens_too_seldom(feature):
+    """It is asked for twice, and the task has only one attempt."""
+    run = begin(feature, mail="pass")
+
+    with (
+        pytest.raises(AssertionError, match=r"happened 1 of 2 times.*waiting=True"),
+        fail_task(run.feature, "mail", times=2),
+    ):
+        run_pending()
+
+
+@pytest.mark.parametrize("fault", [fail_task, worker_dies_in, worker_dies_after])
+def test_a_feature_that_does_not_exist(fault):
+    """The error asks what was meant."""
+    with (
+        pytest.raises(UnknownFeature, match=r"there is no feature 'market.bye'; did you mean 'market.buy'\?"),
+        fault("market.bye", "mail"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("fault", [fail_task, worker_dies_in, worker_dies_after])
+def test_a_task_that_does_not_exist(fault):
+    """The error asks what was meant, or tells what there is."""
+    with pytest.raises(UnknownTask, match=r"market.buy has no async task 'mial'; did you mean 'mail'\?"):
+        fault("market.buy", "mial").enable()
+    with pytest.raises(UnknownTask, match=r"its async tasks are: mail, notify, publish"):
+        fault("market.buy", "xyz").enable()
+
+
+def test_times():
+    """Fewer than one makes no sense."""
+    with pytest.raises(ValueError, match=r"fail_task\(times=0\): give at least 1, or None for every time"):
+        fail_task("market.buy", "mail", times=0)
+
+
+# The worker dies
+
+
+@pytest.mark.parametrize("source", [RETRIED, COROUTINE], ids=["def", "async def"])
+def test_a_worker_that_dies_after_a_task(feature, source):
+    """D9: The worker dies after a task: the try is lost, the run resumes at that task, and its work is done twice."""
+    run = begin(feature, mail=source, last="pass")
+
+    with worker_dies_after(run.feature, "mail"):
+        run_pending()
+
+    assert_run(run, tasks=["mail", "last"], attempts={"mail": 2, "last": 1})
+    assert [execution.state for execution in run.log] == ["lost", "succeeded", "succeeded"]
+    assert "its worker died by worker_dies_after" in run.log.first().error_message
+    assert Sale.objects.count() == 2
+
+
+def test_a_worker_that_dies_after_an_atomic_task(feature):
+    """Its work is rolled back with the checkpoint that was not written, and done once."""
+    run = begin(feature, count=ATOMIC)
+
+    with worker_dies_after(run.feature, "count"):
+        run_pending()
+
+    assert_run(run, attempts={"count": 2})
+    assert Sale.objects.count() == 1
+
+
+def test_a_worker_that_dies_in_a_task(feature):
+    """It has done nothing of it."""
+    run = begin(feature, mail=RETRIED)
+
+    with worker_dies_in(run.feature, "mail"):
+        run_pending()
+
+    assert_run(run, attempts={"mail": 2})
+    assert Sale.objects.count() == 1
+
+
+def test_a_task_that_kills_each_worker(feature, settings):
+    """After TASK_MAX_CRASHES it fails for good, and the rest goes on."""
+    settings.NUMFLOW = {"TASK_MAX_CRASHES": 2}
+    run = begin(feature, mail="pass", last="pass")
+
+    with worker_dies_in(run.feature, "mail", times=3):
+        run_pending()
+
+    assert_run(run, state="failed", tasks={"mail": "lost", "last": "succeeded"}, attempts={"mail": 3})
+
+
+# Redis is down
+
+
+def test_redis_is_down_at_the_commit(client):
+    """D9: The request answers all the same, its run is pending, and is run later."""
+    with redis_down():
+        answer = buy(client)
+
+    assert answer.status_code == 201
+    assert_run(answer["Numflow-Run"], state="pending")
+
+    run_pending()
+    assert_run(answer["Numflow-Run"])
+
+
+def test_run_pending_where_redis_is_down(client):
+    """A worker needs a bell no more than the request did."""
+    with redis_down():
+        answer = buy(client)
+        run_pending()
+
+    assert_run(answer["Numflow-Run"])
+
+
+def test_what_was_before_redis_went(client):
+    """Only what the block did is committed under it."""
+    earlier = buy(client)["Numflow-Run"]
+
+    with redis_down():
+        later = buy(client)["Numflow-Run"]
+
+    assert_run(earlier, state="queued")
+    assert_run(later, state="pending")
+
+
+def test_no_pause_remains(client):
+    """After the block, Redis is asked again at once."""
+    dispatch._paused_until["mail"] = 1e12
+
+    with redis_down():
+        buy(client)
+        buy(client)
+
+    assert dispatch._paused_until == {"mail": 1e12}
+
+
+def test_nobody_missed_redis():
+    """A block that dispatches nothing proves nothing."""
+    with pytest.raises(AssertionError, match=r"redis_down\(\): nothing was dispatched in the block"), redis_down():
+        pass
+
+
+def test_an_error_in_the_block_is_the_one_to_be_seen():
+    """It is not hidden by a complaint of redis_down()."""
+    with pytest.raises(ZeroDivisionError), redis_down():
+        _ = 1 / 0
+
+    assert dispatch._enqueue.__module__ == "numflow_django.dispatch"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_redis_is_down_for_what_is_committed(client):
+    """In a TransactionTestCase the request's own COMMIT misses Redis."""
+    with redis_down():
+        answer = buy(client)
+        assert_run(answer["Numflow-Run"], state="pending")
+
+
+@without_redis()
+class WithoutRedis(TransactionTestCase):
+    """A class whose requests are committed and ring nowhere."""
+
+    def test_nothing_rings(self):
+        """The run is queued for all that the row knows, and nothing connects."""
+        buy(self.client)
+
+        assert not connection.in_atomic_block
+        assert not dispatch._paused_until
+        assert [run.state for run in run_pending()] == ["succeeded"]
+
+
+def test_redis_is_down_where_there_is_none(client):
+    """The inner one counts."""
+    with without_redis(), redis_down():
+        answer = buy(client)
+
+    assert_run(answer["Numflow-Run"], state="pending")
+    assert FeatureRun.objects.count() == 1

@@ -1,0 +1,381 @@
+"""run_pending(): the runs of a test, without Redis, without a worker, without sleep."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test import TestCase
+
+from numflow_django import runner, start_run
+from numflow_django.exceptions import TaskError
+from numflow_django.models import FeatureRun
+from numflow_django.testing import assert_run, run_pending
+from tests.market.models import Sale
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Nothing may try to connect to Redis, and nothing may sleep."""
+
+    def refuse(*args, **kwargs):
+        tried.append(args)
+        raise ConnectionRefusedError
+
+    tried = []
+    monkeypatch.setattr("redis.connection.Connection._connect", refuse)
+    monkeypatch.setattr(time, "sleep", refuse)
+    yield
+    assert not tried
+
+
+def buy(client, **data):
+    return client.post("/buy/", {"item": "tea"} | data, content_type="application/json")
+
+
+def test_a_request_and_its_tasks(client):
+    """C15: What a request leaves for the worker is run in a plain test's transaction, and the runs are given."""
+    answer = buy(client)
+
+    [run] = run_pending()
+
+    assert str(run.pk) == answer["Numflow-Run"]
+    assert (run.state, run.position, run.token) == ("succeeded", 3, 1)
+    assert [(execution.name, execution.state) for execution in run.log] == [
+        ("mail", "succeeded"),
+        ("notify", "succeeded"),
+        ("publish", "succeeded"),
+    ]
+
+
+def test_nothing_to_run():
+    """No runs, no list."""
+    assert run_pending() == []
+
+
+def test_a_run_is_run_once(client):
+    """The second call finds nothing to do."""
+    buy(client)
+    run_pending()
+
+    assert run_pending() == []
+
+
+def test_runs_are_given_in_their_order(client):
+    """The oldest first."""
+    ids = [buy(client)["Numflow-Run"] for _ in range(3)]
+
+    assert [str(run.pk) for run in run_pending()] == ids
+
+
+def test_a_failed_task_is_a_failed_run(client, caplog):
+    """Its error is logged and in the run, and raised by nobody."""
+    buy(client, item="bad luck")
+
+    [run] = run_pending()
+
+    assert run.state == "failed"
+    assert run.reason == "1 of 3 tasks failed: notify"
+    assert "task failed" in caplog.text
+
+
+def test_raise_errors(client):
+    """The task's own error is raised, with its traceback and a note of where it comes from; after all is done."""
+    buy(client, item="bad luck")
+
+    with pytest.raises(ConnectionError, match="the gateway is away") as caught:
+        run_pending(raise_errors=True)
+
+    assert caught.value.__notes__ == ["async task notify of market.buy, attempt 1"]
+    assert caught.traceback[-1].path.name == "200_notify.py"
+    assert FeatureRun.objects.get().state == "failed"
+
+
+def test_raise_errors_of_what_is_no_exception(feature):
+    """SystemExit would end the whole test run; it is told as a TaskError."""
+    start_run(feature(only="sys.exit('enough')").label)
+
+    with pytest.raises(TaskError, match=r"failed: 1 of 1 tasks failed: only") as caught:
+        run_pending(raise_errors=True)
+
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_raise_errors_of_a_task_that_recovers(feature):
+    """A retry that helped is no error."""
+    body = "if ctx.task.attempt == 1:\n    raise ValueError"
+    start_run(feature(only=retried(body)).label)
+
+    [run] = run_pending(waiting=True, raise_errors=True)
+
+    assert run.state == "succeeded"
+
+
+def retried(body, rules="max_attempts=3"):
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return f"from numflow_django import async_task\n\n\n@async_task({rules})\ndef {{name}}(ctx):\n{lines}"
+
+
+# on_commit
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_on_commit_callbacks_are_called_in_order(client, feature, journal, alias):
+    """The user's own too, of every database, before the tasks; each once."""
+    run = start_run(feature(only="lines.append('task')").label)
+    for number in (1, 2):
+        transaction.on_commit(lambda number=number: journal().append(number), using=alias)
+
+    run_pending()
+    run_pending()
+
+    assert journal() == [1, 2, "task"]
+    assert_run(run)
+
+
+def test_a_callback_sees_no_transaction():
+    """As after a COMMIT: what it registers is called at once, and its own blocks are outermost."""
+    seen = []
+
+    def callback():
+        seen.append(connection.in_atomic_block)
+        transaction.on_commit(lambda: seen.append("at once"))
+        with transaction.atomic(durable=True):
+            seen.append("durable")
+
+    transaction.on_commit(callback)
+    run_pending()
+
+    assert seen == [False, "at once", "durable"]
+
+
+def test_a_callback_of_a_block_that_was_rolled_back():
+    """It is not called, as Django has it."""
+    called = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: called.append(1))
+        transaction.set_rollback(True)
+
+    run_pending()
+
+    assert called == []
+
+
+def test_a_callback_that_raises():
+    """Its error is raised, as it is by COMMIT; those behind it are called the next time."""
+    called = []
+    transaction.on_commit(lambda: 1 / 0)
+    transaction.on_commit(lambda: called.append("next"))
+
+    with pytest.raises(ZeroDivisionError):
+        run_pending()
+    assert called == []
+
+    run_pending()
+    assert called == ["next"]
+
+
+def test_a_robust_callback_that_raises(caplog):
+    """It is logged, and the others are called."""
+    called = []
+    transaction.on_commit(lambda: 1 / 0, robust=True)
+    transaction.on_commit(lambda: called.append("next"))
+
+    run_pending()
+
+    assert called == ["next"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_in_a_block_of_the_test():
+    """What the block did is not committed; the error says so and what to do."""
+    with (
+        transaction.atomic(),
+        pytest.raises(RuntimeError, match=r"an atomic\(\) block is open on 'default'.*after the block"),
+    ):
+        run_pending()
+
+
+class SharedData(TestCase):
+    """Rows and callbacks of setUpTestData belong to all tests of a class."""
+
+    called: list[str]
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.called = []
+        transaction.on_commit(lambda: cls.called.append("shared"))
+        cls.run_id = start_run("market.buy", {"sale": None, "item": "tea"}).pk
+
+    def check(self):
+        [run] = run_pending()
+
+        assert run.pk == self.run_id
+        assert self.called == []
+
+    def test_one(self):
+        """The run is run, and the callback, which no COMMIT follows, is not called, in this test."""
+        self.check()
+
+    def test_another(self):
+        """And in this one, whichever is first."""
+        self.check()
+
+
+# Runs that beget runs, and runs that wait
+
+
+def test_tasks_that_start_runs(feature):
+    """Those are run as well, until nothing is due."""
+    feature("second", only="Sale.objects.create(item='second')")
+    label = feature("first", only="pass").label.replace("first", "second")
+    first = feature("first", only=f"from numflow_django import start_run\nstart_run({label!r})")
+
+    runs = run_pending_after(first)
+
+    assert [run.feature for run in runs] == [first.label, label]
+    assert Sale.objects.get().item == "second"
+
+
+def run_pending_after(feature, **options):
+    start_run(feature.label, **options)
+    return run_pending()
+
+
+def test_a_run_that_begets_itself(feature):
+    """It would go on for ever; the error names it."""
+    label = feature(only="pass").label
+    start_run(feature(only=f"from numflow_django import start_run\nstart_run({label!r})").label)
+
+    with pytest.raises(RuntimeError, match=rf"5 runs were run and more are due, such as {label}"):
+        run_pending(limit=5)
+
+
+def test_a_retry_waits(feature):
+    """Its time does not come in a test, unless the test says that nothing waits; then order is kept."""
+    label = feature(first=retried("if ctx.task.attempt < 3:\n    raise ValueError"), second="pass").label
+    start_run(label)
+
+    [run] = run_pending()
+    assert (run.state, run.position) == ("waiting", 0)
+    assert run_pending() == []
+
+    [run] = run_pending(waiting=True)
+    assert_run(run, tasks=["first", "second"], attempts={"first": 3, "second": 1})
+
+
+def test_a_retry_without_a_wait(feature):
+    """It is due at once."""
+    body = retried("if ctx.task.attempt < 3:\n    raise ValueError", "max_attempts=3, delay=0")
+
+    [run] = run_pending_after(feature(only=body))
+
+    assert_run(run, attempts={"only": 3})
+
+
+def test_a_start_that_is_to_come(feature):
+    """A run that starts tomorrow waits, and is run where nothing waits."""
+    assert run_pending_after(feature(only="pass"), start_after=timedelta(days=1)) == []
+
+    [run] = run_pending(waiting=True)
+
+    assert_run(run)
+
+
+def test_a_task_that_starts_later(feature):
+    """Each task's own hour is treated the same, the first one's and a later one's."""
+    later = retried("pass", "start_after=3600")
+    start_run(feature(first=later, second=later, third="pass").label)
+
+    assert run_pending() == []
+    [run] = run_pending(waiting=True)
+
+    assert_run(run, tasks=["first", "second", "third"])
+
+
+def test_runs_that_wait_are_taken_by_their_hour(feature, journal):
+    """The shortest wait first, and what is due before all that wait."""
+    label = feature(only="lines.append(ctx.name)").label
+    for name, wait in {"tomorrow": 86_400, "soon": 60, "now": 0}.items():
+        start_run(label, {"name": name}, start_after=wait)
+
+    run_pending(waiting=True)
+
+    assert journal() == ["now", "soon", "tomorrow"]
+
+
+def test_a_task_that_the_code_does_not_know(feature):
+    """The run waits for a deploy, which no haste brings; its reason says so."""
+    run = start_run(feature(gone="pass").label)
+    feature(other="pass")
+
+    assert [row.pk for row in run_pending(waiting=True)] == [run.pk]
+
+    run.reread()
+    assert run.state == "waiting"
+    assert run.reason.startswith("unknown task gone since")
+
+
+# Databases
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_another_database(feature):
+    """Runs of all databases that the test may use are run."""
+    one, other = (start_run(feature(alias, using=alias, only="pass").label) for alias in ("default", "other"))
+
+    assert {run.pk for run in run_pending()} == {one.pk, other.pk}
+
+
+@pytest.mark.django_db(databases=["other"])
+def test_only_another_database(feature):
+    """A test that may not use the default one is no worse off."""
+    run = start_run(feature("shop", using="other", only="pass").label)
+
+    assert [row.pk for row in run_pending()] == [run.pk]
+
+
+def test_a_database_that_the_test_may_not_use(client, feature):
+    """There can be no run in it, and it is passed over."""
+    feature("shop", using="other", only="pass")
+    buy(client)
+
+    assert [run.state for run in run_pending()] == ["succeeded"]
+
+
+# The worker's parts
+
+
+def test_no_lease_is_renewed(client, monkeypatch):
+    """A thread that renewed it would wait for the test's own lock on SQLite, and see no run elsewhere."""
+    monkeypatch.setattr(runner, "Lease", None)
+    monkeypatch.setattr("threading.Thread.start", None)
+    buy(client)
+
+    assert [run.state for run in run_pending()] == ["succeeded"]
+
+
+def test_queries_are_those_of_a_worker(client, django_assert_max_num_queries):
+    """assertNumQueries does not count what holds the test's transaction apart."""
+    buy(client)
+
+    with django_assert_max_num_queries(100) as captured:
+        run_pending()
+
+    assert not [query["sql"] for query in captured if "SAVEPOINT" in query["sql"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_transaction_around_the_test(feature):
+    """In a TransactionTestCase everything is committed, and run just the same."""
+    from numflow_django.testing import without_redis
+
+    with without_redis():
+        start_run(feature(only="Sale.objects.create(item='tea')").label)
+        assert FeatureRun.objects.get().state == "queued"
+
+    assert [run.state for run in run_pending()] == ["succeeded"]
+    assert Sale.objects.get().item == "tea"
