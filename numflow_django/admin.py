@@ -1,20 +1,24 @@
-"""The runs and the task log in Django's admin: to look at and not to change."""
+"""The runs and the task log in Django's admin: to look at, to cancel and to resume, and not to change."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from .models import FeatureRun, RunState, TaskExecution
+from .models import ENDED, OPEN, FeatureRun, FeatureRunQuerySet, RunState, TaskExecution
 from .redaction import mask
+from .relay import dispatch_due
 
 if TYPE_CHECKING:
     RunAdmin = admin.ModelAdmin[FeatureRun]
@@ -49,10 +53,20 @@ class ReadOnly:
         return format_html('<span class="numflow-badge numflow-{}">{}</span>', row.state, row.get_state_display())
 
 
+#: What whoever has the permission "operate" may do with a run: the button's name and what it does.
+OPERATIONS: dict[str, tuple[Any, Callable[[FeatureRun], bool]]] = {
+    "cancel": (_("Cancel"), FeatureRun.cancel),
+    "resume_failed": (_("Run the failed tasks again"), partial(FeatureRun.resume, only_failed=True)),
+    "resume": (_("Run all that remains"), FeatureRun.resume),
+}
+
+
 @admin.register(FeatureRun)
 class FeatureRunAdmin(ReadOnly, RunAdmin):
-    """One request on one page: what its steps did, what its tasks did."""
+    """One request on one page: what its steps did, what its tasks did, and what may be done about it."""
 
+    change_form_template = "numflow_django/change_form.html"
+    actions = ("cancel", "resume_failed", "resume")
     list_display = ("feature", "badge", "progress", "request", "created_at", "id")
     list_filter = ("state", "feature", "queue")
     search_fields = ("=id", "path", "created_by")
@@ -102,6 +116,88 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
         """The frozen context, with secrets masked."""
         text = json.dumps(mask(json.loads(run.context)), ensure_ascii=False, indent=2)
         return format_html('<pre class="numflow-text">{}</pre>', text)
+
+    # What may be done with a run
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may look at runs, and cancel and resume them."""
+        return self.has_view_permission(request) and request.user.has_perm("numflow_django.operate_featurerun")
+
+    def get_urls(self) -> list[URLPattern]:
+        """The admin's own, and that of the buttons."""
+        view = self.admin_site.admin_view(self.operate)
+        return [path("<uuid:run_id>/operate/", view, name="numflow_django_operate"), *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the buttons to whoever may press them."""
+        run = context.get("original")
+        if run is not None and self.has_operate_permission(request):
+            context["operations"] = [(name, OPERATIONS[name][0]) for name in _operations(run)]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def operate(self, request: HttpRequest, run_id: Any) -> HttpResponse:
+        """Do what a button says, and tell what came of it."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        run = self.get_queryset(request).filter(pk=run_id).first()
+        if run is None or request.POST.get("operation") not in OPERATIONS:
+            raise Http404
+        self._operate(request, request.POST["operation"], [run])
+        return HttpResponseRedirect(reverse("admin:numflow_django_featurerun_change", args=[run_id]))
+
+    @admin.action(description=_("Cancel the selected runs"), permissions=["operate"])
+    def cancel(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
+        """Cancel all of them that have not ended."""
+        self._operate(request, "cancel", runs)
+
+    @admin.action(description=_("Run the failed tasks of the selected runs again"), permissions=["operate"])
+    def resume_failed(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
+        """Resume all of them that have failed."""
+        self._operate(request, "resume_failed", runs)
+
+    @admin.action(description=_("Run all that remains of the selected runs"), permissions=["operate"])
+    def resume(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
+        """Resume all of them that have failed or were cancelled."""
+        self._operate(request, "resume", runs)
+
+    def _operate(self, request: HttpRequest, operation: str, runs: Any) -> None:
+        title, change = OPERATIONS[operation]
+        done = [run for run in runs if change(run)]
+        for run in done:
+            self.log_change(request, run, str(title))
+            if operation != "cancel":
+                # At once and not at the relay's next tick, because somebody is looking
+                transaction.on_commit(partial(_dispatch, run), using=run._state.db, robust=True)
+        if done:
+            message = ngettext("%(what)s: %(count)d run.", "%(what)s: %(count)d runs.", len(done))
+            self.message_user(request, message % {"what": title, "count": len(done)}, messages.SUCCESS)
+        if len(done) < len(runs):
+            left = len(runs) - len(done)
+            message = ngettext(
+                "%(count)d run was left as it is: its state does not allow this.",
+                "%(count)d runs were left as they are: their states do not allow this.",
+                left,
+            )
+            self.message_user(request, message % {"count": left}, messages.WARNING)
+
+
+def _operations(run: FeatureRun) -> Iterator[str]:
+    """What the run's state allows."""
+    if run.state in {*OPEN, RunState.RUNNING} and not run.cancel_requested:
+        yield "cancel"
+    if run.state in ENDED and run.state != RunState.SUCCEEDED:
+        names = run.unsettled(only_failed=True)
+        if names:
+            yield "resume_failed"
+        if run.unsettled() != names:
+            yield "resume"
+
+
+def _dispatch(run: FeatureRun) -> None:
+    run.reread()
+    dispatch_due(run)
 
 
 @admin.register(TaskExecution)

@@ -13,11 +13,12 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on.
     """
     name = run.task_names[run.position]
-    earlier = list(run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED).values_list("state", flat=True))
+    earlier = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED)
     lost = _execution(run, name, run.position, ExecutionState.LOST, message)
-    lost.attempt = len(earlier) + 1
+    lost.attempt = earlier.count() + 1
     rest: list[TaskExecution] = []
-    if earlier.count(ExecutionState.LOST) < conf.TASK_MAX_CRASHES:
+    crashes = earlier.filter(state=ExecutionState.LOST, token__gt=run.resumed_token).count()
+    if crashes < conf.TASK_MAX_CRASHES:
         done = run.lose([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
     else:
         rest = skipped(run, name) if _stops_the_rest(run, name) else []

@@ -32,6 +32,9 @@ MESSAGE_LENGTH = 2_000
 #: Characters kept of a traceback.
 TRACEBACK_LENGTH = 20_000
 
+#: The reason of a run whose wait was ended; its next task does not ask again whether its hour has come.
+HURRIED = "its wait was ended"
+
 
 class RunState(models.TextChoices):
     """Where a run is in its life."""
@@ -124,6 +127,9 @@ class FeatureRun(models.Model):
     task_names = models.JSONField(_("async tasks"), default=list)
     position = models.PositiveIntegerField(_("position"), default=0)  # the tasks before it are settled
     token = models.PositiveIntegerField(_("claims"), default=0)
+    resumed_token = models.PositiveIntegerField(
+        _("claims before it was resumed"), default=0
+    )  # their tries are forgiven
     claim_id = models.UUIDField(_("claim ID"), null=True)
     dispatch_no = models.PositiveIntegerField(_("dispatches"), default=0)
     available_at = models.DateTimeField(_("available at"), db_default=Now())
@@ -146,6 +152,7 @@ class FeatureRun(models.Model):
     class Meta:
         verbose_name = _("run")
         verbose_name_plural = _("runs")
+        permissions = [("operate_featurerun", _("Can cancel runs and run their tasks again"))]
         indexes = [
             models.Index(fields=["state", "available_at"], name="numflow_run_due"),
             models.Index(fields=["state", "lease_expires_at"], name="numflow_run_lease"),
@@ -277,6 +284,11 @@ class FeatureRun(models.Model):
         )
         return bool(queued.update(state=RunState.PENDING, queued_at=None))
 
+    def hurry(self) -> bool:
+        """End the wait for a retry or for a task's hour: waiting -> pending. Give False if the run does not wait."""
+        mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, state=RunState.WAITING)
+        return bool(mine.update(state=RunState.PENDING, available_at=Now(), reason=HURRIED))
+
     def cancel(self) -> bool:
         """
         Run no further task: at once, or, while a worker has the run, after the task that is running.
@@ -289,27 +301,31 @@ class FeatureRun(models.Model):
         mine.filter(state__in=OPEN).update(**_ended(RunState.CANCELLED), reason="cancelled")
         return bool(asked)
 
-    def resume(self, *, only_failed: bool = False) -> bool:
-        """
-        Run again the tasks that have not succeeded, or *only* those that *failed*, with the context as it stands.
-
-        For a failed or cancelled run; give False for any other. The tasks that are to run move behind the others.
-        """
+    def unsettled(self, *, only_failed: bool = False) -> list[str]:
+        """The names of the tasks that have not succeeded, or *only* of those that *failed*, in their order."""
         states = dict(self.log.values_list("name", "state"))
         again = (ExecutionState.FAILED, ExecutionState.LOST)
-        todo = [
+        return [
             name
             for name in self.task_names
             if (states.get(name) in again if only_failed else states.get(name) != ExecutionState.SUCCEEDED)
         ]
+
+    def resume(self, *, only_failed: bool = False) -> bool:
+        """
+        Run again the tasks that have not succeeded, or *only* those that *failed*, with the context as it stands.
+
+        For a failed or cancelled run; give False for any other. The tasks that are to run move behind the others, and
+        what they have failed and crashed so far no longer counts for ``max_attempts`` and ``TASK_MAX_CRASHES``.
+        """
+        todo = self.unsettled(only_failed=only_failed)
         done = [name for name in self.task_names if name not in todo]
         ended = FeatureRun.objects.using(self._state.db).filter(
             pk=self.pk, state__in=(RunState.FAILED, RunState.CANCELLED), token=self.token
         )
         changes = _given_up(RunState.PENDING, "resumed") | {"finished_at": None, "cancel_requested": False}
-        return bool(todo) and bool(
-            ended.update(**changes, task_names=[*done, *todo], position=len(done), available_at=Now())
-        )
+        changes |= {"task_names": [*done, *todo], "position": len(done), "resumed_token": self.token}
+        return bool(todo) and bool(ended.update(**changes, available_at=Now()))
 
 
 def _lease_end() -> Any:

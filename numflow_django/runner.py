@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
@@ -20,7 +21,7 @@ from .discovery import Module
 from .exceptions import ClaimLost
 from .lease import Lease
 from .losses import record_loss, skipped
-from .models import ExecutionState, FeatureRun, RunState, TaskExecution
+from .models import HURRIED, ExecutionState, FeatureRun, RunState, TaskExecution
 from .policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
 from .registry import registry
 
@@ -61,15 +62,16 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
     for alias in registry.databases():
         claimed = FeatureRun.objects.using(alias).claim(run_id, dispatch_no, worker=worker)
         if claimed:
-            _run_claimed(claimed)
+            run_claimed(claimed)
             return claimed
     return None
 
 
-def _run_claimed(run: FeatureRun) -> None:
+def run_claimed(run: FeatureRun, *, lease: Callable[[FeatureRun], AbstractContextManager[Any]] = Lease) -> None:
+    """Run the tasks of a run that this process has claimed, which *lease* holds meanwhile."""
     signals.run_started.send_robust(sender=FeatureRun, run=run)
     try:
-        with Lease(run):
+        with lease(run):
             Passage(run).pass_through()
     except ClaimLost as lost:
         signals.logger.warning("claim lost run=%s feature=%s: %s", run.pk, run.feature, lost)
@@ -82,6 +84,7 @@ class Outcome:
     task: Module
     policy: TaskPolicy
     attempt: int
+    forgiven: int  # attempts before the run was last resumed, which the policy does not count
     started_at: datetime
     context: str | None = None  # the frozen context, if the task changed it
     result: Any = None  # JSON
@@ -95,12 +98,13 @@ class Outcome:
 
     def wait(self) -> float | None:
         """Seconds until the task is tried again; None: this was its last execution."""
+        attempt = self.attempt - self.forgiven
         if self.error is not None:
-            return self.policy.wait_after(self.error, self.attempt)
+            return self.policy.wait_after(self.error, attempt)
         if self.retry is None:
             return None
         limit = self.retry.max_attempts or max(self.policy.attempts, MAX_REQUEST_ATTEMPTS)
-        return self.retry.delay if self.attempt < limit else None
+        return self.retry.delay if attempt < limit else None
 
     def fields(self) -> dict[str, Any]:
         """What the task log keeps of it."""
@@ -121,6 +125,7 @@ class Passage:
     def __init__(self, run: FeatureRun) -> None:
         self.run = run
         self.attempts: dict[str, int] = {}
+        self.forgiven: dict[str, int] = {}  # of these, the ones before the run was last resumed
         self.failed: set[str] = set()
         self.raw: Any = None  # the driver's connection that an atomic task began on
         self.due_at = run.created_at  # when the task at the position became due
@@ -137,9 +142,12 @@ class Passage:
         settled = self.run.task_names[: self.run.position]
         # A task that was never run, as in a run that was cancelled and resumed for its failures, has not succeeded
         self.failed = set(settled)
-        for name, attempt, state, finished_at in self.run.log.values_list("name", "attempt", "state", "finished_at"):
+        facts = ("name", "attempt", "token", "state", "finished_at")
+        for name, attempt, token, state, finished_at in self.run.log.values_list(*facts):
             if state != ExecutionState.SKIPPED:
                 self.attempts[name] = attempt
+                if token <= self.run.resumed_token:
+                    self.forgiven[name] = attempt
             if name in settled:
                 (self.failed.discard if state == ExecutionState.SUCCEEDED else self.failed.add)(name)
                 self.due_at = finished_at or self.due_at
@@ -180,7 +188,7 @@ class Passage:
     def _start(self, task: Module, policy: TaskPolicy) -> None:
         """Execute the task, or put the run off until its hour."""
         wait = 0.0
-        if policy.start_after and task.name not in self.attempts:
+        if policy.start_after and task.name not in self.attempts and self.run.reason != HURRIED:
             wait = (self.due_at + timedelta(seconds=policy.start_after) - timezone.now()).total_seconds()
         if wait > 0:
             self._write(lambda: self.run.postpone([], seconds=wait, reason=f"{task.name} starts later"))
@@ -189,7 +197,8 @@ class Passage:
 
     def _execute(self, task: Module, policy: TaskPolicy) -> None:
         attempt = self.attempts[task.name] = self.attempts.get(task.name, 0) + 1
-        outcome = Outcome(task=task, policy=policy, attempt=attempt, started_at=timezone.now())
+        forgiven = self.forgiven.get(task.name, 0)
+        outcome = Outcome(task=task, policy=policy, attempt=attempt, forgiven=forgiven, started_at=timezone.now())
         info = TaskInfo(run_id=self.run.pk, name=task.name, attempt=attempt)
         ctx = thaw(self.run.context, run_id=self.run.pk, task=info)
         ctx._numflow.author = f"async task {task} of {self.run.feature}"

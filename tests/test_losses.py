@@ -57,6 +57,20 @@ def test_a_resumed_run_goes_on_at_the_task_that_was_lost(feature, journal):
     assert (run.state, run.reason) == (RunState.SUCCEEDED, "")
 
 
+def test_a_resumed_run_has_its_whole_crash_budget_again(feature, settings):
+    """C9: the crashes before a run was resumed do not count for TASK_MAX_CRASHES."""
+    settings.NUMFLOW = {"TASK_MAX_CRASHES": 1}
+    run = die(claimed(feature(mail=NOTE)), times=2)
+    assert (run.state, run.reason) == (RunState.FAILED, "crash loop: mail")
+    run.resume()
+    run.reread()
+
+    run = die(run)
+
+    assert (run.state, [e.attempt for e in executions(run)]) == (RunState.PENDING, [1, 2, 3])
+    assert die(run).state == RunState.FAILED
+
+
 @pytest.mark.parametrize(("most", "survived"), [(0, 0), (1, 1), (3, 3)])
 def test_a_crash_loop_ends(feature, journal, settings, most, survived):
     """A task that takes its worker down more than TASK_MAX_CRASHES times has failed, and the rest goes on."""

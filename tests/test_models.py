@@ -314,6 +314,17 @@ def test_a_postponed_run_waits():
     assert (run.state, run.reason) == (RunState.WAITING, "again")
 
 
+def test_a_run_that_is_hurried():
+    """Its wait is over, and whoever looks at it sees why."""
+    run = run_row(state=RunState.WAITING, available_at=timezone.now() + timedelta(hours=1), reason="mail starts later")
+
+    assert run.hurry() is True
+
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (RunState.PENDING, "its wait was ended")
+    assert run in FeatureRun.objects.due()
+
+
 def test_a_run_that_fails_unsettled():
     """A run can fail with its tasks unsettled: it has ended, where it was, with the reason."""
     run = claimed_run(position=1)

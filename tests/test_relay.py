@@ -295,13 +295,13 @@ def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
     """A tick does what it can in its time, and the next one goes on."""
     monkeypatch.setattr(relay, "PAGE", 1)
     runs = [run_row(RunState.PENDING) for _ in range(5)]
-    ring_slowly = relay._ring
+    ring_slowly = relay.dispatch_due
 
     def slow(run):
         clock.now += 2
         return ring_slowly(run)
 
-    monkeypatch.setattr(relay, "_ring", slow)
+    monkeypatch.setattr(relay, "dispatch_due", slow)
     every = Relay()
 
     reports = [every.tick(budget=5), every.tick(budget=5)]
@@ -374,7 +374,7 @@ def test_two_relays_that_see_the_same_run(server):
     run_row(RunState.PENDING)
     first, second = FeatureRun.objects.get(), FeatureRun.objects.get()
 
-    assert (relay._ring(first), relay._ring(second)) == (True, False)
+    assert (relay.dispatch_due(first), relay.dispatch_due(second)) == (True, False)
     assert len(jobs(server)) == 1
 
 

@@ -266,6 +266,20 @@ def test_a_task_that_starts_later_waits_once(feature, journal):
     assert (wait, journal(), row.state) == (5, [1, 2], RunState.SUCCEEDED)
 
 
+def test_a_resumed_task_has_all_its_attempts_again(feature, journal):
+    """C9: what a task failed before its run was resumed does not count; the attempts are numbered on."""
+    shop = feature(mail=task("lines.append(ctx.task.attempt)\nraise ValueError", "max_attempts=2, jitter=0"))
+    run = go_on(run_through(shop))
+    assert run.state == RunState.FAILED
+
+    run.resume(only_failed=True)
+    go_on(run)
+
+    assert (run.state, journal()) == (RunState.WAITING, [1, 2, 3])
+    go_on(run)
+    assert (run.state, journal()) == (RunState.FAILED, [1, 2, 3, 4])
+
+
 def test_a_resumed_task_that_was_skipped_is_new(feature, journal):
     """C9: a task that was only ever skipped begins with its first attempt when its run is resumed."""
     charge = "lines.append('charge')\nif len(lines) < 2:\n    raise ValueError"

@@ -25,6 +25,7 @@ ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 EDGES = {
     (RunState.PENDING, RunState.QUEUED),
     (RunState.WAITING, RunState.QUEUED),
+    (RunState.WAITING, RunState.PENDING),
     (RunState.QUEUED, RunState.PENDING),
     (RunState.QUEUED, RunState.RUNNING),
     (RunState.PENDING, RunState.RUNNING),
@@ -183,6 +184,14 @@ class Life(RuleBasedStateMachine):
         self.is_due = True
         self.seen = self.row()
 
+    @precondition(lambda self: self.seen["state"] == RunState.WAITING)
+    @rule()
+    def hurry(self):
+        """The run's wait is ended."""
+        assert self.read().hurry() is True
+        self.is_due = True
+        self.expect(RunState.PENDING)
+
     @precondition(lambda self: self.seen["state"] not in ENDED)
     @rule()
     def cancel(self):
@@ -224,6 +233,8 @@ class Life(RuleBasedStateMachine):
             assert self.read().begin_dispatch() is False
         if state != RunState.QUEUED:
             assert self.read().undispatch() is False
+        if state != RunState.WAITING:
+            assert self.read().hurry() is False
         if state in ENDED:
             assert self.read().cancel() is False
         if state not in {RunState.FAILED, RunState.CANCELLED}:

@@ -84,3 +84,18 @@ def test_the_lists_show_runs_and_task_log(page, failed_run):
     picture(page, "log")
     assert page.locator("#result_list tbody tr").count() == TaskExecution.objects.count() == 3
     assert page.problems == []
+
+
+def test_the_failed_task_is_run_again(page, failed_run):
+    """D4: a press of the button on the run's page, and its failed task is run again."""
+    button = {"en": "Run the failed tasks again", "ko": "실패한 작업 다시 실행"}[page.language]
+    page.goto(f"/admin/numflow_django/featurerun/{failed_run.pk}/change/")
+
+    page.get_by_role("button", name=button).click()
+
+    picture(page, "resumed")
+    assert button in page.inner_text(".messagelist")
+    failed_run.refresh_from_db()
+    assert failed_run.task_names[failed_run.position :] == ["notify"]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.problems == []

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.db.models.functions import Now
 from redis import Redis
 from rq import Callback, Queue
 from rq.registry import FailedJobRegistry
@@ -118,6 +119,7 @@ def commit(processes, *, how="go", queue="default", state=RunState.QUEUED):
         queue=queue,
         state=state,
         dispatch_no=1,
+        queued_at=Now() if state == RunState.QUEUED else None,
         task_names=NAMES,
         context=json.dumps({"how": how, "folder": str(processes.folder)}),
     )
@@ -303,6 +305,17 @@ def test_two_workers_of_a_pool(processes):
 
 
 # The relay
+
+
+def test_an_idle_worker_runs_the_relay(processes):
+    """D5: a run that nobody rang for is found by a worker that has nothing to do."""
+    processes.worker("default")
+    ended(start(processes))
+
+    unheard, pending = commit(processes), commit(processes, state=RunState.PENDING)
+
+    assert [ended(run).state for run in (unheard, pending)] == [RunState.SUCCEEDED] * 2
+    assert (unheard.dispatch_no, pending.dispatch_no) == (2, 2)
 
 
 def test_the_relay_once(processes, queues):

@@ -43,7 +43,7 @@ def _batch(scene):
     raced = scene.start("three", ("in-task", "stop", "beta"))
     locked = scene.start("three", ("in-checkpoint", "stop", "beta"))
     pids = {run: _asleep(scene, run) for run in (*ended, raced, locked)}
-    scene.plan(raced, "in-task", "dawdle", "beta")  # for the one that takes it over
+    scene.plan(raced, "in-task", "sleep=2", "beta")  # for the one that takes it over
 
     _until(lambda: len(_begun(scene, raced)) == 2, "The run of one who sleeps in a task was not taken over")
     send(pids[raced], signal.SIGCONT)

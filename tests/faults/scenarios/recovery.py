@@ -17,8 +17,9 @@ def recovering(scene):
 
     scene.await_workers(2)
     time.sleep(relay + 1)
-    # Longer than a tick: the relay goes on while the workers are busy
-    busy = [scene.start("one", seconds=1.5 * relay) for _ in workers.alive()]
+    # Longer than a tick: the relay goes on while the workers are busy. Not in a transaction, which would hold SQLite's
+    # one lock for as long
+    busy = [scene.start("three", ("in-task", f"sleep={1.5 * relay}", "alpha")) for _ in workers.alive()]
     eventually(lambda: all(scene.ledger.begun(run) for run in busy), timeout=30, message="the workers are not busy")
     for _ in range(20):
         scene.start("one")

@@ -18,7 +18,7 @@ def rolling(scene):
     killed = 0
     # Some tasks take longer than the grace; their work-horse and worker are killed
     for _ in range(scene.size(10, 2)):
-        scene.start("five", ("in-task", "linger", "gamma"), seconds=0.1)
+        scene.start("five", ("in-task", "sleep=7", "gamma"), seconds=0.1)
     turn = 0
 
     def strike(workers):

@@ -2,7 +2,8 @@
 Fault points: edges of numflow_django at which a process ends or stops, installed from outside by patching.
 
 A plan is a file in the scenario's folder, ``plans/<run id>`` or ``plans/<any name a request gives>``, with one line
-``<edge> <task or -> <action>``. Reaching the edge takes the file away, so that each fault happens once.
+``<edge> <task or -> <action>``, the action a name or ``sleep=<seconds>``. Reaching the edge takes the file away, so
+that each fault happens once.
 """
 
 import os
@@ -26,7 +27,8 @@ def reach(edge, name, task="-"):
         return
     if at == edge and of in {task, "-"}:
         plan.unlink()
-        ACTIONS[action]()
+        what, *seconds = action.split("=")
+        ACTIONS[what](*seconds)
 
 
 def _kill_horse():
@@ -42,20 +44,11 @@ def _stop():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _linger():
-    time.sleep(7)
-
-
-def _dawdle():
-    time.sleep(2)
-
-
 ACTIONS = {
     "horse": _kill_horse,
     "both": _kill_both,
     "stop": _stop,
-    "linger": _linger,
-    "dawdle": _dawdle,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
 }
 
 

@@ -1,0 +1,172 @@
+"""What may be done with a run in the admin: cancel it, and run its tasks again."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+from numflow_django import dispatch
+from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
+from tests.serving import Bell
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "admin:numflow_django_featurerun_changelist"
+TITLES = {
+    "cancel": "Cancel",
+    "resume_failed": "Run the failed tasks again",
+    "resume": "Run all that remains",
+}
+
+
+@pytest.fixture(autouse=True)
+def bell(monkeypatch):
+    """Takes the place of Redis."""
+    bell = Bell()
+    monkeypatch.setattr(dispatch, "ring", bell)
+    return bell
+
+
+def login(client, *permissions):
+    user = User.objects.create_user("operator", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return user
+
+
+@pytest.fixture
+def operator(client):
+    return login(client, "view_featurerun", "operate_featurerun")
+
+
+def run_row(state, *executed):
+    """A run of two tasks, with an execution for each state in *executed*."""
+    names = ["mail", "notify"]
+    run = FeatureRun.objects.create(
+        feature="market.buy", queue="default", state=state, task_names=names, token=1, position=len(executed)
+    )
+    for position, each in enumerate(executed):
+        TaskExecution.objects.create(run=run, name=names[position], position=position, token=1, state=each)
+    return run
+
+
+def press(client, run, operation):
+    return client.post(reverse("admin:numflow_django_operate", args=[run.pk]), {"operation": operation})
+
+
+def told(answer):
+    return [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+OK, NO = ExecutionState.SUCCEEDED, ExecutionState.FAILED
+OFFERS = [
+    (RunState.PENDING, [], {"cancel"}),
+    (RunState.WAITING, [NO], {"cancel"}),
+    (RunState.RUNNING, [OK], {"cancel"}),
+    (RunState.SUCCEEDED, [OK, OK], set()),
+    (RunState.FAILED, [OK, NO], {"resume_failed"}),
+    (RunState.FAILED, [NO, ExecutionState.SKIPPED], {"resume_failed", "resume"}),
+    (RunState.CANCELLED, [OK], {"resume"}),
+    (RunState.ROLLED_BACK, [], set()),
+]
+
+
+@pytest.mark.parametrize(("state", "executed", "offered"), OFFERS)
+def test_a_run_s_page_offers_what_its_state_allows(client, operator, state, executed, offered):
+    """D4: the buttons on a run's page are those that would do something."""
+    run = run_row(state, *executed)
+
+    shown = client.get(reverse("admin:numflow_django_featurerun_change", args=[run.pk])).content.decode()
+
+    assert {name for name in TITLES if f'value="{name}"' in shown} == offered
+
+
+def test_a_cancelled_run(client, operator):
+    """C9: the button cancels a run that waits; the history and a message say so."""
+    run = run_row(RunState.WAITING, NO)
+
+    answer = press(client, run, "cancel")
+
+    run.refresh_from_db()
+    assert (answer.status_code, run.state) == (302, RunState.CANCELLED)
+    assert told(answer) == ["Cancel: 1 run."]
+    assert list(LogEntry.objects.values_list("user", "object_id", "change_message")) == [
+        (operator.pk, str(run.pk), "Cancel")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "names", "position"),
+    [("resume_failed", ["notify", "mail"], 1), ("resume", ["mail", "notify"], 0)],
+)
+def test_a_resumed_run(client, operator, bell, operation, names, position):
+    """D4: a failed run is resumed from its page at once, with its failed tasks or all that remain."""
+    run = run_row(RunState.FAILED, NO, ExecutionState.SKIPPED)
+
+    answer = press(client, run, operation)
+
+    run.refresh_from_db()
+    assert (run.state, run.task_names, run.position) == (RunState.QUEUED, names, position)
+    assert bell == [run.pk]
+    assert told(answer) == [f"{TITLES[operation]}: 1 run."]
+
+
+def test_a_run_that_has_ended_meanwhile(client, operator, bell):
+    """C9: a button that comes too late changes nothing, and says so."""
+    run = run_row(RunState.SUCCEEDED, OK, OK)
+
+    answer = press(client, run, "resume")
+
+    assert (FeatureRun.objects.get().state, list(bell)) == (RunState.SUCCEEDED, [])
+    assert told(answer) == ["1 run was left as it is: its state does not allow this."]
+    assert not LogEntry.objects.exists()
+
+
+def test_several_runs_at_once(client, operator, bell):
+    """B7: the failed runs among those that are marked in the list are run again; the others stay as they are."""
+    failed, done = run_row(RunState.FAILED, NO, OK), run_row(RunState.SUCCEEDED, OK, OK)
+
+    answer = client.post(reverse(LIST), {"action": "resume_failed", "_selected_action": [failed.pk, done.pk]})
+
+    assert dict(FeatureRun.objects.values_list("pk", "state")) == {failed.pk: "queued", done.pk: "succeeded"}
+    assert told(answer) == [
+        "Run the failed tasks again: 1 run.",
+        "1 run was left as it is: its state does not allow this.",
+    ]
+
+
+def test_redis_is_away(client, operator, bell):
+    """D5: a run that is resumed while Redis is away is pending, and the relay's."""
+    bell.rings = False
+    run = run_row(RunState.FAILED, NO, OK)
+
+    press(client, run, "resume")
+
+    assert FeatureRun.objects.get().state == RunState.PENDING
+
+
+@pytest.mark.parametrize("permissions", [("view_featurerun",), ("operate_featurerun",)])
+def test_nobody_else(client, permissions):
+    """C11: who may only look, or may not even look, is offered nothing and is refused."""
+    run = run_row(RunState.FAILED, NO, OK)
+    login(client, *permissions)
+
+    shown = client.get(reverse("admin:numflow_django_featurerun_change", args=[run.pk])).content.decode()
+    answers = [press(client, run, operation).status_code for operation in TITLES]
+    client.post(reverse(LIST), {"action": "resume", "_selected_action": [run.pk]})
+
+    assert 'name="operation"' not in shown
+    assert answers == [403, 403, 403]
+    assert FeatureRun.objects.get().state == RunState.FAILED
+
+
+def test_what_cannot_be_done(client, operator):
+    """An operation that there is not, a run that there is not, and a GET are refused, and change nothing."""
+    run = run_row(RunState.FAILED, NO, OK)
+    url = reverse("admin:numflow_django_operate", args=[run.pk])
+
+    answers = [press(client, run, "delete"), press(client, FeatureRun(), "cancel"), client.get(url)]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 405]
+    assert FeatureRun.objects.get().state == RunState.FAILED
