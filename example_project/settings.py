@@ -91,6 +91,15 @@ EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DEMO_DIR / "mail"
 DEFAULT_FROM_EMAIL = "shop@example.com"
 
+# Shared by the web server and the worker, as the default cache, in each process's own memory, is not
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": DEMO_DIR / "cache"}}
+
+# Where the shop's tasks send what they tell others. A file: URL is a folder that records it, so that the demo never
+# leaves this machine
+SHOP_CRM_URL = os.environ.get("SHOP_CRM_URL") or (DEMO_DIR / "crm").as_uri()
+SHOP_WEBHOOK_URL = os.environ.get("SHOP_WEBHOOK_URL") or (DEMO_DIR / "webhooks").as_uri()
+SHOP_WEBHOOK_SECRET = os.environ.get("SHOP_WEBHOOK_SECRET") or "only-for-the-demo"
+
 # One line for each task and run, in the worker's terminal
 LOGGING = {
     "version": 1,

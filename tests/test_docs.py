@@ -1,17 +1,32 @@
 """The docs drift from the code only over these tests' dead bodies."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import get_commands
+from django.dispatch import Signal
 
-from numflow_django import exceptions
+from numflow_django import FeatureView, exceptions, signals
 from numflow_django.conf import KEYS
-from numflow_django.exceptions import FeatureConfigurationError
+from numflow_django.exceptions import FeatureConfigurationError, NumflowError
+from numflow_django.models import ExecutionState, RunState
+from numflow_django.policy import TaskPolicy
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
+COMMANDS = (ROOT / "docs/reference/commands.md").read_text()
+CHECKS = (ROOT / "docs/reference/checks.md").read_text()
 BEHAVIOURS = (ROOT / "docs/reference/behaviours.md").read_text()
+API = (ROOT / "docs/reference/api.md").read_text()
+ERRORS = (ROOT / "docs/reference/errors.md").read_text()
+SIGNALS = (ROOT / "docs/reference/signals.md").read_text()
+REFERENCE = "\n".join(page.read_text() for page in sorted((ROOT / "docs/reference").glob("*.md")))
 
 CODES = sorted(
     {
@@ -30,6 +45,103 @@ DOCSTRING_IDS = {
     for found in line.split(", ")
 }
 
+#: Modules with public names of their own, as far as they are here.
+PUBLIC_MODULES = {
+    "numflow_django": None,
+    "numflow_django.testing": None,
+    "numflow_django.contrib.rest_framework": ("FeatureAPIView",),
+    "numflow_django.embedded": ("EmbeddedBroker", "rq_queues"),
+    "numflow_django.models": ("FeatureRun", "TaskExecution"),
+    "numflow_django.worker": ("FeatureWorker",),
+}
+
+
+def public_names() -> Iterator[str]:
+    for module, names in PUBLIC_MODULES.items():
+        if is_there(module):
+            yield from names or import_module(module).__all__
+
+
+def is_there(module: str) -> bool:
+    parent = module.rpartition(".")[0]
+    return (not parent or is_there(parent)) and find_spec(module) is not None
+
+
+def rows(page: str, first: str) -> dict[str, list[str]]:
+    """The table of *page* whose first column is headed *first*: the name in a row -> its other cells."""
+    table = page.partition(f"| {first} |")[2].partition("\n\n")[0]
+    cells = [re.split(r" \| ", line[2:-2]) for line in table.splitlines()[2:]]
+    return {row[0].strip("`"): [cell.strip() for cell in row[1:]] for row in cells}
+
+
+@pytest.mark.parametrize("name", list(public_names()))
+def test_every_public_name_has_its_heading_or_row(name: str) -> None:
+    """What a user may import is in the reference."""
+    assert re.search(rf"^(#+|\|) `{name}`", REFERENCE, re.MULTILINE)
+
+
+def test_the_views_attributes_are_those_of_the_reference() -> None:
+    """Each attribute that a feature may set has its row, with its default."""
+    attributes = {
+        name: repr(value).replace("'", '"')
+        for name, value in vars(FeatureView).items()
+        if not name.startswith("_") and isinstance(value, str | bool | tuple | None)
+    }
+
+    assert {name: cells[0].strip("`") for name, cells in rows(API, "attribute").items()} == attributes
+
+
+def test_the_rules_of_a_task_are_those_of_the_reference() -> None:
+    """Each rule of async_task has its row, with its default."""
+    defaults = {field.name: field.default for field in fields(TaskPolicy)} | {"retry_on": "(Exception,)"}
+
+    shown = {name: cells[0].strip("`") for name, cells in rows(API, "rule").items()}
+
+    assert shown == {name: str(value) for name, value in defaults.items()}
+
+
+@pytest.mark.parametrize(("first", "states"), [("`state`", RunState), ("`state` of a try", ExecutionState)])
+def test_the_states_are_those_of_the_reference(first: str, states: Any) -> None:
+    """Each state of a run and of an execution has its row."""
+    assert list(rows(API, first)) == states.values
+
+
+def test_every_signal_has_its_row() -> None:
+    """The reference of the signals has all of them, and no other."""
+    assert set(rows(SIGNALS, "signal")) == {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [error for error in vars(exceptions).values() if isinstance(error, type) and issubclass(error, NumflowError)],
+    ids=lambda error: error.__name__,
+)
+def test_every_error_has_its_row(error: type[NumflowError]) -> None:
+    """Each error is in the reference, with what it is and with its code."""
+    if error is NumflowError:
+        return
+    bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
+    is_mistake = FeatureConfigurationError in error.__bases__
+
+    assert f"| `{error.__name__}` | " + (f"`{error.code}`" if is_mistake else bases) + " | " in ERRORS
+
+
+@pytest.mark.parametrize("command", [name for name, app in get_commands().items() if app == "numflow_django"])
+def test_every_command_has_its_heading_or_row(command: str) -> None:
+    """Each command of manage.py is in the reference."""
+    assert f"\n## {command}\n" in COMMANDS
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link from one page to another, and to its heading, leads somewhere: Sphinx is silent about such mistakes."""
+    for target, _, anchor in re.findall(r"\]\(((?!http)[^)#]*)(#([^)]*))?\)", page.read_text()):
+        file = (page.parent / target).resolve() if target else page
+        assert file.is_file(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_setting_has_its_row(key: str) -> None:
@@ -40,7 +152,12 @@ def test_every_setting_has_its_row(key: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_every_check_has_its_row(code: str) -> None:
     """Each id of a system check is in the reference."""
-    assert f"| `{code}` |" in SETTINGS
+    assert f"| `{code}` |" in CHECKS
+
+
+def test_no_other_check_has_a_row() -> None:
+    """The reference tells of no check that there is not, and tells them in order."""
+    assert re.findall(r"^\| `(numflow\.\w+)` \|", CHECKS, re.MULTILINE) == CODES
 
 
 @pytest.mark.parametrize("behaviour", re.findall(r"^\| ([A-D]\d+) \|", BEHAVIOURS, re.MULTILINE))

@@ -4,7 +4,7 @@
 
 from django.contrib import admin
 
-from .models import DailySales, Notification, Order, OrderItem, Product
+from .models import Activity, DailySales, Notification, Order, OrderItem, Product, ProductSales
 
 
 @admin.register(Product)
@@ -42,3 +42,17 @@ class DailySalesAdmin(admin.ModelAdmin):
     """What was sold, day by day."""
 
     list_display = ["day", "orders", "revenue"]
+
+
+@admin.register(ProductSales)
+class ProductSalesAdmin(admin.ModelAdmin):
+    """What was sold, product by product."""
+
+    list_display = ["product", "pieces", "revenue"]
+
+
+@admin.register(Activity)
+class ActivityAdmin(admin.ModelAdmin):
+    """What the staff did."""
+
+    list_display = ["who", "what", "created_at"]

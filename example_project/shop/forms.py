@@ -49,3 +49,9 @@ class RegistrationForm(UserCreationForm):  # type: ignore[type-arg]
 
     class Meta(UserCreationForm.Meta):
         fields = ("username", "email")
+
+
+class PriceForm(forms.Form):
+    """A new price, in won."""
+
+    price = forms.IntegerField(min_value=1, max_value=10**9)

@@ -75,3 +75,31 @@ class DailySales(models.Model):
 
     def __str__(self) -> str:
         return str(self.day)
+
+
+class ProductSales(models.Model):
+    """How much was sold of one product."""
+
+    product = models.OneToOneField(Product, models.CASCADE, related_name="sales")
+    pieces = models.PositiveIntegerField(default=0)
+    revenue = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "product sales"
+
+    def __str__(self) -> str:
+        return str(self.product)
+
+
+class Activity(models.Model):
+    """What a member of the staff did."""
+
+    who = models.CharField(max_length=150)
+    what = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "activities"
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.what}"

@@ -1,16 +1,18 @@
 """The shop's tests: ``manage.py test example_project``. They need neither Redis nor a worker."""
 
 from typing import Any
-from uuid import UUID
 
-from django.test import TestCase
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import TestCase, override_settings
 from django.utils import translation
 
-from example_project.shop.models import Product
-from numflow_django import runner
+from example_project.shop.models import Order, Product
 from numflow_django.models import FeatureRun
+from numflow_django.testing import run_pending
 
 
+@override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}})
 class ShopTestCase(TestCase):
     """A shop with two products, and what a customer does in it."""
 
@@ -26,6 +28,15 @@ class ShopTestCase(TestCase):
     def setUp(self) -> None:
         """Begin in English: a request in Korean leaves its language to the thread."""
         translation.activate("en")
+        cache.clear()
+
+    def log_in_as_staff(self) -> None:
+        """Log in as somebody who may do everything."""
+        self.client.force_login(User.objects.create_superuser("sora"))
+
+    def placed_order(self) -> Order:
+        """Give an order that waits to be shipped."""
+        return Order.objects.create(email="minji@example.com", language="en", total=36_000)
 
     def post(self, path: str, data: Any, language: str = "en") -> Any:
         """Post *data* as JSON and give the answer."""
@@ -33,6 +44,11 @@ class ShopTestCase(TestCase):
 
     def run_tasks(self, answer: Any) -> FeatureRun:
         """Run the async tasks that the request has left for the worker; give their run."""
-        run = runner.run(UUID(answer.headers["Numflow-Run"]), 1, worker="test")
-        assert run is not None
+        run_pending()
+        return FeatureRun.objects.get(pk=answer.headers["Numflow-Run"])
+
+    def run_again(self, run: FeatureRun) -> FeatureRun:
+        """Let the time come for which *run* waits, and go on with its tasks."""
+        run_pending(waiting=True)
+        run.reread()
         return run

@@ -2,13 +2,14 @@
 
 from importlib import import_module
 from typing import Any
+from unittest import mock
 
 from django.core import mail
 from django.utils.timezone import localdate
 
-from example_project.shop.models import DailySales, Notification, Order, Product
+from example_project.shop.models import DailySales, Notification, Order, Product, ProductSales
 from numflow_django import Context, StepError
-from numflow_django.models import FeatureRun
+from numflow_django.testing import assert_no_runs, assert_run, fail_task, redis_down, run_pending, worker_dies_after
 
 from . import ShopTestCase
 
@@ -46,17 +47,46 @@ class CreateOrderTests(ShopTestCase):
         run = self.run_tasks(self.order((self.tea, 2)))
 
         order = Order.objects.get()
-        assert run.state == "succeeded"
-        assert [execution.name for execution in run.executions.order_by("id")] == [
-            "send_email",
-            "send_notification",
-            "publish_analytics",
-        ]
+        assert_run(run, tasks=["send_email", "send_notification", "publish_analytics"])
         assert [message.to for message in mail.outbox] == [["minji@example.com"]]
         assert mail.outbox[0].subject == f"Your order {order.pk}"
         assert "2 x Green tea: 36,000 won" in mail.outbox[0].body
         assert Notification.objects.get().text == f"New order {order.pk}: 36,000 won"
         assert DailySales.objects.values_list("day", "orders", "revenue").get() == (localdate(), 1, 36_000)
+
+    def test_the_order_mail(self) -> None:
+        """A23: An order mail: what was bought goes to the customer; it is tried again while the mail server is away."""
+        answer = self.order((self.tea, 2))
+
+        with fail_task("shop.create_order", "send_email", times=4, error=OSError("the mail server is away")):
+            run = self.run_tasks(answer)
+            assert_run(run, state="waiting", tasks=[])
+            run_pending(waiting=True)
+
+        assert_run(run, attempts={"send_email": 5, "send_notification": 1})
+        assert mail.outbox[0].to == ["minji@example.com"]
+        assert "2 x Green tea: 36,000 won" in mail.outbox[0].body
+
+    def test_all_who_count_hear_of_the_order(self) -> None:
+        """A23: Analytics fan out in one task: the day and each product are counted, all of them or none."""
+        run = self.run_tasks(self.order((self.tea, 2), (self.cup, 1)))
+
+        assert DailySales.objects.values_list("orders", "revenue").get() == (1, 71_000)
+        assert set(ProductSales.objects.values_list("product", "pieces", "revenue")) == {
+            (self.tea.pk, 2, 36_000),
+            (self.cup.pk, 1, 35_000),
+        }
+        assert run.executions.get(name="publish_analytics").result == {"day": str(localdate()), "orders": 1}
+
+    def test_a_count_that_fails_takes_the_others_back(self) -> None:
+        """A23: Analytics: when the second count fails, the first is not there either."""
+        answer = self.order((self.tea, 2))
+
+        with mock.patch.object(DailySales.objects, "get_or_create", side_effect=RuntimeError("no")):
+            run = self.run_tasks(answer)
+
+        assert run.executions.get(name="publish_analytics").state == "failed"
+        assert not ProductSales.objects.exists()
 
     def test_a_korean_order_gets_a_korean_mail(self) -> None:
         """The mail is in the language of the request, though the worker has no request."""
@@ -80,6 +110,24 @@ class CreateOrderTests(ShopTestCase):
 
         assert DailySales.objects.values_list("orders", "revenue").get() == (2, 36_000)
 
+    @worker_dies_after("shop.create_order", "send_notification")
+    @worker_dies_after("shop.create_order", "publish_analytics")
+    def test_a_worker_that_dies(self) -> None:
+        """The staff is told once and the sale counted once, although both tasks are run twice."""
+        run = self.run_tasks(self.order((self.tea, 2)))
+
+        assert_run(run, attempts={"send_email": 1, "send_notification": 2, "publish_analytics": 2})
+        assert Notification.objects.count() == 1
+        assert DailySales.objects.values_list("orders", "revenue").get() == (1, 36_000)
+
+    def test_redis_is_down(self) -> None:
+        """The customer does not notice, and the tasks are run later."""
+        with redis_down():
+            answer = self.order((self.tea, 1))
+
+        assert answer.status_code == 201
+        self.run_tasks(answer)
+
     def test_sold_out(self) -> None:
         """With too little of one product the order is refused as a whole: 409, no task, and the stock is as before."""
         answer = self.order((self.tea, 1), (self.cup, 2))
@@ -94,7 +142,7 @@ class CreateOrderTests(ShopTestCase):
         }
         assert (self.stock(self.tea), self.stock(self.cup)) == (3, 1)
         assert not Order.objects.exists()
-        assert not FeatureRun.objects.exists()
+        assert_no_runs()
 
     def test_messages_are_in_the_customers_language(self) -> None:
         """A Korean browser gets Korean."""

@@ -16,6 +16,7 @@ from example_project.shop.demo.seed import seed
 from example_project.shop.demo.tree import draw
 from example_project.shop.models import Product
 from numflow_django.models import FeatureRun
+from numflow_django.testing import fail_task, run_pending
 
 from . import ShopTestCase
 
@@ -109,11 +110,11 @@ class TreeTests(ShopTestCase):
 
     def test_a_task_that_failed(self) -> None:
         """Its error is there, cut to the line."""
-        answer = self.post("/api/orders/", example_order())
+        self.post("/api/orders/", example_order())
         refused = NotImplementedError("the mail server is away, and this is told at great length")
 
-        with mock.patch("django.core.mail.backends.locmem.EmailBackend.send_messages", side_effect=refused):
-            run = self.run_tasks(answer)
+        with fail_task("shop.create_order", "send_email", error=refused):
+            [run] = run_pending()
 
         assert self.draw(run)[-3] == "├─ task 100 send_email failed: NotImplementedError: the mail ..."
 

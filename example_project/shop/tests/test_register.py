@@ -1,17 +1,30 @@
 """The feature register."""
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from django.contrib.auth.models import User
 from django.core import mail
+from django.test import override_settings
 
+from example_project.shop.outside import Refused, Unreachable
 from numflow_django.models import FeatureRun
+from numflow_django.testing import assert_no_runs
 
 from . import ShopTestCase
 
 
 class RegisterTests(ShopTestCase):
     """POST api/users/."""
+
+    def setUp(self) -> None:
+        """Record what goes to the sales department in a folder of the test's own."""
+        super().setUp()
+        self.crm = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(override_settings(SHOP_CRM_URL=self.crm.as_uri()))
 
     def register(self, language: str = "en", **changes: Any) -> Any:
         """Register as minji, with *changes*."""
@@ -30,13 +43,12 @@ class RegisterTests(ShopTestCase):
         assert "bears" not in FeatureRun.objects.get().context
 
     def test_the_welcome_mail(self) -> None:
-        """The worker sends it after the answer."""
+        """A23: A welcome mail: the worker sends it after the answer."""
         answer = self.register()
         assert mail.outbox == []
 
-        run = self.run_tasks(answer)
+        self.run_tasks(answer)
 
-        assert run.state == "succeeded"
         assert mail.outbox[0].to == ["minji@example.com"]
         assert mail.outbox[0].body == "Hello minji, your account is ready."
 
@@ -46,6 +58,43 @@ class RegisterTests(ShopTestCase):
 
         assert mail.outbox[0].subject == "가입을 환영합니다"
 
+    @override_settings(SHOP_CRM_URL="https://crm.example.com/customers/")
+    def test_the_sales_department_is_told(self) -> None:
+        """A23: CRM sync: the customer is posted to the configured URL, under the task's idempotency key."""
+        answer = self.register()
+
+        with mock.patch("example_project.shop.crm.post") as post:
+            run = self.run_tasks(answer)
+
+        url, body, headers = post.call_args.args
+        user = User.objects.get()
+        assert url == "https://crm.example.com/customers/"
+        assert json.loads(body) == {"id": user.pk, "name": "minji", "email": "minji@example.com"}
+        assert headers == {"Idempotency-Key": f"{run.pk}:sync_crm"}
+
+    def test_the_sales_department_is_away(self) -> None:
+        """A23: CRM sync: while the server is away the run waits, and the second try has the same key."""
+        answer = self.register()
+
+        with mock.patch("example_project.shop.crm.post", side_effect=[Unreachable("crm answered 503"), None]) as post:
+            run = self.run_tasks(answer)
+            assert run.state == "waiting"
+            run = self.run_again(run)
+
+        assert run.state == "succeeded"
+        first, second = (call.args for call in post.call_args_list)
+        assert first == second
+
+    def test_the_sales_department_refuses(self) -> None:
+        """A23: CRM sync: what is refused once is not sent again, and the task log says what was answered."""
+        answer = self.register()
+
+        with mock.patch("example_project.shop.crm.post", side_effect=Refused("crm answered 422")):
+            run = self.run_tasks(answer)
+
+        assert run.state == "failed"
+        assert run.executions.get(name="sync_crm").error_message == "crm answered 422"
+
     def test_a_taken_name(self) -> None:
         """It is a 400 in the user's language, and no mail follows."""
         User.objects.create_user("minji")
@@ -54,7 +103,7 @@ class RegisterTests(ShopTestCase):
 
         assert answer.status_code == 400
         assert "이미" in answer.json()["error"]["details"]["username"][0]
-        assert not FeatureRun.objects.exists()
+        assert_no_runs()
 
     def test_invalid_registrations(self) -> None:
         """Each is a 400 that names the field."""

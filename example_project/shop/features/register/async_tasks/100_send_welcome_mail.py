@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from numflow_django import Context, async_task
 
 
-@async_task(timeout=30)
+@async_task(max_attempts=5, retry_on=(OSError,), timeout=30)
 def send_welcome_mail(ctx: Context) -> dict[str, str]:
     """Welcome the new user, in the language of the registration."""
     user = ctx.user

@@ -1,0 +1,8 @@
+from django.http import JsonResponse
+
+from numflow_django import Context
+
+
+def respond(ctx: Context) -> JsonResponse:
+    """Answer 200."""
+    return JsonResponse({"id": ctx.product.pk, "price": ctx.product.price})

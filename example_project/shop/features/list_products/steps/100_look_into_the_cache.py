@@ -1,0 +1,10 @@
+from django.http import HttpRequest, JsonResponse
+
+from example_project.shop import catalogue
+from numflow_django import Context
+
+
+def look_into_the_cache(ctx: Context, request: HttpRequest) -> JsonResponse | None:
+    """Answer from the cache; the steps after an answer are not run."""
+    products = catalogue.cached()
+    return None if products is None else JsonResponse({"products": products})
