@@ -15,6 +15,12 @@ T = TypeVar("T")
 REPEAT = 1.0
 
 
+class Timeouts:
+    """How many calls this process has interrupted."""
+
+    count = 0
+
+
 class Expired(BaseException):
     """Raised by the alarm; a BaseException, so that ``except Exception`` in a task does not swallow it."""
 
@@ -38,6 +44,7 @@ def call_with_limit(function: Callable[[], T], *, seconds: float, name: str) -> 
     except Expired as expired:
         # The alarm may have rung in the "finally" itself, before it was restored
         alarm.restore()
+        Timeouts.count += 1
         raise TaskTimeout(
             f"{name} exceeded its timeout of {seconds:g} s; raise it with @async_task(timeout=...), or do less"
         ) from expired

@@ -1,98 +1,52 @@
 """FeatureWorker: the RQ worker that we recommend, ``RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}``."""
 
 import os
-import re
 import signal
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from time import monotonic
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from rq import Queue, Worker
-from rq.exceptions import InvalidJobOperation, NoSuchJobError, StopRequested
-from rq.executions import Execution
-from rq.job import Job, JobStatus
-from rq.utils import as_text
+from rq.exceptions import NoSuchJobError, StopRequested
+from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from . import runner
+from .board import Board, Entry
 from .conf import conf
-from .dispatch import JOB
+from .doorbell import FeatureJob, doorbell
 from .embedded import SOCKET
+from .horse import WorkHorse
+from .intake import Intake
 from .losses import record_loss
 from .models import FeatureRun, FeatureRunQuerySet
 from .registry import registry
 from .relay import Relay
+from .shift import MAX_RUNS, Shift
 from .signals import logger
 
-JOB_ID = re.compile(r"numflow-(?P<run>[0-9a-f]{32})-(?P<number>[0-9]+)")
+if TYPE_CHECKING:
+    from rq.executions import Execution
 
+#: Seconds between two looks at a busy work-horse; a job that is seen twice is shown in RQ's registries.
+LOOK_SECONDS = 1.0
 
-#: What a job's hash in Redis may tell RQ.
-BOOKKEEPING = frozenset(
-    {
-        *("data", "origin", "description", "status", "worker_name", "timeout", "result_ttl", "failure_ttl"),
-        *("created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat"),
-    }
-)
+#: Seconds beyond a job's own limit after which its work-horse is killed from outside: its alarm did not wake it.
+STUCK_SECONDS = 60
 
-
-class FeatureJob(Job):
-    """
-    A job that runs our one function and nothing else, whatever its data say.
-
-    Function and arguments come from the job's id; the data are never deserialised. So a job of any serializer works,
-    and whoever can write to Redis can make a worker look for a run, and no more.
-    """
-
-    def restore(self, raw_data: Any) -> Any:
-        """Take from Redis what RQ's bookkeeping needs, and nothing that it would unpickle, import, call or send to."""
-        kept = {name: value for name, value in raw_data.items() if as_text(name) in BOOKKEEPING}
-        try:
-            return super().restore(kept)
-        except (ValueError, TypeError, AttributeError) as error:
-            # RQ passes over a job that does not exist; any other error would end the worker, and the next one
-            logger.error("job refused: the hash of %r is not one of RQ's: %s", self.id, error)
-            raise NoSuchJobError(f"job {self.id!r} is unreadable") from error
-
-    @property
-    def doorbell(self) -> tuple[UUID, int]:
-        """The run's id and the dispatch number. Raise ValueError if the job is not ours."""
-        match = JOB_ID.fullmatch(self.id)
-        if match is None:
-            raise ValueError(f"job {self.id!r} is not a run of numflow_django; this worker runs nothing else")
-        return UUID(match["run"]), int(match["number"])
-
-    @property  # type: ignore[misc]
-    def func_name(self) -> str:
-        """Always the same function."""
-        return JOB
-
-    @property  # type: ignore[misc]
-    def args(self) -> tuple[Any, ...]:
-        """What the function is called with."""
-        run_id, number = self.doorbell
-        return (str(run_id), number)
-
-    @property  # type: ignore[misc]
-    def kwargs(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    @property  # type: ignore[misc]
-    def instance(self) -> None:
-        """No object's method is ever called."""
-        return
+#: Seconds that a work-horse waits for one more job before it tells its worker that there is none.
+LINGER_SECONDS = 1.0
 
 
 class FeatureWorker(Worker):
     """
     Runs features' async tasks: takes the queue's own serializer, refuses all other jobs, and does the relay's work.
 
-    For ``manage.py rqworker`` and ``rqworker-pool``. On SIGTERM the task that is running ends and the run is handed
-    over to the next worker.
+    For ``manage.py rqworker`` and ``rqworker-pool``. One work-horse serves many runs. On SIGTERM the task that is
+    running ends and the run is handed over to the next worker.
     """
 
     def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
@@ -112,8 +66,13 @@ class FeatureWorker(Worker):
             queue.job_class = FeatureJob
         self.relay = Relay()
         self.last_tick = -conf.RELAY_SECONDS
+        self.last_beat = 0.0
         self.is_in_relay = False
-        self.wait_status: int | None = None  # of the last work-horse
+        self.horse: WorkHorse | None = None
+        self.linger = LINGER_SECONDS
+        self.max_runs = MAX_RUNS
+        self.seen: Entry | None = None  # what the work-horse was at when it was last looked at
+        self.shown: tuple[Job, Execution] | None = None  # what RQ's registries say it is at
         if len(self.queues) > 1:
             logger.warning(
                 "worker %s listens on %s queues: RQ takes jobs less safely then, and a lost one waits for the relay; "
@@ -121,6 +80,19 @@ class FeatureWorker(Worker):
                 self.name,
                 len(self.queues),
             )
+
+    def work(self, burst: bool = False, *args: Any, **options: Any) -> bool:
+        """Work as RQ's worker does; its options hold."""
+        if burst:
+            self.linger = 0
+        if options.get("max_jobs") is not None:
+            self.max_runs = 1  # RQ counts what it hands out
+        return bool(super().work(burst, *args, **options))
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare, and have a work-horse ready for the first job."""
+        super().bootstrap(*args, **kwargs)
+        self.horse = self.new_horse()
 
     # The relay: between two jobs, and while one is running
 
@@ -150,11 +122,6 @@ class FeatureWorker(Worker):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self.run_relay()
 
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """RQ calls this while a work-horse runs."""
-        super().maintain_heartbeats(job, execution)
-        self.run_relay()
-
     def run_relay(self) -> None:
         """Tick, if it is time."""
         if not self.is_tick_due:
@@ -175,47 +142,112 @@ class FeatureWorker(Worker):
     # Jobs
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job of ours; refuse every other."""
+        """Have a job of ours, and those behind it, run; refuse every other."""
         try:
-            assert isinstance(job, FeatureJob)
-            assert job.doorbell
+            doorbell(job.id)
         except ValueError as error:
             logger.error("job refused queue=%s: %s", queue.name, error)
             self.handle_job_failure(job, queue, exc_string=str(error))
             queue.intermediate_queue.remove(job.id)
             return
-        super().execute_job(job, queue)
+        self.set_state(WorkerStatus.BUSY)
+        horse = self.send(job)
+        queue.intermediate_queue.remove(job.id)
+        while not horse.wait(LOOK_SECONDS):
+            self.look_in(horse)
+        self.show(None)
+        if horse.status is not None:
+            self.replace(horse)
+        self.run_relay()
+        self.set_state(WorkerStatus.IDLE)
 
-    def wait_for_horse(self) -> tuple[Any, ...]:
-        """Wait for the work-horse, and remember how it ended."""
-        ended = super().wait_for_horse()
-        self.wait_status = ended[1]
-        return ended
-
-    def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
-        """Watch the work-horse, and see to what it left behind if it died."""
+    def send(self, job: Job) -> WorkHorse:
+        """Send a job to the work-horse; to a new one if it has died while it was at rest."""
+        horse = self.horse or self.new_horse()
+        limit = float(job.timeout or 0) + STUCK_SECONDS
+        while not horse.send(job.id, limit):
+            horse = self.new_horse()
+        self.horse = horse
         if self._stop_requested:
-            self.stop_horse()  # asked for while there was no work-horse to tell
-        super().monitor_work_horse(job, queue, execution)
-        status = self._status(job)
-        if status is None and self.wait_status == os.EX_OK:
-            return  # finished and deleted, as result_ttl=0 wants it
-        message = f"its work-horse ended before the run did (wait status {self.wait_status})"
-        self.report_loss(job, message)
-        if status == JobStatus.STARTED:
-            # os._exit(0) in a task: RQ takes it for a success that is still to be reported
-            self.handle_job_failure(job, queue, exc_string=message, execution=execution)
+            self.stop_horse()  # asked for while there was no job to hand over
+        return horse
 
-    def _status(self, job: Job) -> JobStatus | None:
+    def new_horse(self) -> WorkHorse:
+        """Fork one. Nothing of the database may be open: it would be shared."""
+        connections.close_all()
+        horse = WorkHorse(self.be_horse)
+        self._horse_pid = horse.pid
+        return horse
+
+    def be_horse(self, pipe: Connection, board: Board) -> None:
+        """Serve, as the child process."""
+        self._is_horse = True
+        self.procline(f"Serving {', '.join(self.queue_names())}")  # type: ignore[no-untyped-call]
+        intake = Intake(self.queues, self.connection, linger=self.linger)
+        Shift(pipe, board, intake=intake, worker=self.name, max_runs=self.max_runs).serve()
+
+    def replace(self, horse: WorkHorse) -> None:
+        """See to what a work-horse has left behind, and have another ready."""
+        left = horse.board.read()
+        self.horse, self._horse_pid = None, 0
+        if left is not None:
+            self.report_loss(left.name, f"its work-horse ended before the run did (wait status {horse.status})")
+        if not self._stop_requested:
+            self.horse = self.new_horse()
+
+    # While a work-horse is busy
+
+    def look_in(self, horse: WorkHorse) -> None:
+        """See what it is at: beat for it, show a long job to RQ's dashboards, and end what is stuck."""
+        entry = horse.board.read()
+        if entry and entry.is_overdue:
+            logger.error("work-horse killed: job %s did not end when its time was up", entry.name)
+            self.kill_horse()
         try:
-            return job.get_status(refresh=True)
-        except InvalidJobOperation:
-            return None
+            self.show(entry if entry == self.seen else None)
+            self.beat()
+        except RedisError as error:
+            # The run does not need Redis; the work-horse's worker must not leave it alone for that
+            logger.warning("no heartbeat worker=%s: %s: %s", self.name, type(error).__name__, error)
+        self.seen = entry
+        self.run_relay()
 
-    def report_loss(self, job: Job, message: str) -> None:
+    def beat(self) -> None:
+        """RQ's heartbeat, if it is time."""
+        if monotonic() - self.last_beat < self.job_monitoring_interval:
+            return
+        self.last_beat = monotonic()
+        if self.shown:
+            self.maintain_heartbeats(*self.shown)
+        else:
+            self.heartbeat(self.job_monitoring_interval + 60)
+
+    def show(self, entry: Entry | None) -> None:
+        """Have RQ's registries say that the worker is at this job, and no longer at another."""
+        name = entry.name if entry else None
+        if self.shown and self.shown[0].id != name:
+            job, execution = self.shown
+            self.shown = None
+            with self.connection.pipeline() as pipeline:
+                self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+                pipeline.delete(job.key)  # the work-horse has, but what was written here since would stay for ever
+                pipeline.execute()
+        if name and not self.shown:
+            with suppress(NoSuchJobError):
+                job = self.fetch(name)
+                self.shown = job, self.prepare_execution(job)
+                self.prepare_job_execution(job)
+
+    def fetch(self, name: str) -> Job:
+        """The job *name*. Raise NoSuchJobError."""
+        return self.job_class.fetch(name, connection=self.connection, serializer=self.serializer)
+
+    # What a dead work-horse leaves behind
+
+    def report_loss(self, name: str, message: str) -> None:
         """Give back at once the run that the dead work-horse held, instead of waiting for its lease to end."""
-        assert isinstance(job, FeatureJob)
-        run_id, number = job.doorbell
+        self.fail(name, message)
+        run_id, number = doorbell(name)
         try:
             for alias in registry.databases():
                 runs = FeatureRun.objects.using(alias)
@@ -228,9 +260,16 @@ class FeatureWorker(Worker):
             logger.exception("loss not recorded run=%s; the relay will see its lease end", run_id)
         finally:
             connections.close_all()
-        self.run_relay()
 
-    def _is_loss_recorded(self, runs: FeatureRunQuerySet, run_id: UUID, message: str) -> bool:
+    def fail(self, name: str, message: str) -> None:
+        """Leave the job where RQ's dashboards show what has failed."""
+        try:
+            job = self.fetch(name)
+            self.handle_job_failure(job, Queue(job.origin, connection=self.connection), exc_string=message)
+        except (NoSuchJobError, RedisError) as error:
+            logger.warning("job %s not shown as failed: %s: %s", name, type(error).__name__, error)
+
+    def _is_loss_recorded(self, runs: FeatureRunQuerySet, run_id: Any, message: str) -> bool:
         # Again where the dead one's last COMMIT was still under way
         for _ in range(3):
             held = runs.held_by(self.name, run_id).first()
@@ -259,9 +298,8 @@ class FeatureWorker(Worker):
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGTERM)
 
-    def setup_work_horse_signals(self) -> None:
-        """SIGTERM, from our parent or from a supervisor that signals the whole group, asks for a hand-over."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda signum, frame: runner.request_stop())
-        if self._stop_requested:
-            runner.request_stop()  # it came before there was a handler of ours
+    def teardown(self) -> None:
+        """Say good-bye, to the work-horse, too."""
+        if self.horse and not self._is_horse:
+            self.horse.dismiss()
+        super().teardown()  # type: ignore[no-untyped-call]

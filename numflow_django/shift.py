@@ -1,0 +1,132 @@
+"""
+A work-horse's shift: one run after another, for as long as there are any.
+
+Forking for each run costs more than most runs do. A work-horse is replaced now and then all the same, because what
+users' code leaves behind in a process grows.
+"""
+
+import os
+import random
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from time import monotonic
+from typing import Any
+
+from django.db import connections
+from redis.exceptions import RedisError
+
+from . import relay, runner
+from .board import Board
+from .doorbell import doorbell
+from .horse import AT_REST
+from .intake import Intake, Taken
+from .models import RunState
+from .signals import logger
+from .timeout import Timeouts
+
+#: What a work-horse serves before another takes its place: runs, seconds, and bytes that it has grown by.
+MAX_RUNS = 1_000
+MAX_SECONDS = 600.0
+MAX_GROWTH = 256 * 2**20
+
+#: Seconds without a run after which it lets go of its database connections.
+IDLE_SECONDS = 10.0
+
+
+class Shift:
+    """The work of one work-horse."""
+
+    def __init__(self, pipe: Connection, board: Board, *, intake: Intake, worker: str, max_runs: int) -> None:
+        self._pipe = pipe
+        self._board = board
+        self._intake = intake
+        self._worker = worker
+        self._runs_left = max_runs  # before it has to ask again
+        self._max_runs = max_runs
+        self._parent = os.getppid()
+        self._is_waiting = False
+        self._runs = 0
+        self._began = monotonic()
+        self._size = _size()
+
+    def serve(self) -> None:
+        """Serve until the worker is gone, a stop was asked for, or another is to take over."""
+        random.seed()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._stop)
+        while not self._is_over:
+            name = self._awaited()
+            if name is None:
+                return
+            self._serve(name)
+            if not self._is_over:
+                self._pipe.send_bytes(AT_REST)
+        connections.close_all()
+
+    def _stop(self, signum: int, frame: Any) -> None:
+        """SIGTERM, from the worker or from a supervisor that signals all processes, asks for a hand-over."""
+        runner.request_stop()
+        if self._is_waiting:
+            os._exit(0)
+
+    def _awaited(self) -> str | None:
+        """The job that the worker sends; None if that is gone."""
+        self._is_waiting = True
+        try:
+            while not self._pipe.poll(IDLE_SECONDS):
+                connections.close_all()
+                if os.getppid() != self._parent:
+                    return None
+            name = self._pipe.recv_bytes().decode()
+        except EOFError:
+            return None
+        self._is_waiting = False
+        return name
+
+    def _serve(self, name: str) -> None:
+        """Serve the job *name*, and those that the queue has after it."""
+        self._runs_left = self._max_runs
+        job: Taken | None = Taken(name, 0)  # the worker has written it on the board
+        while job:
+            if job.timeout:
+                self._board.write(job.name, job.timeout)
+            self._run(job.name)
+            self._board.wipe()
+            job = self._next(job.name)
+
+    def _next(self, done: str) -> Taken | None:
+        try:
+            if self._is_over or not self._runs_left or os.getppid() != self._parent:
+                self._intake.finish(done)
+                return None
+            return self._intake.next(done)
+        except RedisError as error:
+            logger.warning("no next job: %s: %s; the worker tries again", type(error).__name__, error)
+            return None
+
+    def _run(self, name: str) -> None:
+        """Serve one job. An error ends the process, and the worker sees to the run."""
+        run_id, number = doorbell(name)
+        self._runs += 1
+        self._runs_left -= 1
+        run = runner.run(run_id, number, worker=self._worker)
+        if run is not None and run.state == RunState.PENDING:
+            relay.dispatch_due(run)  # handed over
+
+    @property
+    def _is_over(self) -> bool:
+        return (
+            runner.Stop.requested
+            or self._runs >= MAX_RUNS
+            or monotonic() - self._began > MAX_SECONDS
+            or _size() - self._size > MAX_GROWTH
+            or Timeouts.count > 0  # what a task was interrupted in may be in any state
+        )
+
+
+def _size() -> int:
+    """Bytes of memory that this process has had at the most."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
