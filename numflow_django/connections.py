@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from select import POLLIN, poll
 from typing import Any
 
 from django.db import Error, connections
@@ -26,7 +27,7 @@ class Watch:
         left_open = [connection.alias for connection in _initialized() if self._roll_back(connection)]
         for connection in _initialized():
             # The server may have hung up while the task was busy elsewhere; the checkpoint must not fail of it
-            if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
+            if not connection.in_atomic_block and _is_dead(connection):
                 connection.close()
         return left_open
 
@@ -51,6 +52,22 @@ class Watch:
 
 def _initialized() -> Sequence[BaseDatabaseWrapper]:
     return connections.all(initialized_only=True)
+
+
+def _is_dead(connection: BaseDatabaseWrapper) -> bool:
+    raw: Any = connection.connection
+    if raw is None:
+        return False
+    if _psycopg_status(raw) is None:
+        return not connection.is_usable()
+    # No query for each task: a server that has hung up, or has said why it is about to, can be heard without one
+    return raw.closed or (_has_something_to_read(raw.fileno()) and not connection.is_usable())
+
+
+def _has_something_to_read(descriptor: int) -> bool:
+    poller = poll()
+    poller.register(descriptor, POLLIN)
+    return bool(poller.poll(0))
 
 
 def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:

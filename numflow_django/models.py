@@ -9,6 +9,7 @@ database's own clock, because the clocks of web and worker hosts differ.
 from __future__ import annotations
 
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
@@ -17,9 +18,11 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
+from . import statements
 from .conf import conf
 from .exceptions import ClaimLost
 from .ids import new_run_id
+from .statements import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,9 @@ PATH_LENGTH = 500
 MESSAGE_LENGTH = 2_000
 #: Characters kept of a traceback.
 TRACEBACK_LENGTH = 20_000
+
+#: A checkpoint renews a lease of which this fraction has passed.
+FRESH = 8
 
 #: The reason of a run whose wait was ended; its next task does not ask again whether its hour has come.
 HURRIED = "its wait was ended"
@@ -60,17 +66,20 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
 
     def claim(self, run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
         """Take a run that the doorbell *dispatch_no* announces; None if it is not to be had (any more)."""
-        claim_id = uuid4()
-        announced = self.filter(pk=run_id, dispatch_no=dispatch_no, state__in=(RunState.QUEUED, RunState.PENDING))
-        claimed = announced.update(
-            state=RunState.RUNNING,
-            token=F("token") + 1,
-            claim_id=claim_id,
-            lease_expires_at=_lease_end(),
-            started_at=Coalesce("started_at", Now()),
-            worker=worker,
-        )
-        return self.get(pk=run_id, claim_id=claim_id) if claimed else None
+        changes = {
+            "state": RunState.RUNNING,
+            "token": F("token") + 1,
+            "claim_id": uuid4(),
+            "lease_expires_at": _lease_end(),
+            "started_at": Coalesce("started_at", Now()),
+            "worker": worker,
+        }
+        guard = Guard(id=run_id, dispatch_no=dispatch_no, state=(RunState.QUEUED, RunState.PENDING))
+        self._for_write = True  # a router may have another database for reads
+        run = statements.claim(self.using(self.db), guard, changes)
+        if run is not None:
+            run.held_at = monotonic()
+        return run
 
     def open(self, *, wait: float, **facts: Any) -> FeatureRun:
         """Write a new run that may begin in *wait* seconds; without a wait its doorbell is about to ring."""
@@ -147,6 +156,8 @@ class FeatureRun(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True)
     finished_at = models.DateTimeField(_("finished at"), null=True)
 
+    held_at = 0.0  # when this process last wrote the lease, in monotonic seconds
+
     objects = FeatureRunQuerySet.as_manager()
 
     class Meta:
@@ -188,9 +199,11 @@ class FeatureRun(models.Model):
         A run whose cancellation was asked for ends here. Give the changes of the row, for :meth:`remember` once they
         are committed.
         """
-        # A task that held SQLite's one write lock has kept the lease from being renewed
         changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
-        changes["lease_expires_at"] = _lease_end()
+        if monotonic() - self.held_at > conf.LEASE_SECONDS / FRESH:
+            # A task that held SQLite's one write lock has kept the lease from being renewed. Not each time: the column
+            # has an index
+            changes["lease_expires_at"] = _lease_end()
         if context is not None:
             changes["context"] = context
         if end is not None:
@@ -216,7 +229,10 @@ class FeatureRun(models.Model):
 
     def renew_lease(self) -> bool:
         """Hold the run for another lease; give whether it is still ours."""
-        return bool(self._mine().update(lease_expires_at=_lease_end()))
+        is_ours = bool(self._mine().update(lease_expires_at=_lease_end()))
+        if is_ours:
+            self.held_at = monotonic()
+        return is_ours
 
     def remember(self, changes: dict[str, Any]) -> None:
         """Take over what a transition wrote."""
@@ -230,18 +246,17 @@ class FeatureRun(models.Model):
         )
 
     def _advance(self, changes: dict[str, Any], executions: Sequence[TaskExecution]) -> dict[str, Any]:
-        ends = changes.get("state") in ENDED
-        with transaction.atomic(using=self._state.db):
-            mine = self._mine().filter(position=self.position)
-            if not (mine if ends else mine.filter(cancel_requested=False)).update(**changes):
-                if self._is_written(changes):
-                    return changes  # by our own COMMIT, of which a broken connection had left us in doubt
-                changes = changes | _cancelled()
-                if ends or not mine.update(**changes):
-                    raise ClaimLost(
-                        f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing"
-                    )
-            TaskExecution.objects.using(self._state.db).bulk_create(executions)
+        facts: dict[str, Any] = {"id": self.pk, "state": RunState.RUNNING, "claim_id": self.claim_id}
+        facts["position"] = self.position
+        unless_cancelled = facts if changes.get("state") in ENDED else facts | {"cancel_requested": False}
+        if not statements.advance(self, Guard(**unless_cancelled), changes, executions):
+            if self._is_written(changes):
+                return changes  # by our own COMMIT, of which a broken connection had left us in doubt
+            changes = changes | _cancelled()
+            if unless_cancelled is facts or not statements.advance(self, Guard(**facts), changes, executions):
+                raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing")
+        if "lease_expires_at" in changes:
+            self.held_at = monotonic()
         return changes
 
     def _is_written(self, changes: dict[str, Any]) -> bool:

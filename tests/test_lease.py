@@ -1,6 +1,5 @@
 """The lease of a run, kept by the process that works on it."""
 
-import threading
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from tests.waiting import eventually
 def short(monkeypatch):
     """A lease so short that it is renewed every 5 ms."""
     monkeypatch.setattr(lease, "conf", SimpleNamespace(LEASE_SECONDS=0.02))
+    monkeypatch.setattr(Lease, "_keeper", None)
 
 
 class Run:
@@ -27,9 +27,10 @@ class Run:
     pk = 7
     _state = SimpleNamespace(db="default")
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, held_at=0.0):
         self.answers = list(answers)
         self.renewals = 0
+        self.held_at = held_at
 
     def renew_lease(self):
         self.renewals += 1
@@ -39,28 +40,35 @@ class Run:
         return answer
 
 
-def keepers():
-    return [thread for thread in threading.enumerate() if thread.name == f"numflow-lease-{Run.pk}"]
+def rounds(number=2):
+    """Wait until the keeper has been round as often, which renews the lease of another run each time."""
+    other = Run(True)
+    other.pk = 8
+    with Lease(other):
+        eventually(lambda: other.renewals >= number, message="The keeper is not at work")
 
 
 def test_a_lease_is_renewed_while_the_tasks_run():
-    """A lease is renewed again and again while the block runs, and not after it."""
+    """A lease is renewed again and again while the block runs, and not after it, by one thread for all runs."""
     run = Run(True)
+    keeper = Lease.keeper()
 
     with Lease(run):
         eventually(lambda: run.renewals > 2, message="The lease was not renewed")
-        [keeper] = keepers()
+    rounds()
+    seen = run.renewals
+    rounds()
 
-    assert keeper.daemon
-    assert keepers() == []
+    assert run.renewals == seen
+    assert Lease.keeper() is keeper
 
 
 def test_an_error_ends_the_renewal():
-    """A block that ends with an error leaves no thread behind, and the error goes on."""
+    """A block that ends with an error leaves no run behind, and the error goes on."""
     with pytest.raises(ValueError, match="no"), Lease(Run(True)):
         raise ValueError("no")
 
-    assert keepers() == []
+    assert Lease.keeper().held == {}
 
 
 def test_a_claim_that_is_lost_is_not_renewed():
@@ -68,9 +76,21 @@ def test_a_claim_that_is_lost_is_not_renewed():
     run = Run(True, False)
 
     with Lease(run):
-        eventually(lambda: not keepers(), message="The lease is still being renewed")
+        eventually(lambda: not Lease.keeper().held, message="The lease is still being renewed")
 
     assert run.renewals == 2
+
+
+def test_a_fork_keeps_its_own_leases(monkeypatch):
+    """A process that was forked has a keeper of its own: threads are not inherited."""
+    first = Lease.keeper()
+    monkeypatch.setattr(first, "pid", 0)
+
+    second = Lease.keeper()
+
+    monkeypatch.setattr(Lease, "_keeper", first)
+    first.pid = second.pid
+    assert second is not first
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("connection already closed")], ids=repr)
@@ -94,6 +114,7 @@ def test_a_lease_in_the_database(tmp_path, django_db_blocker, monkeypatch, setti
         run = runs.claim(row.pk, 1, worker="w1")
         runs.update(lease_expires_at=Now() - timedelta(seconds=1))
         expired = list(runs.expired())
+        run.held_at = 0.0
 
         with Lease(run):
             eventually(lambda: not runs.expired().exists(), message="The lease was not renewed")
@@ -101,15 +122,11 @@ def test_a_lease_in_the_database(tmp_path, django_db_blocker, monkeypatch, setti
         assert expired == [run]
 
 
-def test_a_lease_is_renewed_every_quarter_of_it(monkeypatch):
+def test_a_lease_that_is_fresh_is_not_renewed():
     """A run that ends within a quarter of its lease costs no renewal."""
-    monkeypatch.setattr(lease, "conf", SimpleNamespace(LEASE_SECONDS=60))
-    waits = []
-    run = Run(True)
-    kept = Lease(run)
-    monkeypatch.setattr(kept, "_over", SimpleNamespace(wait=lambda seconds: waits.append(seconds) or True, set=bool))
+    run = Run(True, held_at=float("inf"))
 
-    with kept:
-        pass
+    with Lease(run):
+        rounds()
 
-    assert (waits, run.renewals) == ([15], 0)
+    assert run.renewals == 0

@@ -11,6 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from numflow_django.conf import conf
 from numflow_django.exceptions import ClaimLost
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.e2e.processes import own_database
@@ -401,11 +402,23 @@ def test_a_checkpoint_renews_the_lease():
     """A holder that was kept from renewing its lease, and comes to a checkpoint all the same, is alive again."""
     run = claimed_run()
     lapsed(run)
+    run.held_at -= conf.LEASE_SECONDS
 
     run.remember(run.checkpoint([execution(run)]))
 
     assert not FeatureRun.objects.expired().exists()
     assert run.lose([], settled=0, end=None, reason="resuming", expired=True) is False
+
+
+def test_a_lease_that_is_fresh_is_left_alone():
+    """A checkpoint soon after the claim does not write the lease, whose column has an index."""
+    run = claimed_run()
+    lease = run.lease_expires_at
+
+    changes = run.checkpoint([execution(run)])
+
+    assert "lease_expires_at" not in changes
+    assert FeatureRun.objects.get().lease_expires_at == lease
 
 
 # cancel

@@ -56,12 +56,10 @@ def install():
     """Patch the edges; without a folder of plans, nothing."""
     if "FAULTS_FOLDER" not in os.environ:
         return
-    from django.db.models.query import QuerySet
-
-    from numflow_django import models, outbox, runner
+    from numflow_django import models, outbox, runner, statements
 
     _patch_claim(models.FeatureRunQuerySet)
-    _patch_checkpoint(QuerySet, models.TaskExecution)
+    _patch_checkpoint(statements)
     _patch_settle(runner.Passage)
     _patch_web(outbox)
 
@@ -80,19 +78,22 @@ def _patch_claim(querysets):
     querysets.claim = patched
 
 
-def _patch_checkpoint(querysets, model):
-    """The executions are written last in a checkpoint's transaction, after the row of the run."""
-    bulk_create = querysets.bulk_create
+def _patch_checkpoint(statements):
+    """
+    The edge is between the statement and the COMMIT.
 
-    @wraps(bulk_create)
-    def patched(self, rows, *args, **kwargs):
-        written = bulk_create(self, rows, *args, **kwargs)
-        if self.model is model:
-            for row in rows:
-                reach("in-checkpoint", row.run_id, row.name)
+    Where the statement is a transaction of its own, nobody dies in between: the edge is a moment later.
+    """
+    advance = statements.advance
+
+    @wraps(advance)
+    def patched(run, guard, changes, executions):
+        written = advance(run, guard, changes, executions)
+        for row in executions:
+            reach("in-checkpoint", row.run_id, row.name)
         return written
 
-    querysets.bulk_create = patched
+    statements.advance = patched
 
 
 def _patch_settle(passage):

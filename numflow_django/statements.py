@@ -1,0 +1,147 @@
+"""
+The two statements of a run's happy path, written by hand: to claim it, and to move it on past a task.
+
+They are what a worker does all day, and Django's ORM takes longer to write such a statement than a database to carry
+it out. Where a database can, each is one round trip and, outside of a transaction, one commit. PostgreSQL need not wait
+for its disk then: a claim or a checkpoint that a crash of the server takes back only repeats a task, and the claim's
+random id fences. A task's own transaction is as durable as the site's settings make it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from django.db import connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql import Query
+
+#: For the transaction that is open, which outside of atomic() is the statement's own.
+RELAX = "set_config('synchronous_commit', 'off', true)"
+
+M = TypeVar("M", bound=models.Model)
+
+
+class Guard:
+    """What has to be true of a row: columns, and the value that each must have; a tuple: one of these."""
+
+    def __init__(self, **wanted: Any) -> None:
+        self.wanted = wanted
+
+    def sql(self, model: type[models.Model], connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        """The condition, and its parameters."""
+        parts, values = [], []
+        for name, wanted in self.wanted.items():
+            field = _field(model, name)
+            column = _quoted(connection, field.column)
+            if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
+                # Or an index of states might be taken for better than the primary key, while there is no statistics
+                column = f"({column} || '')"
+            choice = wanted if isinstance(wanted, tuple) else (wanted,)
+            parts.append(f"{column} IN ({', '.join(['%s'] * len(choice))})" if choice[1:] else f"{column} = %s")
+            values += [field.get_db_prep_value(value, connection) for value in choice]
+        return " AND ".join(parts), values
+
+
+def claim(rows: models.QuerySet[M], guard: Guard, changes: Mapping[str, Any]) -> M | None:
+    """Change that of *rows* which *guard* lets pass; give it, or None if there is none."""
+    model, connection = rows.model, connections[rows.db]
+    update, values = _update(model, connection, changes, guard)
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute(update, values)
+            claimed = cursor.rowcount
+        return rows.get(pk=guard.wanted["id"], claim_id=changes["claim_id"]) if claimed else None
+    returning = ", ".join(_columns(connection, model._meta.concrete_fields))
+    relax = f", {RELAX}" if _is_relaxed(connection) else ""
+    return next(iter(list(rows.raw(f"{update} RETURNING {returning}{relax}", values))), None)
+
+
+def advance(run: models.Model, guard: Guard, changes: Mapping[str, Any], executions: Sequence[models.Model]) -> bool:
+    """Change the row of *run* and write *executions*, both or neither; give whether *guard* let it pass."""
+    connection = connections[run._state.db or "default"]
+    update, values = _update(type(run), connection, changes, guard)
+    if connection.vendor == "postgresql":
+        return _advance_at_once(connection, update, values, executions)
+    with transaction.atomic(using=connection.alias, savepoint=False), connection.cursor() as cursor:
+        cursor.execute(update, values)
+        if not cursor.rowcount:
+            return False
+        if executions:
+            insert, fields = _insert(type(executions[0]), connection)
+            marks = ", ".join(["%s"] * len(fields))
+            rows = [_prepared(execution, fields, connection) for execution in executions]
+            cursor.execute(f"{insert} VALUES {', '.join([f'({marks})'] * len(rows))}", [v for row in rows for v in row])
+    return True
+
+
+def _advance_at_once(
+    connection: BaseDatabaseWrapper, update: str, values: list[Any], executions: Sequence[models.Model]
+) -> bool:
+    sql = f"WITH moved AS ({update} RETURNING 1)"
+    if executions:
+        insert, fields = _insert(type(executions[0]), connection)
+        casts = ", ".join(f"%s::{field.cast_db_type(connection)}" for field in fields)
+        rows = " UNION ALL ".join([f"SELECT {casts} FROM moved"] * len(executions))  # noqa: S608 - names of ours
+        sql += f", logged AS ({insert} {rows})"
+        values = values + [value for execution in executions for value in _prepared(execution, fields, connection)]
+    relax = f", {RELAX}" if _is_relaxed(connection) else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} SELECT 1{relax} FROM moved", values)  # noqa: S608 - names of ours
+        return cursor.fetchone() is not None
+
+
+def _is_relaxed(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor == "postgresql" and not connection.in_atomic_block
+
+
+def _update(
+    model: type[models.Model], connection: BaseDatabaseWrapper, changes: Mapping[str, Any], guard: Guard
+) -> tuple[str, list[Any]]:
+    parts, values = [], []
+    for name, value in changes.items():
+        field = _field(model, name)
+        sql, prepared = _value(model, field, value, connection)
+        parts.append(f"{_quoted(connection, field.column)} = {sql}")
+        values += prepared
+    condition, wanted = guard.sql(model, connection)
+    table = _quoted(connection, model._meta.db_table)
+    return f"UPDATE {table} SET {', '.join(parts)} WHERE {condition}", values + wanted  # noqa: S608 - names of ours
+
+
+def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    """A value, or an expression such as Now(), as SQL and its parameters."""
+    if not hasattr(value, "resolve_expression"):
+        return "%s", [field.get_db_prep_save(value, connection)]
+    query = Query(model)
+    compiler = query.get_compiler(connection=connection)
+    sql, values = compiler.compile(value.resolve_expression(query, allow_joins=False, for_save=True))
+    return sql, list(values)
+
+
+@lru_cache
+def _insert_fields(model: type[models.Model]) -> tuple[Any, ...]:
+    return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+
+
+def _insert(model: type[models.Model], connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+    fields = _insert_fields(model)
+    return (
+        f"INSERT INTO {_quoted(connection, model._meta.db_table)} ({', '.join(_columns(connection, fields))})",
+        fields,
+    )
+
+
+def _prepared(row: models.Model, fields: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+
+
+def _columns(connection: BaseDatabaseWrapper, fields: Iterable[Any]) -> list[str]:
+    return [_quoted(connection, field.column) for field in fields]
+
+
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
+
+
+def _quoted(connection: BaseDatabaseWrapper, name: str) -> str:
+    return connection.ops.quote_name(name)
