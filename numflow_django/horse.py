@@ -36,6 +36,7 @@ class WorkHorse:
     def send(self, name: str, limit: float) -> bool:
         """Have it serve the job *name* and those after it; False if it is dead."""
         # Written here: a horse that dies before it has read the message leaves this job undone
+        self.board.note_taken([name])
         self.board.write(name, limit)
         try:
             self._pipe.send_bytes(name.encode())

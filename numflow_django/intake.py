@@ -1,4 +1,4 @@
-"""Taking the next doorbell from a queue, in one round trip."""
+"""Taking the next doorbells from a queue, in one round trip."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,23 +9,32 @@ from rq.job import Job
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import as_text
 
+from .dispatch import FAILURE_TTL
 from .doorbell import JOB_ID
 from .registry import JOB_MARGIN
 
-#: Forget the job ARGV[1], which is done, and take the next one; a job that is not ours is left to RQ's own way.
-#: Its hash stays until it is done: the relay takes a run whose job Redis does not know for lost.
+#: Forget the jobs ARGV[5], ..., which are done, and take up to ARGV[1] others: a quarter of a backlog at the most, so
+#: that other workers do not stand idle for it. A job that is not ours is left to RQ's own way. The hashes stay until
+#: the jobs are done, because the relay takes a run whose job Redis does not know for lost; those of a worker that dies
+#: are gone after ARGV[4] seconds.
 TAKE = """
-if ARGV[1] ~= "" then redis.call("DEL", ARGV[2] .. ARGV[1]) end
-if redis.call("EXISTS", ARGV[3]) == 1 then return false end
+for index = 5, #ARGV do redis.call("DEL", ARGV[2] .. ARGV[index]) end
+if redis.call("EXISTS", ARGV[3]) == 1 then return {} end
+local taken = {}
 for _, queue in ipairs(KEYS) do
-    local name = redis.call("LINDEX", queue, 0)
-    if name then
-        if not string.find(name, "^numflow%-%x+%-%d+$") then return false end
+    local share = math.max(1, math.min(tonumber(ARGV[1]), math.floor(redis.call("LLEN", queue) / 4)))
+    while #taken < 2 * share do
+        local name = redis.call("LINDEX", queue, 0)
+        if not name then break end
+        if not string.find(name, "^numflow%-%x+%-%d+$") then return taken end
         redis.call("LPOP", queue)
-        return {name, redis.call("HGET", ARGV[2] .. name, "timeout") or ""}
+        redis.call("EXPIRE", ARGV[2] .. name, ARGV[4])
+        table.insert(taken, name)
+        table.insert(taken, redis.call("HGET", ARGV[2] .. name, "timeout") or "")
     end
+    if #taken > 0 then return taken end
 end
-return false
+return taken
 """
 
 
@@ -37,44 +46,43 @@ class Taken(NamedTuple):
 
 
 class Intake:
-    """Where a work-horse gets its next job from."""
+    """Where a work-horse gets its next jobs from."""
 
     def __init__(self, queues: Sequence[Queue], connection: Redis, *, linger: float) -> None:
         self._connection = connection
         self._linger = linger  # seconds to wait for one more
         self._queues = queues
         self._take = connection.register_script(TAKE)
-        self._arguments = (Job.redis_job_namespace_prefix, WORKERS_SUSPENDED)
+        self._arguments = (Job.redis_job_namespace_prefix, WORKERS_SUSPENDED, FAILURE_TTL)
 
-    def next(self, done: str) -> Taken | None:
-        """The next job, now that *done* has ended; None if there is none that can be taken here."""
-        return self._taken(done) or (self._awaited() if self._linger else None)
+    def next(self, done: Sequence[str], *, most: int = 1) -> list[Taken]:
+        """The next jobs, now that *done* have ended, at *most* so many; none if none can be taken here."""
+        keys = [queue.key for queue in self._queues]
+        found = self._take(keys=keys, args=[most, *self._arguments, *done])
+        return [_taken(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self._awaited()
 
-    def finish(self, done: str) -> None:
-        """Forget the job *done*, and take no other."""
-        self._connection.delete(Job.key_for(done))
+    def finish(self, done: Sequence[str]) -> None:
+        """Forget the jobs *done*, and take no other."""
+        self._connection.delete(*map(Job.key_for, done))
 
-    def _taken(self, done: str) -> Taken | None:
-        found = self._take(keys=[queue.key for queue in self._queues], args=[done, *self._arguments])
-        return _taken(*found) if found else None
-
-    def _awaited(self) -> Taken | None:
+    def _awaited(self) -> list[Taken]:
         """Wait for a job as RQ does: by way of a second list, from which one that gets lost can be told."""
-        if len(self._queues) > 1 or self._connection.exists(WORKERS_SUSPENDED):
-            return None
+        if not self._linger or len(self._queues) > 1 or self._connection.exists(WORKERS_SUSPENDED):
+            return []
         queue, between = self._queues[0].key, self._queues[0].intermediate_queue_key
         found = self._connection.blmove(queue, between, self._linger, "LEFT", "RIGHT")  # type: ignore[arg-type]
         if found is None:
-            return None
+            return []
         name = as_text(found)
         is_ours = JOB_ID.fullmatch(name)
         with self._connection.pipeline() as pipeline:
             pipeline.hget(Job.key_for(name), "timeout")
+            pipeline.expire(Job.key_for(name), FAILURE_TTL)
             pipeline.lrem(between, 1, name)
             if not is_ours:
                 pipeline.lpush(queue, name)
             timeout = pipeline.execute()[0]
-        return _taken(name, timeout or b"") if is_ours else None
+        return [_taken(name, timeout or b"")] if is_ours else []
 
 
 def _taken(name: bytes | str, timeout: bytes) -> Taken:

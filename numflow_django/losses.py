@@ -1,7 +1,7 @@
 """A run whose holder died: the try that was lost, and whether the task may be tried again."""
 
 from .conf import conf
-from .models import ExecutionState, FeatureRun, RunState, TaskExecution
+from .models import AHEAD, ExecutionState, FeatureRun, RunState, TaskExecution
 from .registry import registry
 from .signals import run_cancelled, run_failed, task_lost, task_skipped
 
@@ -10,8 +10,11 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     """
     Give a dead holder's run back, at the task that it was at; give False if somebody else was first.
 
-    A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on.
+    A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on. A run
+    that was claimed ahead, and whose holder has fallen silent, may not have been begun, and is given back unmarked.
     """
+    if expired and run.reason == AHEAD:
+        return run.lose([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
     name = run.task_names[run.position]
     earlier = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED)
     lost = _execution(run, name, run.position, ExecutionState.LOST, message)

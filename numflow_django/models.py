@@ -35,6 +35,9 @@ MESSAGE_LENGTH = 2_000
 #: Characters kept of a traceback.
 TRACEBACK_LENGTH = 20_000
 
+#: The reason of a run that was claimed together with others, until its first checkpoint.
+AHEAD = "claimed ahead"
+
 #: A checkpoint renews a lease of which this fraction has passed.
 FRESH = 8
 
@@ -66,6 +69,18 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
 
     def claim(self, run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
         """Take a run that the doorbell *dispatch_no* announces; None if it is not to be had (any more)."""
+        return next(iter(self._claim(worker, id=run_id, dispatch_no=dispatch_no)), None)
+
+    def claim_ahead(self, run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
+        """
+        Take those of several runs that nobody has had before.
+
+        They bear the reason AHEAD until their first checkpoint: should their worker die before it has begun them, the
+        crash is none of theirs. A run that has been claimed before might be what kills workers, and is not taken here.
+        """
+        return self._claim(worker, {"reason": AHEAD}, id=tuple(run_ids), dispatch_no=dispatch_no, token=0)
+
+    def _claim(self, worker: str, more: dict[str, Any] | None = None, **guard: Any) -> list[FeatureRun]:
         changes = {
             "state": RunState.RUNNING,
             "token": F("token") + 1,
@@ -74,12 +89,12 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             "started_at": Coalesce("started_at", Now()),
             "worker": worker,
         }
-        guard = Guard(id=run_id, dispatch_no=dispatch_no, state=(RunState.QUEUED, RunState.PENDING))
         self._for_write = True  # a router may have another database for reads
-        run = statements.claim(self.using(self.db), guard, changes)
-        if run is not None:
+        announced = Guard(**guard, state=(RunState.QUEUED, RunState.PENDING))
+        runs = statements.claim(self.using(self.db), announced, changes | (more or {}))
+        for run in runs:
             run.held_at = monotonic()
-        return run
+        return runs
 
     def open(self, *, wait: float, **facts: Any) -> FeatureRun:
         """Write a new run that may begin in *wait* seconds; without a wait its doorbell is about to ring."""
@@ -120,9 +135,9 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             return self
         return self.filter(pk__in=list(self.select_for_update(skip_locked=True).values_list("pk", flat=True)))
 
-    def held_by(self, worker: str, run_id: UUID) -> Self:
-        """The run *run_id*, if *worker* has claimed it."""
-        return self.filter(pk=run_id, state=RunState.RUNNING, worker=worker)
+    def held_by(self, worker: str) -> Self:
+        """The runs that *worker* has claimed."""
+        return self.filter(state=RunState.RUNNING, worker=worker)
 
 
 class FeatureRun(models.Model):

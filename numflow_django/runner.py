@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -65,6 +65,15 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
             run_claimed(claimed)
             return claimed
     return None
+
+
+def claim_ahead(run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
+    """Claim what can be had of several runs that the doorbells *dispatch_no* announce."""
+    runs: list[FeatureRun] = []
+    for alias in registry.databases():
+        if len(runs) < len(run_ids):
+            runs += FeatureRun.objects.using(alias).claim_ahead(run_ids, dispatch_no, worker=worker)
+    return runs
 
 
 def run_claimed(run: FeatureRun, *, lease: Callable[[FeatureRun], AbstractContextManager[Any]] = Lease) -> None:

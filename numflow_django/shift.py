@@ -13,16 +13,18 @@ import sys
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
 from redis.exceptions import RedisError
 
 from . import relay, runner
+from .ahead import Ahead
 from .board import Board
 from .doorbell import doorbell
 from .horse import AT_REST
 from .intake import Intake, Taken
-from .models import RunState
+from .models import FeatureRun, RunState
 from .signals import logger
 from .timeout import Timeouts
 
@@ -30,6 +32,13 @@ from .timeout import Timeouts
 MAX_RUNS = 1_000
 MAX_SECONDS = 600.0
 MAX_GROWTH = 256 * 2**20
+
+#: Seconds beyond a job's own limit after which its work-horse is killed from outside: its alarm did not wake it.
+STUCK_SECONDS = 60
+
+#: Runs that are claimed together, at the most, and seconds that one of them may take for that.
+MAX_PORTION = 16
+QUICK_SECONDS = 0.02
 
 #: Seconds without a run after which it lets go of its database connections.
 IDLE_SECONDS = 10.0
@@ -88,31 +97,59 @@ class Shift:
     def _serve(self, name: str) -> None:
         """Serve the job *name*, and those that the queue has after it."""
         self._runs_left = self._max_runs
-        job: Taken | None = Taken(name, 0)  # the worker has written it on the board
-        while job:
-            if job.timeout:
-                self._board.write(job.name, job.timeout)
-            self._run(job.name)
-            self._board.wipe()
-            job = self._next(job.name)
+        portion, jobs = 1, [Taken(name, 0)]  # its limit is on the board
+        while jobs:
+            began = monotonic()
+            done = self._run_all(jobs)
+            # A portion only of runs that are so short that nobody would have begun the last one before
+            is_quick = monotonic() - began < QUICK_SECONDS * len(jobs)
+            portion = min(2 * portion, MAX_PORTION, self._runs_left) if is_quick else 1
+            jobs = self._next(done, portion)
 
-    def _next(self, done: str) -> Taken | None:
+    def _next(self, done: list[str], most: int) -> list[Taken]:
         try:
             if self._is_over or not self._runs_left or os.getppid() != self._parent:
                 self._intake.finish(done)
-                return None
-            return self._intake.next(done)
+                return []
+            jobs = self._intake.next(done, most=most)
         except RedisError as error:
             logger.warning("no next job: %s: %s; the worker tries again", type(error).__name__, error)
-            return None
+            return []
+        self._board.note_taken([job.name for job in jobs])
+        return jobs
 
-    def _run(self, name: str) -> None:
+    def _run_all(self, jobs: list[Taken]) -> list[str]:
+        """Serve some jobs; give the names of those that are done with."""
+        doorbells = [doorbell(job.name) for job in jobs]
+        with Ahead(doorbells, worker=self._worker) as ahead:
+            for job, (run_id, number) in zip(jobs, doorbells, strict=True):
+                if job.timeout:
+                    self._board.write(job.name, job.timeout + STUCK_SECONDS)
+                if run_id not in ahead.claimed:
+                    self._run(run_id, number)
+                elif not self._is_over and (run := ahead.take(run_id)):
+                    self._run_claimed(run)
+                self._board.wipe()
+        return [job.name for job in jobs]
+
+    def _run(self, run_id: UUID, number: int) -> None:
         """Serve one job. An error ends the process, and the worker sees to the run."""
-        run_id, number = doorbell(name)
+        self._count()
+        run = runner.run(run_id, number, worker=self._worker)
+        if run is not None:
+            self._ring_again(run)
+
+    def _run_claimed(self, run: FeatureRun) -> None:
+        self._count()
+        runner.run_claimed(run)
+        self._ring_again(run)
+
+    def _count(self) -> None:
         self._runs += 1
         self._runs_left -= 1
-        run = runner.run(run_id, number, worker=self._worker)
-        if run is not None and run.state == RunState.PENDING:
+
+    def _ring_again(self, run: FeatureRun) -> None:
+        if run.state == RunState.PENDING:
             relay.dispatch_due(run)  # handed over
 
     @property

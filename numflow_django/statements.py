@@ -36,24 +36,24 @@ class Guard:
             if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
                 # Or an index of states might be taken for better than the primary key, while there is no statistics
                 column = f"({column} || '')"
-            choice = wanted if isinstance(wanted, tuple) else (wanted,)
+            choice = _choice(wanted)
             parts.append(f"{column} IN ({', '.join(['%s'] * len(choice))})" if choice[1:] else f"{column} = %s")
             values += [field.get_db_prep_value(value, connection) for value in choice]
         return " AND ".join(parts), values
 
 
-def claim(rows: models.QuerySet[M], guard: Guard, changes: Mapping[str, Any]) -> M | None:
-    """Change that of *rows* which *guard* lets pass; give it, or None if there is none."""
+def claim(rows: models.QuerySet[M], guard: Guard, changes: Mapping[str, Any]) -> list[M]:
+    """Change those of *rows* that *guard* lets pass; give them, in no order."""
     model, connection = rows.model, connections[rows.db]
     update, values = _update(model, connection, changes, guard)
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute(update, values)
             claimed = cursor.rowcount
-        return rows.get(pk=guard.wanted["id"], claim_id=changes["claim_id"]) if claimed else None
+        return list(rows.filter(pk__in=_choice(guard.wanted["id"]), claim_id=changes["claim_id"])) if claimed else []
     returning = ", ".join(_columns(connection, model._meta.concrete_fields))
     relax = f", {RELAX}" if _is_relaxed(connection) else ""
-    return next(iter(list(rows.raw(f"{update} RETURNING {returning}{relax}", values))), None)
+    return list(rows.raw(f"{update} RETURNING {returning}{relax}", values))
 
 
 def advance(run: models.Model, guard: Guard, changes: Mapping[str, Any], executions: Sequence[models.Model]) -> bool:
@@ -88,6 +88,10 @@ def _advance_at_once(
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} SELECT 1{relax} FROM moved", values)  # noqa: S608 - names of ours
         return cursor.fetchone() is not None
+
+
+def _choice(wanted: Any) -> tuple[Any, ...]:
+    return wanted if isinstance(wanted, tuple) else (wanted,)
 
 
 def _is_relaxed(connection: BaseDatabaseWrapper) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -19,13 +20,14 @@ from .board import Board, Entry
 from .conf import conf
 from .doorbell import FeatureJob, doorbell
 from .embedded import SOCKET
+from .exceptions import ClaimLost
 from .horse import WorkHorse
 from .intake import Intake
 from .losses import record_loss
 from .models import FeatureRun, FeatureRunQuerySet
 from .registry import registry
 from .relay import Relay
-from .shift import MAX_RUNS, Shift
+from .shift import MAX_RUNS, STUCK_SECONDS, Shift
 from .signals import logger
 
 if TYPE_CHECKING:
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at a busy work-horse; a job that is seen twice is shown in RQ's registries.
 LOOK_SECONDS = 1.0
-
-#: Seconds beyond a job's own limit after which its work-horse is killed from outside: its alarm did not wake it.
-STUCK_SECONDS = 60
 
 #: Seconds that a work-horse waits for one more job before it tells its worker that there is none.
 LINGER_SECONDS = 1.0
@@ -190,8 +189,11 @@ class FeatureWorker(Worker):
         """See to what a work-horse has left behind, and have another ready."""
         left = horse.board.read()
         self.horse, self._horse_pid = None, 0
-        if left is not None:
-            self.report_loss(left.name, f"its work-horse ended before the run did (wait status {horse.status})")
+        if left or horse.status:
+            message = f"its work-horse ended before the run did (wait status {horse.status})"
+            if left:
+                self.fail(left.name, message)
+            self.report_loss(left and left.name, horse.board.taken, message)
         if not self._stop_requested:
             self.horse = self.new_horse()
 
@@ -244,20 +246,27 @@ class FeatureWorker(Worker):
 
     # What a dead work-horse leaves behind
 
-    def report_loss(self, name: str, message: str) -> None:
-        """Give back at once the run that the dead work-horse held, instead of waiting for its lease to end."""
-        self.fail(name, message)
-        run_id, number = doorbell(name)
+    def report_loss(self, begun: str | None, taken: Sequence[str], message: str) -> None:
+        """
+        Give back at once what the dead work-horse held, instead of waiting for its leases to end.
+
+        *begun* is the job that it was at, *taken* are all that it had taken from the queue.
+        """
+        lost = {doorbell(begun)[0]} if begun else set()
         try:
             for alias in registry.databases():
                 runs = FeatureRun.objects.using(alias)
-                if self._is_loss_recorded(runs, run_id, message):
+                if lost and self._is_loss_recorded(runs.held_by(self.name).filter(pk__in=lost), message):
                     self.last_tick = -conf.RELAY_SECONDS
+                for run in runs.held_by(self.name).exclude(pk__in=lost):
+                    with suppress(ClaimLost):
+                        run.release(f"claimed ahead; {message}")
                 # It may have died before its claim. The relay's next tick is soon enough, and no endless loop
-                for run in runs.queued().filter(pk=run_id, dispatch_no=number):
-                    run.undispatch()
+                for run_id, number in map(doorbell, taken):
+                    for run in runs.queued().filter(pk=run_id, dispatch_no=number):
+                        run.undispatch()
         except Exception:  # noqa: BLE001 - as above
-            logger.exception("loss not recorded run=%s; the relay will see its lease end", run_id)
+            logger.exception("loss not recorded worker=%s; the relay will see the leases end", self.name)
         finally:
             connections.close_all()
 
@@ -269,12 +278,12 @@ class FeatureWorker(Worker):
         except (NoSuchJobError, RedisError) as error:
             logger.warning("job %s not shown as failed: %s: %s", name, type(error).__name__, error)
 
-    def _is_loss_recorded(self, runs: FeatureRunQuerySet, run_id: Any, message: str) -> bool:
+    def _is_loss_recorded(self, held: FeatureRunQuerySet, message: str) -> bool:
         # Again where the dead one's last COMMIT was still under way
         for _ in range(3):
-            held = runs.held_by(self.name, run_id).first()
-            if held is None or record_loss(held, message, expired=False):
-                return held is not None
+            run = held.first()
+            if run is None or record_loss(run, message, expired=False):
+                return run is not None
         return False
 
     # Shutdown

@@ -1,0 +1,62 @@
+"""Runs that a work-horse has claimed together, to have them at hand."""
+
+from collections.abc import Sequence
+from threading import Timer
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from django.db import Error, connections
+
+from . import relay, runner
+from .lease import Lease
+from .models import FeatureRun
+from .signals import logger
+
+#: Seconds after which what was not begun is given back, for others.
+PATIENCE = 1.0
+
+
+class Ahead:
+    """Some runs, and the leases of those that have not been begun."""
+
+    def __init__(self, doorbells: Sequence[tuple[UUID, int]], *, worker: str) -> None:
+        # Nearly all are announced for the first time
+        number = doorbells[0][1]
+        run_ids = [run_id for run_id, other in doorbells if other == number]
+        runs = runner.claim_ahead(run_ids, number, worker=worker) if run_ids[1:] else []
+        self.claimed = {run.pk for run in runs}
+        self._left = {run.pk: run for run in runs}
+        self._timer = Timer(PATIENCE, self._give_back_late)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        Lease.keeper().held.update(self._left)
+        if self._left:
+            self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._timer.cancel()
+        self.give_back()
+
+    def take(self, run_id: UUID) -> FeatureRun | None:
+        """One of them, to begin it; None if it was given back."""
+        return self._left.pop(run_id, None)
+
+    def give_back(self) -> None:
+        """Let other workers have what is left; their doorbells ring again."""
+        while self._left:
+            run_id, run = self._left.popitem()
+            try:
+                run.remember(run.release("given back: its worker has enough to do"))
+                relay.dispatch_due(run)
+            except Error as error:
+                logger.warning("run not given back run=%s error=%r; its lease will end", run_id, error)
+            Lease.keeper().held.pop(run_id, None)
+
+    def _give_back_late(self) -> None:
+        try:
+            self.give_back()
+        finally:
+            connections.close_all()  # this thread's
