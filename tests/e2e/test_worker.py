@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 from django.db.models.functions import Now
 from redis import Redis
-from rq import Callback, Queue
-from rq.registry import FailedJobRegistry
+from rq import Callback, Queue, Worker
+from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from numflow_django import dispatch
@@ -302,6 +302,91 @@ def test_two_workers_of_a_pool(processes):
 
     assert [(run.state, run.token, log(run)) for run in runs] == [(RunState.SUCCEEDED, 1, SUCCESS)] * 8
     assert len({run.worker for run in together}) == 2
+
+
+# One work-horse, many runs
+
+
+def test_one_work_horse_serves_many_runs(processes, queues):
+    """A backlog is drained by one work-horse, in order, and Redis is empty afterwards."""
+    runs = [start(processes) for _ in range(40)]
+    processes.worker("default")
+
+    for run in runs:
+        ended(run)
+
+    assert [(run.state, run.token, log(run)) for run in runs] == [(RunState.SUCCEEDED, 1, SUCCESS)] * 40
+    assert sorted(runs, key=lambda run: run.started_at) == runs
+    assert len({path.name for path in processes.folder.glob("second-*")}) == 1
+    with redis("default", queues) as connection:
+        eventually(lambda: not list(connection.scan_iter("rq:job:*")), message="A job was left in Redis")
+
+
+def test_a_work_horse_that_dies_at_rest_is_replaced(processes):
+    """A work-horse that is killed while it waits costs no run anything."""
+    processes.worker("default")
+    ended(start(processes))
+    [horse] = horses(processes)
+
+    os.kill(horse, signal.SIGKILL)
+    run = ended(start(processes))
+
+    assert (run.state, run.token, log(run)) == (RunState.SUCCEEDED, 1, SUCCESS)
+
+
+def test_a_killed_work_horse_marks_only_the_run_it_was_at(processes):
+    """Of the runs that a killed work-horse had claimed, the one that had begun has lost a try, and no other."""
+    quick, slow = [start(processes) for _ in range(12)], start(processes, how="wait")
+    behind = [start(processes) for _ in range(60)]
+    processes.worker("default")
+    horses(processes)
+    eventually(lambda: FeatureRun.objects.using(ALIAS).filter(pk=slow.pk, state="running").exists(), timeout=PATIENCE)
+    slow.refresh_from_db()
+    eventually(lambda: slow.executions.filter(name="first").exists(), timeout=PATIENCE)
+    [horse] = horses(processes)
+
+    os.kill(horse, signal.SIGKILL)
+    horses(processes, 2)
+    go(processes)
+
+    ended(slow)
+    assert (slow.state, log(slow)) == (RunState.SUCCEEDED, [SUCCESS[0], ("second", "lost"), *SUCCESS[1:]])
+    for run in [*quick, *behind]:
+        assert (ended(run).state, log(run)) == (RunState.SUCCEEDED, SUCCESS)
+
+
+def test_a_long_run_is_shown_by_rq(processes, queues):
+    """A job that takes a while is in RQ's registry of started jobs, with its worker busy at it, and then no longer."""
+    processes.worker("default")
+    run = start(processes, how="wait")
+    with redis("default", queues) as connection:
+        registry = StartedJobRegistry("default", connection=connection)
+        eventually(registry.get_job_ids, timeout=PATIENCE, message="The job is not shown")
+        shown = registry.get_job_ids()
+        [worker] = Worker.all(connection=connection)
+        state = worker.get_state()
+
+        go(processes)
+        ended(run)
+
+        eventually(lambda: not registry.get_job_ids(), timeout=PATIENCE, message="The job is still shown")
+        eventually(lambda: not list(connection.scan_iter("rq:job:*")), message="A job was left in Redis")
+    assert (shown, state) == ([dispatch.job_id(run.pk, 1)], "busy")
+
+
+def test_a_burst(processes):
+    """``rqworker --burst`` drains its queue and ends; ``--max-jobs`` is counted."""
+    runs = [start(processes) for _ in range(5)]
+    processes.worker("default", "--max-jobs", "2")
+    [counted] = processes.running
+    assert counted.wait(PATIENCE) == 0
+    after_two = FeatureRun.objects.using(ALIAS).filter(state=RunState.SUCCEEDED).count()
+
+    processes.start("burst", "rqworker", "default", "--burst")
+
+    assert processes.running[-1].wait(PATIENCE) == 0
+    assert after_two == 2
+    assert {ended(run).state for run in runs} == {RunState.SUCCEEDED}
 
 
 # The relay

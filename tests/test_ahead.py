@@ -1,0 +1,116 @@
+"""Runs that are claimed together: who may be among them, and what becomes of those that are not begun."""
+
+from uuid import uuid4
+
+import pytest
+
+from numflow_django import ahead as module
+from numflow_django import dispatch
+from numflow_django.ahead import Ahead
+from numflow_django.lease import Lease
+from numflow_django.losses import record_loss
+from numflow_django.models import AHEAD, FeatureRun, RunState
+from numflow_django.registry import registry
+from tests.e2e.processes import own_database
+from tests.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def rung(monkeypatch):
+    """The doorbells that ring again: (run id, dispatch number)."""
+    told = []
+    monkeypatch.setattr(
+        dispatch, "ring", lambda run_id, dispatch_no, **facts: told.append((run_id, dispatch_no)) or True
+    )
+    return told
+
+
+def rows(number, alias="default", **facts):
+    facts = {"feature": "market.buy", "queue": "default", "state": RunState.QUEUED, "dispatch_no": 1} | facts
+    return [FeatureRun.objects.using(alias).create(task_names=["one"], **facts) for _ in range(number)]
+
+
+def doorbells(runs):
+    return [(run.pk, run.dispatch_no) for run in runs]
+
+
+@pytest.mark.django_db
+def test_runs_are_claimed_together():
+    """Several runs are claimed at once, with one fence and their leases kept, and begun one by one."""
+    runs = rows(3)
+
+    with Ahead(doorbells(runs), worker="w1") as ahead:
+        held = [ahead.take(run.pk) for run in runs]
+        leases = set(Lease.keeper().held)
+
+    assert [(run.state, run.token, run.worker, run.reason) for run in held] == [(RunState.RUNNING, 1, "w1", AHEAD)] * 3
+    assert leases >= {run.pk for run in runs}
+    assert len({run.claim_id for run in held}) == 1
+    assert FeatureRun.objects.filter(state=RunState.RUNNING).count() == 3
+
+
+@pytest.mark.django_db
+def test_one_run_alone_is_not_claimed_ahead():
+    """A single job is claimed when it is begun, as ever."""
+    runs = rows(1)
+
+    with Ahead(doorbells(runs), worker="w1") as ahead:
+        assert ahead.claimed == set()
+
+    assert FeatureRun.objects.get().token == 0
+
+
+@pytest.mark.django_db
+def test_who_is_not_claimed_ahead():
+    """A run that was claimed before, is gone, or was rung for again meanwhile is left to a claim of its own."""
+    fresh, before, again = rows(1), rows(1, token=1), rows(1, dispatch_no=2)
+    announced = [*doorbells(fresh), *doorbells(before), (again[0].pk, 1), (uuid4(), 1)]
+
+    with Ahead(announced, worker="w1") as ahead:
+        assert ahead.claimed == {fresh[0].pk}
+
+
+@pytest.mark.django_db
+def test_what_is_left_is_given_back(rung):
+    """Runs that were not begun are pending and rung for again, without a mark on them."""
+    runs = rows(3)
+
+    with Ahead(doorbells(runs), worker="w1") as ahead:
+        begun = ahead.take(runs[0].pk)
+
+    given_back = FeatureRun.objects.exclude(pk=begun.pk)
+    assert sorted(rung) == sorted((run.pk, 2) for run in runs[1:])
+    assert [(run.state, run.dispatch_no, run.log.count()) for run in given_back] == [(RunState.QUEUED, 2, 0)] * 2
+    assert not Lease.keeper().held.keys() & {run.pk for run in runs[1:]}
+
+
+def test_a_task_that_takes_long_keeps_nobody_waiting(monkeypatch, rung, tmp_path, django_db_blocker):
+    """While a run takes long, those behind it are given back to other workers."""
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    with django_db_blocker.unblock(), own_database("ahead", tmp_path):
+        monkeypatch.setattr(registry, "databases", lambda: iter(["ahead"]))
+        runs = rows(3, "ahead")
+        with Ahead(doorbells(runs), worker="w1") as ahead:
+            long = ahead.take(runs[0].pk)
+            eventually(lambda: len(rung) == 2, message="They were not given back")
+            late = [ahead.take(run.pk) for run in runs[1:]]
+        long.reread()
+
+    assert late == [None, None]
+    assert long.state == RunState.RUNNING
+
+
+@pytest.mark.django_db
+def test_a_holder_that_fell_silent_leaves_no_mark(rung):
+    """A run that was claimed ahead by a worker whose machine died has not crashed, and is not claimed ahead again."""
+    runs = rows(2)
+    FeatureRun.objects.claim_ahead([run.pk for run in runs], 1, worker="w1")
+    FeatureRun.objects.update(lease_expires_at="2001-01-01T00:00Z")
+    first = FeatureRun.objects.get(pk=runs[0].pk)
+
+    assert record_loss(first, "the lease of worker w1 ran out", expired=True)
+
+    first.refresh_from_db()
+    assert (first.state, first.token, first.log.count()) == (RunState.PENDING, 1, 0)
+    assert first.reason == "not begun: the lease of worker w1 ran out"
+    assert FeatureRun.objects.claim_ahead([first.pk], 1, worker="w2") == []

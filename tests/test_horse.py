@@ -1,0 +1,99 @@
+"""A standing work-horse: what it is sent, how it answers, and what is known of it when it has died."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from numflow_django.board import Board
+from numflow_django.horse import AT_REST, WorkHorse
+from tests.waiting import eventually
+
+
+def obey(pipe, board):
+    """Do what a message says: rest, end, or die; sleep until killed."""
+    while True:
+        name = pipe.recv_bytes().decode()
+        if name == "rest":
+            board.wipe()
+            pipe.send_bytes(AT_REST)
+        elif name == "end":
+            board.wipe()
+            return
+        elif name == "exit":
+            os._exit(3)
+        elif name == "raise":
+            raise ValueError("no")
+        else:
+            time.sleep(60)
+
+
+@pytest.fixture
+def horse():
+    horse = WorkHorse(obey)
+    yield horse
+    if horse.status is None:
+        os.kill(horse.pid, signal.SIGKILL)
+        os.waitpid(horse.pid, 0)
+
+
+def test_it_serves_again_and_again(horse):
+    """A work-horse at rest is sent the next job, and answers each time."""
+    for _ in range(3):
+        assert horse.send("rest", 60)
+        assert horse.wait(10)
+
+    assert (horse.status, horse.board.read()) == (None, None)
+
+
+def test_it_is_busy_until_it_answers(horse):
+    """While it works, waiting ends without an answer, and the board tells the job."""
+    horse.send("sleep", 60)
+
+    assert not horse.wait(0)
+    entry = horse.board.read()
+    assert (entry.name, entry.limit, entry.is_overdue) == ("sleep", 60, False)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "left"), [("end", 0, None), ("exit", 3 << 8, "exit"), ("raise", 256, "raise")]
+)
+def test_how_it_ended_is_known(horse, message, status, left):
+    """The wait status of one that has ended is kept, and so is the job that it was at."""
+    horse.send(message, 60)
+
+    eventually(lambda: horse.wait(1), message="It has not ended")
+
+    entry = horse.board.read()
+    assert (horse.status, entry and entry.name, horse.board.taken) == (status, left, [message])
+
+
+def test_one_that_was_killed_at_rest_takes_no_job(horse):
+    """A job that is sent to a dead work-horse is refused, so that another can be sent it."""
+    os.kill(horse.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, horse.pid, os.WEXITED | os.WNOWAIT)
+
+    assert not horse.send("rest", 60)
+    assert (horse.status, horse.board.read()) == (signal.SIGKILL, None)
+
+
+def test_it_is_in_a_group_of_its_own(horse):
+    """A signal for the worker's process group does not reach it."""
+    horse.send("rest", 60)
+    horse.wait(10)
+
+    assert os.getpgid(horse.pid) == horse.pid != os.getpgrp()
+
+
+def test_the_board_tells_what_was_taken():
+    """The names of a portion are all there, the longest ones, too."""
+    names = [f"numflow-{number:032x}-{10**20 + number}" for number in range(16)]
+    board = Board()
+
+    board.note_taken(names)
+    board.write(names[3], 0)
+
+    assert board.taken == names
+    assert board.read().name == names[3]
+    assert board.read().is_overdue

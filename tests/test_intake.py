@@ -1,0 +1,128 @@
+"""How a work-horse takes jobs from Redis: ours, in order, in portions, and no others."""
+
+from uuid import UUID
+
+import django_rq
+import pytest
+from rq.job import Job
+from rq.suspension import resume, suspend
+
+from numflow_django import dispatch
+from numflow_django.intake import Intake, Taken
+
+
+@pytest.fixture
+def queue(server):
+    return django_rq.get_queue("default")
+
+
+@pytest.fixture
+def intake(queue, server):
+    return Intake([queue], server, linger=0)
+
+
+def ring(*numbers, queue="default"):
+    """Ring for runs with these numbers; give the names of their jobs."""
+    for number in numbers:
+        assert dispatch.ring(run_id=UUID(int=number), dispatch_no=1, queue=queue, timeout=70, feature="shop.buy")
+    return [dispatch.job_id(UUID(int=number), 1) for number in numbers]
+
+
+def test_jobs_are_taken_in_order(intake, queue):
+    """The oldest job comes first, with its own time limit, and is no longer in the queue."""
+    first, second = ring(1, 2)
+
+    assert intake.next([]) == [Taken(first, 70)]
+    assert queue.job_ids == [second]
+
+
+def test_a_job_that_is_taken_is_known_until_it_is_done(intake, server):
+    """The relay finds the hash of a job that was taken; the next call deletes it, and a dead worker's expires."""
+    first, second = ring(1, 2)
+
+    intake.next([])
+    known, patience = server.exists(Job.key_for(first)), server.ttl(Job.key_for(first))
+    intake.next([first])
+
+    assert (known, server.exists(Job.key_for(first))) == (1, 0)
+    assert 0 < patience <= dispatch.FAILURE_TTL
+    assert server.exists(Job.key_for(second))
+
+
+@pytest.mark.parametrize(("waiting", "most", "taken"), [(40, 8, 8), (40, 16, 10), (3, 8, 1), (0, 8, 0)])
+def test_a_portion_leaves_enough_for_others(intake, queue, waiting, most, taken):
+    """A portion is a quarter of the backlog at the most, and one job at the least."""
+    names = ring(*range(waiting))
+
+    assert [job.name for job in intake.next([], most=most)] == names[:taken]
+    assert queue.job_ids == names[taken:]
+
+
+def test_a_foreign_job_is_left_where_it_is(intake, queue):
+    """A job that is not ours, and what is behind it, waits for RQ's own way, which refuses it."""
+    [ours] = ring(1)
+    foreign = queue.enqueue("os.getpid")
+    ring(2)
+
+    assert [job.name for job in intake.next([], most=16)] == [ours]
+    assert intake.next([ours]) == []
+    assert queue.job_ids[0] == foreign.id
+
+
+def test_suspended_workers_take_nothing(intake, server):
+    """``rq suspend`` holds for a work-horse, too."""
+    names = ring(1)
+    suspend(server)
+    while_suspended = intake.next([])
+
+    resume(server)
+
+    assert while_suspended == []
+    assert [job.name for job in intake.next([])] == names
+
+
+def test_a_job_without_a_hash_is_taken(intake, server):
+    """A job whose hash somebody has deleted is a doorbell all the same."""
+    [name] = ring(1)
+    server.delete(Job.key_for(name))
+
+    assert intake.next([]) == [Taken(name, 60)]
+
+
+def test_several_queues(server):
+    """A worker of several queues takes from the first one that has a job."""
+    intake = Intake([django_rq.get_queue("default"), django_rq.get_queue("mail")], server, linger=1)
+    [mail] = ring(1, queue="mail")
+    [default] = ring(2)
+
+    assert [job.name for _ in range(3) for job in intake.next([])] == [default, mail]
+
+
+def test_it_waits_for_one_more(queue, server):
+    """A work-horse that lingers gets the next job as soon as it comes, and leaves nothing between the lists."""
+    intake = Intake([queue], server, linger=5)
+    [name] = ring(1)
+    between = queue.intermediate_queue_key
+
+    assert intake._awaited() == [Taken(name, 70)]
+    assert (queue.job_ids, server.lrange(between, 0, -1)) == ([], [])
+
+
+def test_a_foreign_job_that_comes_meanwhile_is_put_back(queue, server):
+    """A job that is not ours is at the head of the queue again, for RQ's own way."""
+    intake = Intake([queue], server, linger=5)
+    foreign, after = queue.enqueue("os.getpid"), ring(1)
+
+    assert intake._awaited() == []
+    assert queue.job_ids == [foreign.id, *after]
+    assert server.lrange(queue.intermediate_queue_key, 0, -1) == []
+
+
+def test_done_jobs_are_forgotten(intake, server):
+    """The last shift's jobs are taken out of Redis without another being taken."""
+    names = ring(1, 2)
+    intake.next([])
+
+    intake.finish(names[:1])
+
+    assert [server.exists(Job.key_for(name)) for name in names] == [0, 1]
