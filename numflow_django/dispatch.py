@@ -1,5 +1,6 @@
 """Run row -> RQ job. A job is only a doorbell: it carries the run's id, and losing it loses nothing."""
 
+from copy import copy
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -13,12 +14,14 @@ from django.dispatch import receiver
 from django_rq.connection_utils import get_connection
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 from rq import Queue
 from rq.exceptions import DuplicateJobError
-from rq.utils import as_text
+from rq.job import Job, JobStatus
+from rq.utils import as_text, now
 
 from .conf import conf
 from .exceptions import NumflowError
@@ -33,6 +36,15 @@ MARK = "numflow:mark:%s"
 
 #: A key that lives for as long as the relay's turn is taken.
 TURN = "numflow:turn:%s"
+
+#: Push the job ARGV[1], with the fields ARGV[3], ..., unless it is there; ARGV[2] is RQ's set of its queues.
+RING = """
+if redis.call("EXISTS", KEYS[2]) == 1 then return 0 end
+redis.call("HSET", KEYS[2], unpack(ARGV, 3))
+redis.call("SADD", ARGV[2], KEYS[1])
+redis.call("RPUSH", KEYS[1], ARGV[1])
+return 1
+"""
 
 #: Seconds that a request waits for Redis at the most: to connect, and for an answer.
 CONNECT_TIMEOUT = 0.25
@@ -75,16 +87,37 @@ def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: s
 
 
 def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: str) -> None:
-    _queue(queue).enqueue_call(
-        JOB,
-        args=(str(run_id), dispatch_no),
-        timeout=timeout,
-        result_ttl=0,
-        failure_ttl=FAILURE_TTL,
-        description=feature,
-        job_id=job_id(run_id, dispatch_no),
-        unique=True,
-    )
+    """
+    What RQ's enqueue_call(unique=True) does, in one round trip instead of two.
+
+    Raise DuplicateJobError if the doorbell is in Redis already.
+    """
+    name, args = job_id(run_id, dispatch_no), (str(run_id), dispatch_no)
+    if not _queue(queue).is_async:
+        # ASYNC = False in RQ_QUEUES: the caller is the worker
+        _queue(queue).enqueue_call(JOB, args, timeout=timeout, result_ttl=0, description=feature, job_id=name)
+        return
+    job = copy(_blank(queue, timeout, feature))
+    job.args = args
+    job.created_at = job.enqueued_at = now()
+    fields = [part for pair in job.to_dict().items() if pair[1] is not None for part in pair]
+    rung = _ringer(queue)(keys=[_queue(queue).key, Job.key_for(name)], args=[name, Queue.redis_queues_keys, *fields])
+    if not rung:
+        raise DuplicateJobError(f"the doorbell {name} is in Redis already")
+
+
+@lru_cache(maxsize=1024)
+def _blank(queue: str, timeout: int, feature: str) -> Job:
+    """What the jobs of a feature have in common."""
+    common: dict[str, Any] = {"timeout": timeout, "result_ttl": 0, "failure_ttl": FAILURE_TTL, "description": feature}
+    job = _queue(queue).create_job(JOB, args=(), status=JobStatus.QUEUED, **common)
+    job.origin = queue
+    return job
+
+
+@lru_cache(maxsize=64)
+def _ringer(queue: str) -> Script:
+    return _queue(queue).connection.register_script(RING)
 
 
 def job_id(run_id: UUID, dispatch_no: int) -> str:
@@ -226,5 +259,6 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def reset() -> None:
     """Forget connections and pauses, as after a change of the settings."""
-    _queue.cache_clear()
+    for remembered in (_queue, _blank, _ringer):
+        remembered.cache_clear()
     _paused_until.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 from django.db import connections, models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
@@ -109,9 +109,15 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         """Write the log of a request that was rolled back; never dispatched."""
         return self.create(state=RunState.ROLLED_BACK, finished_at=Now(), **facts)
 
-    def due(self) -> Self:
-        """Runs that nobody has dispatched and that may run now."""
-        return self.filter(state__in=(RunState.PENDING, RunState.WAITING), available_at__lte=Now())
+    def due(self, state: RunState | None = None, *, after: FeatureRun | None = None) -> Self:
+        """Runs that nobody has dispatched and that may run now: of one *state*, those that come *after* another."""
+        states = (RunState.PENDING, RunState.WAITING) if state is None else (state,)
+        runs = self.filter(state__in=states, available_at__lte=Now())
+        if after is None:
+            return runs
+        same = Q(available_at=after.available_at, pk__gt=after.pk)
+        # The first condition says nothing new, but tells the database where in its index to begin
+        return runs.filter(Q(available_at__gte=after.available_at), same | Q(available_at__gt=after.available_at))
 
     def expired(self) -> Self:
         """Runs whose holder has not renewed its lease: it is dead, or as good as dead."""

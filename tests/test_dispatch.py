@@ -50,6 +50,19 @@ def clock(monkeypatch):
 # The job
 
 
+@pytest.mark.django_db
+def test_a_queue_that_is_not_async_runs_at_once(server, settings, monkeypatch):
+    """With ``ASYNC = False`` in RQ_QUEUES, as sites set it for their tests, the run is served where it is rung for."""
+    settings.RQ_QUEUES = {"mail": settings.RQ_QUEUES["mail"] | {"ASYNC": False}}
+    served = []
+    monkeypatch.setattr("numflow_django.jobs.run_feature", lambda *args: served.append(args))
+
+    assert ring(queue="mail")
+
+    assert served == [(str(RUN), 1)]
+    assert server.llen("rq:queue:mail") == 0
+
+
 @pytest.mark.parametrize("serializer", [None, "rq.serializers.JSONSerializer"])
 def test_the_job_is_only_a_doorbell(server, settings, serializer):
     """The job names our one function and carries the run's id and the number of the dispatch, and nothing else."""
