@@ -1,0 +1,81 @@
+"""What a measure is: contestants, rounds in which each has its turn, and targets."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Issue 5's word on a ratio: *subject* divided by *reference*, round by round."""
+
+    subject: str
+    reference: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __str__(self):
+        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+
+    def is_met(self, ratio):
+        """Whether a ratio is good enough."""
+        return ratio >= self.at_least if self.at_least is not None else ratio <= self.at_most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much of everything: the rounds, and what one round measures."""
+
+    rounds: int = 5
+    runs: int = 2_000  # of a drain
+    seconds: float = 4  # of load on one view
+    requests: int = 300  # through ten steps
+    samples: int = 100  # of a pickup from a worker that was busy a moment ago
+    cold: int = 5  # of a pickup from a worker that has had nothing to do for some seconds
+    lifetime: int = 50_000  # runs of the worker whose memory is looked at
+    finished: int = 1_000_000  # runs of the history
+    pending: int = 50_000
+    ticks: int = 30
+    workers: tuple[int, ...] = (1, 2, 4, 8, 16)
+    waits: int = 20  # runs of each worker, whose tasks wait
+    features: int = 1_000
+
+
+FULL = Scale()
+QUICK = Scale(
+    rounds=1,
+    runs=300,
+    seconds=1.5,
+    requests=100,
+    samples=30,
+    cold=2,
+    lifetime=3_000,
+    finished=50_000,
+    pending=5_000,
+    ticks=10,
+    workers=(1, 2, 4),
+    waits=10,
+    features=200,
+)
+
+
+class Measure:
+    """One thing that is measured. The contestants take turns in each round, so that all meet the same weather."""
+
+    name = ""
+    title = ""
+    unit = ""
+    contestants: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    most_rounds: int | None = None  # of a measure that takes its time
+
+    def __init__(self, arena, scale):
+        self.arena, self.scale = arena, scale
+
+    def prepare(self):
+        """Called once, before the first round."""
+
+    def once(self, contestant):
+        """Called for each contestant in each round; give the figures, by the name of their series."""
+        raise NotImplementedError
+
+    def end(self):
+        """Called once, after the last round."""

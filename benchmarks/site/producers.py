@@ -1,0 +1,48 @@
+"""What each contestant does after COMMIT to have a sequence run; *key* names it."""
+
+from functools import cache
+from importlib import import_module
+
+import django_rq
+
+from benchmarks.site.work import sequence
+from numflow_django import start_run
+
+
+def _rq(key):
+    _rq_queue().enqueue(sequence, key, result_ttl=0)
+
+
+@cache
+def _rq_queue():
+    # Kept, and without django-rq's own on_commit: RQ at its best
+    return django_rq.get_queue("default", commit_mode="auto")
+
+
+def _ours(key):
+    start_run("site.order", {"key": key})
+
+
+def _bare(key):
+    from benchmarks.site.models import BareRun
+
+    BareRun.objects.create(key=key)
+
+
+def _of(module):
+    return lambda key: import_module(f"benchmarks.site.{module}").announce(key)
+
+
+PEERS = {"celery": _of("celery_app"), "dramatiq": _of("dramatiq_app"), "huey": _of("huey_app")}
+
+#: By contestant, for a producer that keeps what it can keep.
+PRODUCERS = {
+    "ours": _ours,
+    "rq": _rq,
+    "rq-simple": _rq,
+    **PEERS,
+    **dict.fromkeys(("bare-5", "bare-5-async", "bare-2"), _bare),
+}
+
+#: By contestant, in a view written by hand; django-rq as its documentation has it.
+VIEWS = {"plain": None, "rq": lambda key: django_rq.enqueue(sequence, key), **PEERS}
