@@ -24,6 +24,18 @@ def _rq(worker_class):
     return Contestant(command=RQWORKER, environment={"BENCH_WORKER_CLASS": worker_class}, queue="rq:queue:default")
 
 
+DRAMATIQ = Contestant(
+    command=("-m", "dramatiq", "benchmarks.site.dramatiq_app", "--processes", "{workers}"),
+    queue="dramatiq:default",
+)
+HUEY = Contestant(
+    command=(
+        *("-m", "huey.bin.huey_consumer", "benchmarks.site.huey_app.huey", "--quiet"),
+        *("--worker-type", "process", "--workers", "{workers}"),
+    ),
+    queue="huey.redis.benchmarks",
+)
+
 CONTESTANTS = {
     # One run with three tasks, everything logged
     "ours": _rq("numflow_django.worker.FeatureWorker"),
@@ -38,18 +50,11 @@ CONTESTANTS = {
         ),
         queue="celery",
     ),
-    # One message that runs the three tasks, as with Huey
-    "dramatiq": Contestant(
-        command=("-m", "dramatiq", "benchmarks.site.dramatiq_app", "--processes", "{workers}", "--threads", "1"),
-        queue="dramatiq:default",
-    ),
-    "huey": Contestant(
-        command=(
-            *("-m", "huey.bin.huey_consumer", "benchmarks.site.huey_app.huey", "--quiet"),
-            *("--worker-type", "process", "--workers", "{workers}"),
-        ),
-        queue="huey.redis.benchmarks",
-    ),
+    # A pipeline of three, and one message that runs the three tasks
+    "dramatiq": DRAMATIQ,
+    "dramatiq-one": DRAMATIQ,
+    "huey": HUEY,
+    "huey-one": HUEY,
     # The ceilings: claim, a write for each task, finish; the same without waiting for the disk; claim and finish
     "bare-5": Contestant(command=(*BARE, "bare-5")),
     "bare-5-async": Contestant(command=(*BARE, "bare-5-async")),

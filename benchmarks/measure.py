@@ -1,11 +1,12 @@
 """What a measure is: contestants, rounds in which each has its turn, and targets."""
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Issue 5's word on a ratio: *subject* divided by *reference*, round by round."""
+    """What a ratio is to be, *subject* divided by *reference*, round by round; with no bound it is only shown."""
 
     subject: str
     reference: str
@@ -13,11 +14,16 @@ class Target:
     at_most: float | None = None
 
     def __str__(self):
-        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+        if self.at_least is None and self.at_most is None:
+            return "none"
+        return f"≥ {self.at_least:g}" if self.at_most is None else f"≤ {self.at_most:g}"
 
-    def is_met(self, ratio):
-        """Whether a ratio is good enough."""
-        return ratio >= self.at_least if self.at_least is not None else ratio <= self.at_most
+    def verdict(self, ratio):
+        """Whether a ratio is good enough, in a word."""
+        if str(self) == "none":
+            return ""
+        low, high = self.at_least or 0, self.at_most or inf
+        return "met" if low <= ratio <= high else "MISSED"
 
 
 @dataclass(frozen=True, kw_only=True)

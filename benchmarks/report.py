@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
+from benchmarks.measure import Target
+
 PACKAGES = ("numflow-django", "django", "rq", "django-rq", "redis", "psycopg", "celery", "dramatiq", "huey", "gunicorn")
 
 
@@ -33,9 +35,15 @@ class Results:
         self.series = {name: [turn[name] for turn in series if name in turn] for turn in series for name in turn}
         self.ratios = {
             target: [ours / other for ours, other in zip(self.series[target.subject], others, strict=True)]
-            for target in measure.targets
+            for target in self._targets()
             if target.subject in self.series and (others := self.series.get(target.reference))
         }
+
+    def _targets(self):
+        """The targets, and how we compare with all the others."""
+        targeted = {target.reference for target in self.measure.targets}
+        others = (name for name in self.measure.contestants if name not in targeted | {"ours"})
+        return *self.measure.targets, *(Target(subject="ours", reference=name) for name in others)
 
     def table(self):
         """The measure in Markdown."""
@@ -43,9 +51,8 @@ class Results:
         if self.ratios:
             lines += ["| ratio | median | lowest to highest | target | |", "| --- | --- | --- | --- | --- |"]
         for target, ratios in self.ratios.items():
-            verdict = "met" if target.is_met(median(ratios)) else "MISSED"
             what = f"{target.subject} / {target.reference}"
-            lines.append(f"| {what} | {median(ratios):.2f} | {_spread(ratios, 2)} | {target} | {verdict} |")
+            lines.append(f"| {what} | {median(ratios):.2f} | {_spread(ratios, 2)} | {target} | {target.verdict(median(ratios))} |")
         lines += ["", f"| {self.measure.unit} | median | lowest to highest | rounds |", "| --- | --- | --- | --- |"]
         for name, figures in self.series.items():
             digits = 0 if median(figures) >= 100 else 2

@@ -1,5 +1,6 @@
 """Draining a full queue."""
 
+from benchmarks.contestants import CONTESTANTS
 from benchmarks.measure import Measure, Target
 
 
@@ -9,7 +10,7 @@ class Drain(Measure):
     name = "drain"
     title = "Drain with 2 worker processes, PostgreSQL"
     unit = "sequences/s"
-    contestants = ("ours", "rq", "rq-simple", "celery", "dramatiq", "huey", "bare-5", "bare-5-async", "bare-2")
+    contestants = tuple(CONTESTANTS)
     targets = (
         Target(subject="ours", reference="rq", at_least=5),
         Target(subject="ours", reference="huey", at_least=1),

@@ -29,11 +29,18 @@ def _bare(key):
     BareRun.objects.create(key=key)
 
 
-def _of(module):
-    return lambda key: import_module(f"benchmarks.site.{module}").announce(key)
+def _of(module, name="announce"):
+    # Imported when it is used: a worker of one contestant loads none of the others
+    return lambda key: getattr(import_module(f"benchmarks.site.{module}"), name)(key)
 
 
-PEERS = {"celery": _of("celery_app"), "dramatiq": _of("dramatiq_app"), "huey": _of("huey_app")}
+PEERS = {
+    "celery": _of("celery_app"),
+    "dramatiq": _of("dramatiq_app"),
+    "dramatiq-one": _of("dramatiq_app", "announce_one"),
+    "huey": _of("huey_app"),
+    "huey-one": _of("huey_app", "announce_one"),
+}
 
 #: By contestant, for a producer that keeps what it can keep.
 PRODUCERS = {
