@@ -84,6 +84,11 @@ def play(measure, wanted, progress):
                 turns[-1] |= figures
                 shown = ", ".join(f"{series} {figure:.4g}" for series, figure in figures.items())
                 progress(f"{measure.name}, round {number + 1} of {rounds}: {shown} {measure.unit}")
+    except Exception as error:
+        # The others are still worth measuring; a round that has ended is still worth showing
+        measure.arena.wrong.append(f"{measure.name}: {type(error).__name__}: {error}")
+        progress(measure.arena.wrong[-1])
+        turns = turns[:-1]
     finally:
         measure.end()
     return Results(measure, turns)

@@ -32,7 +32,7 @@ class Scale:
 
     rounds: int = 5
     runs: int = 2_000  # of a drain
-    seconds: float = 4  # of load on one view
+    seconds: int = 4  # of load on one view
     requests: int = 300  # through ten steps
     samples: int = 100  # of a pickup from a worker that was busy a moment ago
     cold: int = 5  # of a pickup from a worker that has had nothing to do for some seconds
@@ -49,7 +49,7 @@ FULL = Scale()
 QUICK = Scale(
     rounds=1,
     runs=300,
-    seconds=1.5,
+    seconds=2,
     requests=100,
     samples=30,
     cold=2,

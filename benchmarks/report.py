@@ -51,8 +51,8 @@ class Results:
         if self.ratios:
             lines += ["| ratio | median | lowest to highest | target | |", "| --- | --- | --- | --- | --- |"]
         for target, ratios in self.ratios.items():
-            what = f"{target.subject} / {target.reference}"
-            lines.append(f"| {what} | {median(ratios):.2f} | {_spread(ratios, 2)} | {target} | {target.verdict(median(ratios))} |")
+            what, middle = f"{target.subject} / {target.reference}", median(ratios)
+            lines.append(f"| {what} | {middle:.2f} | {_spread(ratios, 2)} | {target} | {target.verdict(middle)} |")
         lines += ["", f"| {self.measure.unit} | median | lowest to highest | rounds |", "| --- | --- | --- | --- |"]
         for name, figures in self.series.items():
             digits = 0 if median(figures) >= 100 else 2

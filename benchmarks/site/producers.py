@@ -30,8 +30,11 @@ def _bare(key):
 
 
 def _of(module, name="announce"):
-    # Imported when it is used: a worker of one contestant loads none of the others
-    return lambda key: getattr(import_module(f"benchmarks.site.{module}"), name)(key)
+    def announce(key):
+        # Imported when it is used: a worker of one contestant loads none of the others
+        getattr(import_module(f"benchmarks.site.{module}"), name)(key)
+
+    return announce
 
 
 PEERS = {
