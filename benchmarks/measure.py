@@ -67,7 +67,7 @@ class Measure:
     """One thing that is measured. The contestants take turns in each round, so that all meet the same weather."""
 
     name = ""
-    title = ""
+    title = ""  # a format of *scale*
     unit = ""
     contestants: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
@@ -75,6 +75,7 @@ class Measure:
 
     def __init__(self, arena, scale):
         self.arena, self.scale = arena, scale
+        self.title = self.title.format(scale=scale)
 
     def prepare(self):
         """Called once, before the first round."""

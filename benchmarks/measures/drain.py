@@ -8,7 +8,7 @@ class Drain(Measure):
     """Two worker processes, and as many sequences of three trivial tasks as there are runs."""
 
     name = "drain"
-    title = "Drain with 2 worker processes, PostgreSQL"
+    title = "Drain of {scale.runs:,} sequences with 2 worker processes, PostgreSQL"
     unit = "sequences/s"
     contestants = tuple(CONTESTANTS)
     targets = (
@@ -27,7 +27,7 @@ class DrainOnSqlite(Drain):
     """The same; the peers use no database, so that their figures are those above."""
 
     name = "drain-sqlite"
-    title = "Drain with 2 worker processes, SQLite"
+    title = "Drain of {scale.runs:,} sequences with 2 worker processes, SQLite"
     contestants = ("ours", "rq")
     targets = (Target(subject="ours", reference="rq", at_least=5),)
     database = "sqlite"

@@ -9,7 +9,7 @@ class History(Measure):
     """The drain beside finished runs with their task log and pending ones that are not due, and on an empty table."""
 
     name = "history"
-    title = "Drain with 1,000,000 finished and 50,000 pending runs, against an empty table"
+    title = "Drain with {scale.finished:,} finished and {scale.pending:,} pending runs, against an empty table"
     unit = "runs/s"
     contestants = (EMPTY, GROWN)
     targets = (Target(subject=GROWN, reference=EMPTY, at_least=0.9),)
@@ -30,7 +30,7 @@ class RelayTick(History):
     """A tick of the relay in the same tables, while nothing is due."""
 
     name = "relay"
-    title = "Relay tick with 1,000,000 finished and 50,000 pending runs, against an empty table"
+    title = "Relay tick with {scale.finished:,} finished and {scale.pending:,} pending runs, against an empty table"
     unit = "ms"
     targets = (
         Target(subject=f"{GROWN}, first tick", reference=f"{EMPTY}, first tick", at_most=3),
@@ -41,5 +41,6 @@ class RelayTick(History):
         """Tick, in a process that has a relay of its own."""
         if contestant == EMPTY:
             self.arena.reset()
+        self.arena.redis.client.flushall()
         times = self.arena.clerk("history" if contestant == GROWN else "postgres").ticks(self.scale.ticks)
         return {f"{contestant}, first tick": times["first"], f"{contestant}, later ticks": times["later"]}

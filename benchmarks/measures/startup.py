@@ -10,7 +10,7 @@ class Startup(Measure):
     """``feature_urls()`` of many features of five steps, against importing the same modules and nothing else."""
 
     name = "startup"
-    title = "Start-up with 1,000 features of 5 steps, against importing their modules"
+    title = "Start-up with {scale.features:,} features of 5 steps, against importing their modules"
     unit = "s"
     contestants = ("feature_urls", "imports")
     targets = (Target(subject="feature_urls", reference="imports", at_most=1.3),)
