@@ -1,7 +1,7 @@
 """
 The benchmarks.
 
-``python -m benchmarks [--quick] [--only drain,pickup] [--contestants ours,rq] [--rounds N] [--runs N] [--list]``
+``python -m benchmarks [--quick] [--only drain,pickup] [--contestants ours,rq] [--rounds N] [--runs N]``
 """
 
 import argparse

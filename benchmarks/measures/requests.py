@@ -48,7 +48,17 @@ class Requests(Measure):
         where = f"127.0.0.1:{self.port}"
         self.server = Supervisor(
             1,
-            ["-m", "gunicorn", "benchmarks.site.wsgi", "--workers", "2", "--threads", "4", "--bind", where],
+            [
+                "-m",
+                "gunicorn",
+                "django.core.wsgi:get_wsgi_application()",
+                "--workers",
+                "2",
+                "--threads",
+                "4",
+                "--bind",
+                where,
+            ],
             environment=self.arena.environment("postgres"),
             log=self.arena.folder / "gunicorn.log",
             restart=False,
