@@ -3,21 +3,26 @@
 #   make demo ARGS=--once               arguments of manage.py demo
 #   make test ARGS="-k embedded"        arguments of pytest
 #   make faults ARGS=--short            arguments of the fault suite; needs PostgreSQL's server programs
+#   make bench ARGS=--quick             arguments of the benchmarks; needs PostgreSQL's server programs, Redis and wrk
 #   make test PYTHON=python3.13         another Python for .venv
 
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 
 # Another Python than the environment's was asked for: make the environment anew
 ifdef PYTHON
 ifneq ($(shell $(PYTHON) -V 2>/dev/null),$(shell $(BIN)/python -V 2>/dev/null))
 .PHONY: $(VENV)/runs $(VENV)/develops $(VENV)/torments
 endif
+ifneq ($(shell $(PYTHON) -V 2>/dev/null),$(shell $(BENCH)/bin/python -V 2>/dev/null))
+.PHONY: $(BENCH)/measures
+endif
 endif
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults dev clean
+.PHONY: help demo test faults bench dev clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -31,10 +36,13 @@ test: $(VENV)/runs  ## the tests
 faults: $(VENV)/torments  ## kill what can be killed, and count what is lost (half an hour)
 	@$(BIN)/python -m tests.faults $(ARGS)
 
+bench: $(BENCH)/measures  ## measure us beside our peers (half an hour; ARGS=--quick: three minutes)
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
+
 dev: $(VENV)/develops  ## also the tools that CONTRIBUTING.md speaks of
 
-clean:  ## remove .venv, the demo's data and the caches
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache docs/_build
+clean:  ## remove .venv, .venv-bench, the demo's data and the caches
+	rm -rf $(VENV) $(BENCH) .demo .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each of these files says that its packages are those of pyproject.toml
@@ -53,6 +61,16 @@ $(VENV)/develops: pyproject.toml | $(VENV)/runs
 
 $(VENV)/torments: pyproject.toml | $(VENV)/runs
 	@$(BIN)/python -m pip install -qq -e ".[embedded]" --group databases
+	@touch $@
+
+# The peers stay out of .venv
+$(BENCH)/measures: VENV := $(BENCH)
+$(BENCH)/measures: BIN := $(BENCH)/bin
+$(BENCH)/measures: pyproject.toml
+	@$(check_python)
+	@echo "Setting up $(VENV): the packages that are measured (a minute, this once) ..."
+	@$(make_venv)
+	@$(BIN)/python -m pip install -qq -e . --group bench
 	@touch $@
 
 define check_python

@@ -1,0 +1,5 @@
+from benchmarks.site.work import perform
+
+
+def first(ctx):
+    perform(ctx.key, 0)

@@ -1,0 +1,5 @@
+from benchmarks.site.work import perform
+
+
+def second(ctx):
+    perform(ctx.key, 1)

@@ -1,0 +1,5 @@
+from benchmarks.site.work import perform
+
+
+def third(ctx):
+    perform(ctx.key, 2)
