@@ -20,6 +20,9 @@ BRACKETS = re.compile(r"[\[\]<>{}]|^:")
 #: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
 WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
 
+#: What Django calls a view with besides the route's parameters; one of the same name is a TypeError at every request.
+TAKEN = frozenset({"self", "request"})
+
 
 def segment_of(name: str) -> str | None:
     """The part of a route that a folder called *name* stands for; None: its name is no good parameter."""
@@ -73,10 +76,12 @@ def _width(segment: str) -> int:
 
 
 def problems_of(route: str) -> Iterator[str]:
-    """What is wrong with the parameters of *route*: a converter that nobody registered, a name that is there twice."""
+    """What is wrong with the parameters of *route*: an unknown converter, a name that is there twice or taken."""
     names = parameters_of(route)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"it has the parameter {name!r} twice; rename one of them"
+    for name in sorted(TAKEN.intersection(names)):
+        yield f"it has the parameter {name!r}, which Django itself hands to every view; rename it, such as {name}_id"
     known = get_converters()
     for match in TYPED.finditer(route):
         if match["converter"] and match["converter"] not in known:

@@ -308,13 +308,19 @@ def test_a_converter_that_one_method_lacks(mistakes):
             feature("a/[id]/[id]/@get"),
             "a/[id]/[id]/@get: its path is 'a/<str:id>/<str:id>/': it has the parameter 'id' twice; rename one of them",
         ),
+        (
+            feature("a/[request]/@get"),
+            "a/[request]/@get: its path is 'a/<str:request>/': it has the parameter 'request', which Django itself "
+            "hands to every view; rename it, such as request_id",
+        ),
+        (feature("a", "path = 'x/<self>/'"), "it has the parameter 'self', which Django itself hands to every view; "),
         (feature("a", "path = 'x/<int: id>/'"), "a: its path is 'x/<int: id>/': URL route 'x/<int: id>/' "),
         (feature("a", "path = 'x/<int:2d>/'"), "a: its path is 'x/<int:2d>/': URL route 'x/<int:2d>/' uses parameter"),
     ],
-    ids=["converter", "unlike", "twice", "space", "name"],
+    ids=["converter", "unlike", "twice", "request", "self", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
-    """A31: A route with an unknown converter or a parameter twice is a mistake that is told once."""
+    """A31: A route whose converter is unknown, or whose parameter is there twice or taken, is a mistake told once."""
     tree.write(files)
 
     for _ in range(2):
