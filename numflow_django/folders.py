@@ -5,7 +5,8 @@ A folder with a ``feature.py`` is an explicit feature; a folder named ``@get @po
 one, whose method and path come from the folders: ``orders/[order_id=int]/@get`` is ``GET orders/<int:order_id>/``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,9 +19,9 @@ from .conf import conf
 from .discovery import import_folder, import_package
 from .exceptions import InvalidFeature, InvalidRoute
 from .hints import one_of
-from .listing import PARTS, Folder, part_alike
+from .listing import ALIKE, PARTS, Folder, part_alike
 from .mistakes import Mistakes, import_failed, missing_features, package_folder
-from .options import METHODS
+from .options import BUILT_IN, METHODS
 from .paths import normal, parameter_alike, segment_of
 from .registry import label_of, registry
 from .route import Route, collisions
@@ -65,7 +66,9 @@ def _walk(
         route = _route(package, folder, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
-        mistakes += _strays(folder, label_of(package))
+        # Steps that are missing because they lie in the feature's folder itself are told as that
+        told = route is not None and route.view.steps is None and folder.is_flat
+        mistakes += _strays(folder, folder.folders if told else (folder, *folder.folders), label_of(package))
     elif not in_feature:
         mistakes += _unclaimed(folder, is_root=not segments)
     for child in folder.folders:
@@ -93,10 +96,7 @@ def _unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
         is_part = part == "steps" and child.name == part and not is_root and not _holds_features(child)
         if part and (is_part or child.holds_numbered):
             meant = "" if child.name == part else f" (rename it to {part})"
-            yield InvalidFeature(
-                f"{child}{meant} belongs to no feature: {folder} needs a feature.py with a FeatureView, or the name of "
-                f"its method, such as {_method_alike(folder.name)}"
-            )
+            yield InvalidFeature(f"{child}{meant} belongs to no feature: {_needed(folder)}")
             return
     if folder.holds_numbered and not part_alike(folder.name):
         yield InvalidFeature(
@@ -105,13 +105,25 @@ def _unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
         )
 
 
+def _needed(folder: Folder) -> str:
+    """What would make *folder* a feature."""
+    files = {name.lower(): name for name in sorted(folder.files)}
+    misspelt = get_close_matches("feature.py", files, 1, ALIKE)
+    if misspelt:
+        return f"did you mean feature.py by {folder.path / files[misspelt[0]]}? Rename it"
+    return (
+        f"{folder} needs a feature.py with a FeatureView, or the name of its method, such as "
+        f"{_method_alike(folder.name)}"
+    )
+
+
 def _holds_features(folder: Folder) -> bool:
     return any(_is_method(inner.name) or "feature.py" in inner.files for inner in (folder, *folder.below()))
 
 
-def _strays(feature: Folder, label: str) -> Iterator[InvalidFeature]:
-    """Numbered modules in a feature's folder that nobody would run."""
-    for place in (feature, *feature.folders):
+def _strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[InvalidFeature]:
+    """Numbered modules in *places* of a feature that nobody would run."""
+    for place in places:
         meant = None if place is feature else part_alike(place.name)
         # One that is meant to be a missing part is told as that
         if place.name in PARTS or (meant and feature.folder(meant) is None):
@@ -156,6 +168,8 @@ def _method_of(folder: Folder, package: str, mistakes: Mistakes) -> str | None:
         return None
     if not _is_method(folder.name):
         remedy = one_of(folder.name, [f"@{method.lower()}" for method in METHODS])
+        if folder.name[1:].upper() in BUILT_IN:
+            remedy = "a URL answers HEAD and OPTIONS by itself: remove the folder"
         mistakes.append(InvalidRoute(f"feature {label_of(package)}: {folder}: {folder.name!r} is no method; {remedy}"))
         return None
     return folder.name[1:].upper()

@@ -10,6 +10,9 @@ from .hints import one_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
+#: Methods that every URL answers by itself: HEAD as it answers GET, OPTIONS with the methods that it knows.
+BUILT_IN = ("HEAD", "OPTIONS")
+
 #: Characters of a label; what the run row holds.
 LABEL_LENGTH = 200
 

@@ -53,7 +53,7 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             "E111",
             "feature orders.@pots: orders/@pots: '@pots' is no method; did you mean '@post'?",
         ),
-        (feature("orders/@head"), "E111", f"feature orders.@head: orders/@head: '@head' {NO_METHOD}"),
+        (feature("orders/@all"), "E111", f"feature orders.@all: orders/@all: '@all' {NO_METHOD}"),
         (feature("orders/@"), "E111", f"feature orders.@: orders/@: '@' {NO_METHOD}"),
         (
             feature("orders/@get") | feature("orders/@get/[id]/@put"),
@@ -113,6 +113,38 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             feature("orders/@get") | {"orders/@get/200_more.py": STEP},
             "E109",
             f"feature orders.@get: orders/@get {STRAY} steps or async_tasks",
+        ),
+        (
+            {"orders/@get/100_answer.py": STEP},
+            "E101",
+            "feature orders.@get: its numbered modules lie in orders/@get itself; move the steps into "
+            "orders/@get/steps",
+        ),
+        (
+            {"orders/100_answer.py": STEP, "orders/feature.py": VIEW.format("pass")},
+            "E101",
+            "feature orders: its numbered modules lie in orders itself; move the steps into orders/steps",
+        ),
+        (
+            feature("orders", "steps = 'tests.market.features.buy.steps'") | {"orders/200_more.py": STEP},
+            "E109",
+            f"feature orders: orders {STRAY} steps or async_tasks",
+        ),
+        (
+            feature("orders") | {"orders/features.py": VIEW.format("pass")},
+            "E109",
+            "orders/steps belongs to no feature: did you mean feature.py by orders/features.py? Rename it",
+        ),
+        (
+            feature("orders") | {"orders/Feature.py": VIEW.format("pass")},
+            "E109",
+            "orders/steps belongs to no feature: did you mean feature.py by orders/Feature.py? Rename it",
+        ),
+        (
+            feature("orders/@options"),
+            "E111",
+            "feature orders.@options: orders/@options: '@options' is no method; a URL answers HEAD and OPTIONS by "
+            "itself: remove the folder",
         ),
         (
             feature("orders") | {"orders/feature.py": "class View: pass"},
