@@ -93,7 +93,8 @@ def _unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
     for child in folder.folders:
         part = part_alike(child.name)
         # The steps of the root may be those of behave, which are not numbered
-        is_part = part == "steps" and child.name == part and not is_root and not _holds_features(child)
+        is_part = child.name == part and not is_root and not _holds_features(child)
+        is_part = is_part and (part == "steps" or bool(child.modules))
         if part and (is_part or child.holds_numbered):
             meant = "" if child.name == part else f" (rename it to {part})"
             yield InvalidFeature(f"{child}{meant} belongs to no feature: {_needed(folder)}")
@@ -111,6 +112,9 @@ def _needed(folder: Folder) -> str:
     misspelt = get_close_matches("feature.py", files, 1, ALIKE)
     if misspelt:
         return f"did you mean feature.py by {folder.path / files[misspelt[0]]}? Rename it"
+    methods = [str(inner) for inner in folder.folders if _is_method(inner.name)]
+    if methods:
+        return f"move it into {' or '.join(methods)}"
     return (
         f"{folder} needs a feature.py with a FeatureView, or the name of its method, such as "
         f"{_method_alike(folder.name)}"

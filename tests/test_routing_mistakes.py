@@ -75,6 +75,17 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
         (feature("orders"), "E109", f"orders/steps {UNCLAIMED}"),
         ({"orders/steps/answer.py": STEP}, "E109", f"orders/steps {UNCLAIMED}"),
         ({"orders/async_tasks/100_send.py": TASK}, "E109", f"orders/async_tasks {UNCLAIMED}"),
+        ({"orders/async_tasks/send.py": TASK}, "E109", f"orders/async_tasks {UNCLAIMED}"),
+        (
+            feature("orders/@post") | {"orders/async_tasks/send.py": TASK},
+            "E109",
+            "orders/async_tasks belongs to no feature: move it into orders/@post",
+        ),
+        (
+            feature("orders/@get") | feature("orders/@post") | feature("orders"),
+            "E109",
+            "orders/steps belongs to no feature: move it into orders/@get or orders/@post",
+        ),
         ({"orders/stpes/100_answer.py": STEP}, "E109", f"orders/stpes (rename it to steps) {UNCLAIMED}"),
         (
             {"post/steps/100_answer.py": STEP},
