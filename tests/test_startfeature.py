@@ -139,8 +139,18 @@ def test_what_to_do_next_where_no_url_leads_to_it(start, app):
         "  python manage.py migrate\n"
         "  python manage.py runserver\n"
         "  curl -i -H 'Content-Type: application/json' -d '{\"name\": \"Minji\"}' http://127.0.0.1:8000/create_order/\n"
-        "  python manage.py rqworker default   # in a second terminal\n"
+        "  python manage.py rqworker default   # in another terminal\n"
     )
+
+
+def test_the_embedded_broker_is_named_where_it_is_needed(start, settings):
+    """A worker would find no Redis: the command that runs the embedded broker stands before that of the worker."""
+    settings.RQ_QUEUES = {"default": {"UNIX_SOCKET_PATH": "/somewhere/broker.sock"}}
+
+    printed = start("create_order")
+
+    assert "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis\n" in printed
+    assert "numflow_broker" not in start("list_orders/@get")
 
 
 def test_where_the_urlconf_leads_to_it(start, files, app, settings):

@@ -135,8 +135,10 @@ def _next(scaffold: Scaffold, example: Example, *, is_routed: bool) -> Iterator[
     yield f"  {_curl(scaffold, example.url)}"
     if scaffold.asks_login:
         yield "  # LoginRequiredMiddleware sends curl to the login, unless decorators hold login_not_required"
+    if scaffold.has_task and conf.QUEUE in conf.embedded_queues:
+        yield "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis"
     if scaffold.has_task:
-        yield f"  python manage.py rqworker {conf.QUEUE}   # in a second terminal"
+        yield f"  python manage.py rqworker {conf.QUEUE}   # in another terminal"
 
 
 def _curl(scaffold: Scaffold, url: str) -> str:
