@@ -21,7 +21,7 @@ from .hints import one_of
 from .listing import PARTS, Folder
 from .mistakes import Mistakes, import_failed, missing_features, package_folder
 from .options import BUILT_IN, METHODS
-from .paths import normal, parameter_alike, segment_of
+from .paths import joined, normal, parameter_alike, segment_of
 from .registry import label_of, registry
 from .route import Route, collisions
 from .strays import is_method, strays, unclaimed, unimportable
@@ -161,8 +161,7 @@ def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mis
     """The route of a feature: its ``path``, else that of its folders."""
     declared: Any = view.path
     if declared is None:
-        path = normal("/".join(_segment(name, where, mistakes) for name in segments))
-        return f"{path}/" if path and conf.append_slash else path
+        return joined(_segment(name, where, mistakes) for name in segments)
     if not isinstance(declared, str):
         mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
         return None

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.urls.converters import get_converters
 
+from .conf import conf
 from .hints import one_of
 
 #: A folder that is a route parameter: [order_id], [order_id=int].
@@ -31,6 +32,12 @@ def segment_of(name: str) -> str | None:
     if match:
         return f"<{match['converter'] or 'str'}:{match['name']}>"
     return None if BRACKETS.search(name) else name
+
+
+def joined(segments: Iterable[str]) -> str:
+    """The route of *segments*, ending as APPEND_SLASH says."""
+    path = normal("/".join(segments))
+    return f"{path}/" if path and conf.append_slash else path
 
 
 def parameter_alike(name: str) -> str:
