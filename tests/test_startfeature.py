@@ -271,7 +271,8 @@ def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
     odd = type("Odd", (), {"regex": "odd", "to_python": lambda self, value: value})
     thing = type("Thing", (), {"regex": "[a-z]+", "to_python": lambda self, value: object()})
     known = converters.get_converters() | {"odd": odd(), "thing": thing()}
-    monkeypatch.setattr("django.urls.resolvers.get_converters", lambda: known)
+    for module in ("django.urls.resolvers", "numflow_django.paths"):
+        monkeypatch.setattr(f"{module}.get_converters", lambda: known)
     before = files()
 
     with pytest.raises(CommandError, match="no value is known for the parameter 'x' with its converter Odd"):
