@@ -211,7 +211,7 @@ def test_an_attribute_error_inside_a_value_is_no_missing_key(monkeypatch):
     """An AttributeError while a value is thawed is a ContextError, so that getattr() with a default cannot hide it."""
     ctx = thaw('{"sale":1}', run_id=RUN)
 
-    def fail(tree, path):
+    def fail(tree, path, instances):
         raise AttributeError("the model is broken")
 
     monkeypatch.setattr("numflow_django.codec.decode", fail)
