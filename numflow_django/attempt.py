@@ -17,7 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from .conf import conf
 from .connections import Watch
-from .context import Context
+from .context import Context, read_ahead
 from .discovery import Module
 from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
 from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
@@ -64,6 +64,7 @@ def call(task: Module, ctx: Context, seconds: float) -> Any:
 
 def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
     """Run an async task; interrupted, it is cancelled, and has ended when this raises."""
+    read_ahead(ctx)
     begun: list[asyncio.Task[Any] | None] = []
     ended = Event()
 

@@ -10,11 +10,11 @@ from sysconfig import get_paths
 
 from django.apps import AppConfig, apps
 
-from .conf import conf
 from .exceptions import NumflowError
+from .hints import one_of
 from .listing import PARTS
 from .options import METHODS
-from .paths import PARAMETER
+from .paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
 
 #: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
 SEGMENT = re.compile(r"[\w@=\[\]-]+")
@@ -68,7 +68,7 @@ class Blueprint:
     @property
     def parameters(self) -> list[str]:
         """The names of the route's parameters, from the left."""
-        return re.findall(r"<(?:\w+:)?(\w+)>", self.path)
+        return parameters_of(self.path)
 
     @property
     def class_name(self) -> str:
@@ -145,6 +145,8 @@ def _check_segments(app: AppConfig, segments: tuple[str, ...]) -> None:
 
 
 def _problem_of(name: str, *, is_last: bool) -> str | None:
+    if segment_of(name) is None:
+        return f"{name!r} is no route parameter; {parameter_alike(name)}"
     if "." in name:
         return f"Python cannot import a folder with a dot in its name: {name!r}; write it without"
     if not SEGMENT.fullmatch(name):
@@ -153,8 +155,6 @@ def _problem_of(name: str, *, is_last: bool) -> str | None:
         return f"{name!r} is passed over by discovery; begin it with a letter"
     if name.startswith("@") and not is_last:
         return f"the folder {name!r} is a method and must be the last one"
-    if set(name) & set("[]=") and not PARAMETER.fullmatch(name):
-        return f"{name!r} is no route parameter; write [order_id] or [order_id=int]"
     return None
 
 
@@ -165,16 +165,12 @@ def _is_feature(folder: Path) -> bool:
 def _method_of(name: str) -> str:
     method = name[1:].upper()
     if method not in METHODS:
-        known = [f"@{method.lower()}" for method in METHODS]
-        close = get_close_matches(name.lower(), known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
-        raise ScaffoldError(f"{name!r} is no method; {hint}")
+        raise ScaffoldError(f"{name!r} is no method; {one_of(name, [f'@{known.lower()}' for known in METHODS])}")
     return method
 
 
 def _path_of(segments: tuple[str, ...]) -> str:
-    route = "/".join(PARAMETER.sub(lambda m: f"<{m['converter'] or 'str'}:{m['name']}>", name) for name in segments)
-    return f"{route}/" if route and conf.append_slash else route
+    return joined(segment_of(name) or name for name in segments)
 
 
 def _words(*names: str) -> list[str]:

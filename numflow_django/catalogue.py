@@ -1,19 +1,15 @@
 """Every feature and the URLs that reach it: what ``manage.py numflow_features`` shows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from inspect import isfunction
-from types import CellType
 from typing import Any
 
 from django.apps import apps
-from django.urls import URLPattern, URLResolver, get_resolver
 
-from .conf import conf
 from .discovery import Module
 from .folders import scan
 from .registry import Feature, load_routes, registry
+from .urlconf import places
 from .views import FeatureView
 
 
@@ -70,21 +66,24 @@ def catalogue(packages: Iterable[str]) -> list[Entry]:
     """
     load_routes()
     paths = {route.label: route.path for package in packages for route in scan(package)}
-    urls = _urls()
+    urls: dict[type[FeatureView], list[str]] = {}
+    for place in places():
+        for view in place.views:
+            urls.setdefault(view, []).append(f"/{place.route}")
     views = {_key(view): view for view in _subclasses(FeatureView)}
     # A class that nothing holds any longer answers nothing
-    known = [feature for feature in registry if feature.declared_in in views]
-    return [_entry(feature, views[feature.declared_in], paths, urls) for feature in known]
+    known = [(feature, views[feature.declared_in]) for feature in registry if feature.declared_in in views]
+    return [_entry(feature, view, paths.get(feature.label, view.path), urls.get(view, ())) for feature, view in known]
 
 
-def _entry(feature: Feature, view: type[FeatureView], paths: dict[str, str], urls: dict[str, list[str]]) -> Entry:
+def _entry(feature: Feature, view: type[FeatureView], path: str | None, urls: Iterable[str]) -> Entry:
     config = apps.get_containing_app_config(feature.package)
     return Entry(
         feature=feature,
         app=config.label if config else feature.package.partition(".")[0],
         method=None if view.method is None else str(view.method).upper(),
-        path=paths.get(feature.label, view.path),
-        urls=tuple(dict.fromkeys(urls.get(feature.declared_in, ()))),
+        path=path,
+        urls=tuple(dict.fromkeys(urls)),
         rollback_on_error_response=view.rollback_on_error_response,
     )
 
@@ -98,62 +97,3 @@ def _subclasses(view: type[FeatureView]) -> Iterator[type[FeatureView]]:
     for subclass in view.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)
-
-
-# Where the URLconf leads
-
-
-def _urls() -> dict[str, list[str]]:
-    """The URLs of each view class, by its key."""
-    urls: dict[str, list[str]] = {}
-    if conf.root_urlconf:
-        for callback, url in _served(get_resolver().url_patterns, "/"):
-            for view in _views_behind(callback):
-                urls.setdefault(_key(view), []).append(url)
-    return urls
-
-
-def _served(patterns: Iterable[URLPattern | URLResolver], prefix: str) -> Iterator[tuple[Callable[..., Any], str]]:
-    for pattern in patterns:
-        url = prefix + str(pattern.pattern).removeprefix("^")
-        if isinstance(pattern, URLResolver):
-            yield from _served(pattern.url_patterns, url)
-        else:
-            yield pattern.callback, url
-
-
-def _views_behind(callback: object) -> Iterator[type[FeatureView]]:
-    """
-    The FeatureView classes that *callback* calls.
-
-    Features that share a path share one function, and a decorator need not use ``functools.wraps``: where
-    ``view_class`` is not to be seen, what the function encloses is looked through.
-    """
-    seen: set[int] = set()
-    waiting = [callback]
-    while waiting:
-        thing = waiting.pop()
-        view = getattr(thing, "view_class", None)
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(view, type) and issubclass(view, FeatureView):
-            yield view
-        else:
-            waiting += _enclosed(thing)
-
-
-def _enclosed(thing: object) -> list[object]:
-    if isinstance(thing, dict):
-        return list(thing.values())
-    if isinstance(thing, list | tuple):
-        return list(thing)
-    if isinstance(thing, partial):
-        return [thing.func]
-    if isfunction(thing):
-        return [cell.cell_contents for cell in thing.__closure__ or () if cell != _EMPTY]
-    return []
-
-
-#: The cell of a variable that was never assigned: to read it is an error.
-_EMPTY = CellType()

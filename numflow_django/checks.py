@@ -21,7 +21,7 @@ def check_features(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
     """numflow.E101 to E113: the mistakes in the features' folders, all at once; each class tells its remedy."""
     load_routes()  # registers the features that are routed by hand
     for mistake in registry.mistakes:
-        yield Error(str(mistake), hint=getdoc(type(mistake)), id=mistake.code)
+        yield Error(str(mistake), hint=" ".join((getdoc(type(mistake)) or "").split()), id=mistake.code)
 
 
 @register("numflow")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
@@ -33,13 +34,14 @@ class TaskInfo:
 class Record:
     """What the engine remembers about one context: who wrote what, and what came from the run row."""
 
-    __slots__ = ("author", "authors", "run_id", "task", "text", "trees")
+    __slots__ = ("author", "authors", "instances", "run_id", "task", "text", "trees")
 
     def __init__(self, run_id: UUID, *, text: str = "{}", task: TaskInfo | None = None) -> None:
         self.run_id = run_id
         self.task = task
         self.text = text  # the frozen context as the row holds it
         self.trees: dict[str, Any] = json.loads(text)  # by key; thawed when it is first touched
+        self.instances: dict[str, codec.Instances] = {}  # by key; read ahead for a coroutine, which cannot
         self.author = ""  # who is writing now: "step 200 create_order"
         self.authors: dict[str, str] = {}  # key -> who wrote it last
 
@@ -138,7 +140,7 @@ class Context:
         if key not in trees:
             raise AttributeError(_missing(self, key))
         try:
-            value = codec.decode(trees[key], _place(key))
+            value = codec.decode(trees[key], _place(key), self._numflow.instances.get(key))
         except AttributeError as error:
             # hasattr() and getattr(ctx, key, default) would take a model's AttributeError for a missing key
             raise ContextError(f"{_place(key)} cannot be read: {error}") from error
@@ -203,6 +205,18 @@ def _missing(ctx: Iterable[str], key: object) -> str:
 def thaw(text: str, *, run_id: UUID, task: TaskInfo | None = None) -> Context:
     """Give the context that *text*, from a run row, stands for."""
     return Context(Record(run_id, text=text, task=task))
+
+
+def read_ahead(ctx: Context) -> None:
+    """
+    Read the model instances that *ctx* holds: in a coroutine, where a task may touch them, Django refuses queries.
+
+    What cannot be read for a reason of its own raises when it is touched, as ever.
+    """
+    record = ctx._numflow
+    for key, tree in record.trees.items():
+        with suppress(ContextError):
+            record.instances[key] = codec.fetch_instances(tree, _place(key))
 
 
 def freeze(ctx: Context) -> str:

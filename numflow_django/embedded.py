@@ -137,6 +137,8 @@ class EmbeddedBroker:
                 "Remove it, or set REDIS_URL to a server of your own."
             )
         self.directory.chmod(0o700)
+        # It lies in somebody's project: its data are nothing for their repository
+        (self.directory / ".gitignore").write_text("*\n", encoding="utf-8")
 
     def _ensure_server(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

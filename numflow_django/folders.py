@@ -18,12 +18,13 @@ from .conf import conf
 from .discovery import import_folder, import_package
 from .exceptions import InvalidFeature, InvalidRoute
 from .hints import one_of
-from .listing import PARTS, Folder, part_alike
+from .listing import PARTS, Folder
 from .mistakes import Mistakes, import_failed, missing_features, package_folder
-from .options import METHODS
-from .paths import normal, parameter_alike, segment_of
+from .options import BUILT_IN, METHODS
+from .paths import joined, normal, parameter_alike, segment_of
 from .registry import label_of, registry
 from .route import Route, collisions
+from .strays import is_method, strays, unclaimed, unimportable
 from .views import FeatureView
 
 
@@ -65,14 +66,16 @@ def _walk(
         route = _route(package, folder, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
-        mistakes += _strays(folder, label_of(package))
+        # Steps that are missing because they lie in the feature's folder itself are told as that
+        told = route is not None and route.view.steps is None and folder.is_flat
+        mistakes += strays(folder, folder.folders if told else (folder, *folder.folders), label_of(package))
     elif not in_feature:
-        mistakes += _unclaimed(folder, is_root=not segments)
+        mistakes += unclaimed(folder, is_root=not segments)
     for child in folder.folders:
         # "steps" is a resource's name like any other, unless it is the steps of a feature
         if is_feature and child.name in PARTS:
             continue
-        problem = _unimportable(folder, child)
+        problem = unimportable(folder, child)
         if problem:
             mistakes.append(problem)
         elif "." not in child.name:
@@ -80,82 +83,13 @@ def _walk(
             yield from _walk(f"{package}.{child.name}", child, inner, mistakes, in_feature=is_feature)
 
 
-# What is no feature
-
-
-def _unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
-    """Steps or async tasks in a folder that is no feature."""
-    if folder.name.startswith("@"):
-        return  # its name is the mistake
-    for child in folder.folders:
-        part = part_alike(child.name)
-        # The steps of the root may be those of behave, which are not numbered
-        is_part = part == "steps" and child.name == part and not is_root and not _holds_features(child)
-        if part and (is_part or child.holds_numbered):
-            meant = "" if child.name == part else f" (rename it to {part})"
-            yield InvalidFeature(
-                f"{child}{meant} belongs to no feature: {folder} needs a feature.py with a FeatureView, or the name of "
-                f"its method, such as {_method_alike(folder.name)}"
-            )
-            return
-    if folder.holds_numbered and not part_alike(folder.name):
-        yield InvalidFeature(
-            f"{folder} holds numbered modules and is neither the steps nor the async_tasks of a feature; move them "
-            f"into {folder.path / 'steps'}, or start their names with _ if they are helpers"
-        )
-
-
-def _holds_features(folder: Folder) -> bool:
-    return any(_is_method(inner.name) or "feature.py" in inner.files for inner in (folder, *folder.below()))
-
-
-def _strays(feature: Folder, label: str) -> Iterator[InvalidFeature]:
-    """Numbered modules in a feature's folder that nobody would run."""
-    for place in (feature, *feature.folders):
-        meant = None if place is feature else part_alike(place.name)
-        # One that is meant to be a missing part is told as that
-        if place.name in PARTS or (meant and feature.folder(meant) is None):
-            continue
-        if place.holds_numbered:
-            yield InvalidFeature(
-                f"feature {label}: {place} holds numbered modules, but only those in steps and async_tasks are run; "
-                f"move them into {meant or 'steps or async_tasks'}"
-            )
-
-
-def _unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
-    """Why Python cannot import *child*, a folder in *folder*, if it holds features."""
-    if "." in child.name and _holds_features(child):
-        if segment_of(child.name) is None:
-            return InvalidRoute(f"the folder {child} is no route parameter; {parameter_alike(child.name)}")
-        return InvalidRoute(
-            f"{child}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
-        )
-    hidden = f"{child.name}.py" in folder.files and not (child.path / "__init__.py").is_file()
-    if hidden and _holds_features(child):
-        return InvalidRoute(
-            f"{child.path}.py hides the folder {child} from Python's import; rename the module, or start its name "
-            "with _ if it is a helper"
-        )
-    return None
-
-
-# What is one
-
-
-def _is_method(name: str) -> bool:
-    return name.startswith("@") and name[1:].upper() in METHODS
-
-
-def _method_alike(name: str) -> str:
-    return f"@{name.lower()}" if name.upper() in METHODS else "@post"
-
-
 def _method_of(folder: Folder, package: str, mistakes: Mistakes) -> str | None:
     if not folder.name.startswith("@"):
         return None
-    if not _is_method(folder.name):
+    if not is_method(folder.name):
         remedy = one_of(folder.name, [f"@{method.lower()}" for method in METHODS])
+        if folder.name[1:].upper() in BUILT_IN:
+            remedy = "a URL answers HEAD and OPTIONS by itself: remove the folder"
         mistakes.append(InvalidRoute(f"feature {label_of(package)}: {folder}: {folder.name!r} is no method; {remedy}"))
         return None
     return folder.name[1:].upper()
@@ -227,8 +161,7 @@ def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mis
     """The route of a feature: its ``path``, else that of its folders."""
     declared: Any = view.path
     if declared is None:
-        path = normal("/".join(_segment(name, where, mistakes) for name in segments))
-        return f"{path}/" if path and conf.append_slash else path
+        return joined(_segment(name, where, mistakes) for name in segments)
     if not isinstance(declared, str):
         mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
         return None

@@ -80,6 +80,12 @@ class Folder:
         """Whether one of its modules is named as a step is."""
         return any(is_numbered(name) for name in self.files)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether its numbered modules lie in it itself, for want of a folder ``steps``."""
+        has_place = self.folder("steps") or self.misspelt("steps") or "steps.py" in self.files
+        return self.holds_numbered and not has_place
+
     def folder(self, name: str) -> "Folder | None":
         """The folder called *name* in it."""
         return next((folder for folder in self.folders if folder.name == name), None)

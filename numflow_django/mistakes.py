@@ -62,6 +62,10 @@ def steps_missing(package_name: str, feature: str) -> StepsMissing:
     if misspelt:
         return StepsMissing(f"feature {feature}: {misspelt}: did you mean 'steps'? Rename the folder")
     place = home.path / package_name.rpartition(".")[2] if home else package_name
+    if home and home.is_flat:
+        return StepsMissing(
+            f"feature {feature}: its numbered modules lie in {home} itself; move the steps into {place}"
+        )
     return StepsMissing(f"feature {feature}: its steps, {place}, do not exist; {FIRST_STEP}")
 
 

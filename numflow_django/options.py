@@ -1,6 +1,8 @@
 """What is wrong with the attributes of a FeatureView: each problem in words, with its remedy."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
+from inspect import iscoroutinefunction
 from typing import Any
 
 from .conf import conf
@@ -8,16 +10,32 @@ from .hints import one_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
+#: Methods that every URL answers by itself: HEAD as it answers GET, OPTIONS with the methods that it knows.
+BUILT_IN = ("HEAD", "OPTIONS")
+
 #: Characters of a label; what the run row holds.
 LABEL_LENGTH = 200
 
 #: Django's handlers, which a FeatureView has no use for.
 HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")
 
+#: Our own hooks, which are called and not awaited.
+HOOKS = ("initialize_context", "on_error")
+
+#: What an author may set. One that is misspelt would be passed over: ``decorator = [login_required]`` protects nothing.
+NAMES = (
+    *("path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic", "rollback_on_error_response"),
+    *HOOKS,
+)
+
+#: How much alike a name and one of those must be for it to be a slip, from 0 to 1.
+ALIKE = 0.85
+
 
 def problems(declaration: Any) -> Iterator[str]:
     """What is wrong with the attributes of a FeatureView class, one by one."""
-    yield from _names(declaration)
+    yield from _slips(declaration)
+    yield from _aliases(declaration)
     yield from _decorators(declaration.decorators)
     method = declaration.method
     if method is not None and str(method).upper() not in METHODS:
@@ -29,9 +47,20 @@ def problems(declaration: Any) -> Iterator[str]:
     for handler in HANDLERS:
         if hasattr(declaration, handler):
             yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
+    for hook in HOOKS:
+        if iscoroutinefunction(getattr(declaration, hook, None)):
+            yield f"{hook} is 'async def', and nobody awaits it; make it 'def', or move what it awaits into a step"
 
 
-def _names(declaration: Any) -> Iterator[str]:
+def _slips(declaration: type) -> Iterator[str]:
+    inherited = {name for base in declaration.__mro__[1:] for name in vars(base)}
+    own = sorted(name for name in vars(declaration).keys() - inherited - {*NAMES} if not name.startswith("_"))
+    for name in own:
+        for meant in get_close_matches(name.lower(), NAMES, 1, ALIKE):
+            yield f"{name} is no attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
+
+
+def _aliases(declaration: Any) -> Iterator[str]:
     if declaration.using not in conf.databases:
         yield f"using = {declaration.using!r} is not in DATABASES; {one_of(declaration.using, conf.databases)}"
     if declaration.queue is not None and declaration.queue not in conf.queues:

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.urls.converters import get_converters
 
+from .conf import conf
 from .hints import one_of
 
 #: A folder that is a route parameter: [order_id], [order_id=int].
@@ -20,6 +21,9 @@ BRACKETS = re.compile(r"[\[\]<>{}]|^:")
 #: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
 WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
 
+#: What Django calls a view with besides the route's parameters; one of the same name is a TypeError at every request.
+TAKEN = frozenset({"self", "request"})
+
 
 def segment_of(name: str) -> str | None:
     """The part of a route that a folder called *name* stands for; None: its name is no good parameter."""
@@ -28,6 +32,12 @@ def segment_of(name: str) -> str | None:
     if match:
         return f"<{match['converter'] or 'str'}:{match['name']}>"
     return None if BRACKETS.search(name) else name
+
+
+def joined(segments: Iterable[str]) -> str:
+    """The route of *segments*, ending as APPEND_SLASH says."""
+    path = normal("/".join(segments))
+    return f"{path}/" if path and conf.append_slash else path
 
 
 def parameter_alike(name: str) -> str:
@@ -73,10 +83,12 @@ def _width(segment: str) -> int:
 
 
 def problems_of(route: str) -> Iterator[str]:
-    """What is wrong with the parameters of *route*: a converter that nobody registered, a name that is there twice."""
+    """What is wrong with the parameters of *route*: an unknown converter, a name that is there twice or taken."""
     names = parameters_of(route)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"it has the parameter {name!r} twice; rename one of them"
+    for name in sorted(TAKEN.intersection(names)):
+        yield f"it has the parameter {name!r}, which Django itself hands to every view; rename it, such as {name}_id"
     known = get_converters()
     for match in TYPED.finditer(route):
         if match["converter"] and match["converter"] not in known:

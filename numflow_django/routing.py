@@ -91,7 +91,7 @@ def _note_namesake(first: Route, second: Route, name: str) -> None:
 
 def _name(label: str) -> str:
     """The URL's name: ``orders.[order_id=int].@get`` is ``"orders-order_id-get"``."""
-    return re.sub(r"[@\[\]]|=\w+", "", label).replace(".", "-")
+    return re.sub(r"[@\[\]:]|=\w+", "", label).replace(".", "-")
 
 
 def _views(routes: list[Route]) -> list[View]:

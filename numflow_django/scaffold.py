@@ -24,6 +24,7 @@ HOMES = {
     "StepError": "numflow_django",
     "TestCase": "django.test",
     "csrf_exempt": "django.views.decorators.csrf",
+    "get_user_model": "django.contrib.auth",
     "run_pending": "numflow_django.testing",
 }
 
@@ -43,6 +44,7 @@ class Scaffold:
     blueprint: Blueprint
     with_task: bool  # a GET has none: it changes nothing that somebody would have to be told
     typed: bool  # annotated, for mypy --strict
+    asks_login: bool = False  # the site's middleware sends everybody to the login page who has none
 
     @property
     def has_body(self) -> bool:
@@ -121,9 +123,10 @@ class Scaffold:
         method = self.blueprint.method.lower()
         text = self._render(
             "test",
-            ["TestCase", *["run_pending"] * self.has_task],
+            ["TestCase", *["run_pending"] * self.has_task, *["get_user_model"] * self.asks_login],
             url=_literal(url),
             class_name=self.blueprint.class_name,
+            set_up=self._render("login", []) + "\n" if self.asks_login else "",
             call=f'{method}(URL, data, content_type="application/json")' if self.has_body else f"{method}(URL)",
             data=f"        data = {_literals(EXAMPLE)}\n" if self.has_body else "",
             status=str(self.status),

@@ -14,6 +14,8 @@ _MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | ins
 
 #: What a step may ask for, in this order.
 STEP_PARAMETERS = ("ctx", "request", "response")
+#: What people write for one of them who come from elsewhere.
+MEANT = {"req": "request", "res": "response", "resp": "response", "context": "ctx"}
 #: What an async task may ask for.
 TASK_PARAMETERS = ("ctx",)
 
@@ -78,11 +80,12 @@ def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str
     """How many positional arguments a function with *parameters* is to be given."""
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     for index, parameter in enumerate(positional):
-        if parameter.name in STEP_PARAMETERS and parameter.name not in kind.parameters:
+        meant = MEANT.get(parameter.name, parameter.name)
+        if meant in STEP_PARAMETERS and meant not in kind.parameters:
             raise wrong(f"asks for {parameter.name!r}, which is gone by then: let a step store what it needs on ctx")
-        if parameter.name in STEP_PARAMETERS and kind.parameters[index : index + 1] != (parameter.name,):
+        if meant in STEP_PARAMETERS and kind.parameters[index : index + 1] != (meant,):
             raise wrong(f"asks for {parameter.name!r} where it cannot get it")
-        if parameter.name not in STEP_PARAMETERS and parameter.default is not parameter.empty:
+        if meant not in STEP_PARAMETERS and parameter.default is not parameter.empty:
             raise wrong(f"has a parameter {parameter.name!r} with a default; put a * before it")
     if len(positional) > len(kind.parameters):
         raise wrong(f"takes {len(positional)} parameters")

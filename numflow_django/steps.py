@@ -1,6 +1,7 @@
 """Run the steps of a feature on one context, one after another, until one of them answers."""
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutine
 from time import perf_counter
 from typing import Any
 
@@ -73,10 +74,13 @@ def _answer(
 ) -> HttpResponseBase | None:
     if returned is None or returned is response.answer:
         return response.answer
+    if iscoroutine(returned):
+        returned.close()
+        raise InvalidStepResult(f"step {step} ({step.file}) returned a coroutine, which nobody awaits; use 'async def'")
     if not isinstance(returned, HttpResponseBase):
         raise InvalidStepResult(
-            f"step {step} ({step.file}) returned a {type(returned).__name__}; return None or an HttpResponse, "
-            "and store values on ctx"
+            f"step {step} ({step.file}) returned a {type(returned).__name__}, which is no answer; to answer with it, "
+            "return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
         )
     if response.sent:
         raise ResponseAlreadySent(f"step {step} ({step.file}) answered with response and returned another answer")

@@ -16,6 +16,7 @@ from django.urls import path
 from .blueprint import Blueprint, ScaffoldError
 from .exceptions import InvalidFeatures
 from .folders import scan
+from .paths import TYPED, problems_of
 from .registry import registry
 from .route import Route
 
@@ -65,12 +66,14 @@ def example_of(route: str) -> Example:
 
     Raise ScaffoldError for a parameter of which no value is known, or none that JSON can hold.
     """
+    for problem in problems_of(route):
+        raise ScaffoldError(f"path = {route.lstrip('/')!r}: {problem}")
     try:
         converters = path(route, HttpResponse).pattern.converters
     except ImproperlyConfigured as error:
         raise ScaffoldError(f"path = {route.lstrip('/')!r}: {error}") from error
     samples = {name: _sample(name, converter) for name, converter in converters.items()}
-    url = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: samples[match[1]], route)
+    url = TYPED.sub(lambda match: samples[match["name"]], route)
     return Example(url=url, values={name: _value(name, converters[name], text) for name, text in samples.items()})
 
 

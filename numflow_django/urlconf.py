@@ -1,12 +1,15 @@
 """The features that the site's URLconf routes, and what answers at their URLs."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from inspect import isfunction
+from types import CellType
 from typing import Any
 
 from django.http import HttpResponseBase
-from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
+from django.urls import Resolver404, URLResolver, get_resolver, resolve
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 
 from .conf import conf
@@ -53,12 +56,12 @@ def places() -> Iterator[Place]:
 
 def _walk(resolver: URLResolver, prefix: str, *, is_plain: bool) -> Iterator[Place]:
     for entry in resolver.url_patterns:
-        route = prefix + str(entry.pattern)
+        route = prefix + str(entry.pattern).removeprefix("^")
         plain = is_plain and isinstance(entry.pattern, RoutePattern | LocalePrefixPattern)
         if isinstance(entry, URLResolver):
             yield from _walk(entry, route, is_plain=plain)
-        elif isinstance(entry, URLPattern) and views_of(entry.callback):
-            yield Place(route=route, callback=entry.callback, views=views_of(entry.callback), is_plain=plain)
+        elif views := views_of(entry.callback):
+            yield Place(route=route, callback=entry.callback, views=views, is_plain=plain)
 
 
 def _name(callback: Any) -> str:
@@ -66,7 +69,44 @@ def _name(callback: Any) -> str:
     return f"{view.__module__}.{getattr(view, '__qualname__', type(view).__name__)}"
 
 
-def views_of(callback: Any) -> tuple[type[FeatureView], ...]:
-    """The FeatureViews that answer when Django calls *callback*; none if it is another view."""
-    views = getattr(callback, "view_classes", None) or (getattr(callback, "view_class", None),)
-    return tuple(view for view in views if isinstance(view, type) and issubclass(view, FeatureView))
+def views_of(callback: object) -> tuple[type[FeatureView], ...]:
+    """
+    The FeatureViews that answer when Django calls *callback*; none if it is another view.
+
+    A decorator need not use ``functools.wraps``: where the class is not to be seen, what *callback* encloses is looked
+    through.
+    """
+    found: dict[type[FeatureView], None] = {}
+    seen: dict[int, object] = {}
+    waiting = [callback]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) not in seen:
+            seen[id(thing)] = thing
+            classes = _classes_of(thing)
+            found |= dict.fromkeys(classes)
+            waiting += () if classes else _enclosed(thing)
+    return tuple(found)
+
+
+def _classes_of(thing: object) -> list[type[FeatureView]]:
+    if not callable(thing):
+        return []  # a lazy object would find what it stands for if it were asked
+    classes = getattr(thing, "view_classes", None) or (getattr(thing, "view_class", None),)
+    return [view for view in classes if isinstance(view, type) and issubclass(view, FeatureView)]
+
+
+def _enclosed(thing: object) -> Iterable[object]:
+    if isinstance(thing, dict):
+        return thing.values()
+    if isinstance(thing, list | tuple):
+        return thing
+    if isinstance(thing, partial):
+        return [thing.func]
+    if isfunction(thing):
+        return [cell.cell_contents for cell in thing.__closure__ or () if cell != _EMPTY]
+    return []
+
+
+#: The cell of a variable that was never assigned: to read it is an error.
+_EMPTY = CellType()

@@ -31,14 +31,13 @@ import django
 django.setup()
 from django.core import mail
 from django.core.management import call_command
-from django.db.models.functions import Now
 from django.test import Client
 call_command("makemigrations", "shop", verbosity=0)
 call_command("migrate", verbosity=0)
 call_command("check")
 mail.outbox = []
-from numflow_django import runner
 from numflow_django.models import FeatureRun, TaskExecution
+from numflow_django.testing import run_pending
 from shop.models import *
 
 def post(path, data):
@@ -47,17 +46,13 @@ def post(path, data):
 
 def run_tasks():
     "Run what is due, as a worker would; give the runs' states."
-    # pending: no Redis is there to be rung
-    for run in FeatureRun.objects.filter(state__in=["queued", "pending"]):
-        runner.run(run.pk, run.dispatch_no, worker="docs")
+    run_pending()
     return list(FeatureRun.objects.order_by("pk").values_list("state", flat=True))
 
 def run_again():
     "Let the time come that runs wait for; run them."
     for run in FeatureRun.objects.filter(state="waiting"):
-        FeatureRun.objects.filter(pk=run.pk).update(available_at=Now())
-        run.refresh_from_db()
-        run.begin_dispatch()
+        run.hurry()
     return run_tasks()
 
 """

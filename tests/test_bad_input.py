@@ -96,6 +96,23 @@ MISTAKES = {
         *("E105", "h/@get/steps/100_answer.py", "define answer(ctx, request)"),
     ),
     "no feature": ({"i/steps/100_answer.py": STEP}, "E109", "i/steps", "needs a feature.py with a FeatureView"),
+    "a parameter of Django's own": (
+        good("k/[request]/@get"),
+        *("E111", "k/[request]/@get", "rename it, such as request_id"),
+    ),
+    "an attribute misspelt": (good("l", "decorator = []"), "E109", "l/feature.py", "did you mean 'decorators'?"),
+    "no folder for the steps": (
+        {"m/@get/100_answer.py": STEP},
+        *("E101", "features/m/@get", "move the steps into"),
+    ),
+    "tasks beside the method": (
+        good("n/@post") | {"n/async_tasks/send.py": "def send(ctx): ..."},
+        *("E109", "n/async_tasks", "n/@post"),
+    ),
+    "Numflow's own parameters": (
+        {"o/@get/steps/100_answer.py": "def answer(req, res): ..."},
+        *("E106", "o/@get/steps/100_answer.py", "asks for 'req' where it cannot get it"),
+    ),
     "a module before a folder": (good("j/@get") | {"j.py": ""}, "E111", "features/j.py", "rename the module"),
 }
 TWELVE = list(MISTAKES)[:12]

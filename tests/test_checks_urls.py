@@ -61,6 +61,13 @@ def test_features_that_are_routed_by_hand_are_fine(warnings):
     assert warnings({"buy": "pass"}, 'path("x/", __import__("PACKAGE.buy.feature").buy.feature.View.as_view())') == []
 
 
+def test_a_decorator_that_hides_the_class_hides_no_feature(warnings):
+    """A33: A feature behind a decorator without functools.wraps is reached."""
+    view = '(lambda view: lambda request: view(request))(__import__("PACKAGE.buy.feature").buy.feature.View.as_view())'
+
+    assert warnings({"buy": "pass"}, f'path("x/", {view})') == []
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from numflow_django import Context
-from numflow_django.context import freeze, thaw
+from numflow_django.context import freeze, read_ahead, thaw
 from numflow_django.exceptions import (
     ContextCorrupt,
     ContextError,
@@ -93,6 +93,33 @@ def test_a_gone_instance_matters_only_to_who_touches_it():
     for touch in (lambda: ctx.sale, lambda: ctx["sale"], lambda: ctx.get("sale"), lambda: hasattr(ctx, "sale")):
         with pytest.raises(ContextInstanceGone, match=rf"ctx\.sale: market\.Sale with primary key {sale.pk} no longer"):
             touch()
+
+
+@pytest.mark.django_db
+def test_what_is_read_ahead_is_not_read_again(django_assert_num_queries):
+    """For a coroutine the instances are read before it begins; what it does not touch is frozen as it came."""
+    text = freeze(Context(sale=Sale.objects.create(item="mug"), bag=[Sale.objects.create(item="cup")]))
+    ctx = thaw(text, run_id=RUN)
+
+    with django_assert_num_queries(2):
+        read_ahead(ctx)
+    with django_assert_num_queries(0):
+        assert (ctx.sale.item, ctx.bag[0].item) == ("mug", "cup")
+    assert freeze(thaw(text, run_id=RUN)) == freeze(ctx) == text
+
+
+def test_a_reference_that_means_nothing_matters_only_to_who_touches_it():
+    """A key whose model or database has left the settings since fails the coroutine that touches it, and no other."""
+    gone = {"a": ("market.Gone", "default"), "b": ("market.Sale", "gone")}
+    trees = {key: {"$": "model", "m": model, "pk": 1, "db": database} for key, (model, database) in gone.items()}
+    ctx = thaw(json.dumps(trees), run_id=RUN)
+
+    read_ahead(ctx)
+
+    with pytest.raises(ContextCorrupt, match=r"market\.Gone, which is not installed"):
+        ctx.a  # noqa: B018
+    with pytest.raises(ContextCorrupt, match="the database 'gone', which is not in DATABASES"):
+        ctx.b  # noqa: B018
 
 
 @pytest.mark.django_db
@@ -184,7 +211,7 @@ def test_an_attribute_error_inside_a_value_is_no_missing_key(monkeypatch):
     """An AttributeError while a value is thawed is a ContextError, so that getattr() with a default cannot hide it."""
     ctx = thaw('{"sale":1}', run_id=RUN)
 
-    def fail(tree, path):
+    def fail(tree, path, instances):
         raise AttributeError("the model is broken")
 
     monkeypatch.setattr("numflow_django.codec.decode", fail)

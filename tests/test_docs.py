@@ -45,6 +45,8 @@ DOCSTRING_IDS = {
     for found in line.split(", ")
 }
 
+BEHAVIOUR_IDS = re.findall(r"^\| ([A-D]\d+) \|", BEHAVIOURS, re.MULTILINE)
+
 #: Modules with public names of their own, as far as they are here.
 PUBLIC_MODULES = {
     "numflow_django": None,
@@ -160,10 +162,15 @@ def test_no_other_check_has_a_row() -> None:
     assert re.findall(r"^\| `(numflow\.\w+)` \|", CHECKS, re.MULTILINE) == CODES
 
 
-@pytest.mark.parametrize("behaviour", re.findall(r"^\| ([A-D]\d+) \|", BEHAVIOURS, re.MULTILINE))
-def test_every_behaviour_of_the_table_has_a_test(behaviour: str) -> None:
-    """An id in the table of behaviours stands in the docstring of at least one test."""
-    assert behaviour in DOCSTRING_IDS
+def test_the_behaviours_of_the_table_are_those_with_a_test() -> None:
+    """An id stands in the table of behaviours if, and only if, it stands in the docstring of at least one test."""
+    assert set(BEHAVIOUR_IDS) == DOCSTRING_IDS
+
+
+def test_the_table_of_behaviours_is_whole() -> None:
+    """All of what a web developer knows from Numflow is in the table, and each id is there once, in order."""
+    assert {f"A{number}" for number in range(1, 38)} <= set(BEHAVIOUR_IDS)
+    assert sorted(set(BEHAVIOUR_IDS), key=lambda each: (each[0], int(each[1:]))) == BEHAVIOUR_IDS
 
 
 def test_the_errors_codes_are_unique() -> None:

@@ -92,8 +92,10 @@ def test_add_a_task(site: Site) -> None:
         [
             ["send_email", "succeeded", None],
             ["reward", "succeeded", {"points": 600}],
+            ["thank", "succeeded", {"points": 600}],
             ["send_email", "succeeded", None],
             ["reward", "succeeded", None],
+            ["thank", "succeeded", {"points": 0}],
         ],
     ]
 

@@ -196,6 +196,18 @@ def test_the_broker_keeps_jobs(base_dir):
     assert settings == {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction"}
 
 
+def test_git_passes_over_what_the_broker_keeps(base_dir):
+    """
+    The broker's folder in a project says to git that nothing of it belongs into the repository.
+    """
+    with EmbeddedBroker(base_dir) as broker:
+        subprocess.run(["git", "init", "-q"], cwd=base_dir, check=True)
+        status = subprocess.run(["git", "status", "-s"], cwd=base_dir, check=True, stdout=subprocess.PIPE)
+
+        assert (broker.directory / "users.lock").exists()
+    assert status.stdout == b""
+
+
 def test_data_outlives_the_server(base_dir):
     """
     What one server was told, the next one knows.

@@ -32,9 +32,7 @@ def site(tmp_path: Path) -> Site:
     """A new Django project that holds what the README shows, and nothing else of numflow_django."""
     urls = next(block for block in python_blocks(README) if "urlpatterns" in block).partition("# urls.py\n")[2]
     files = {name: text for name, text in files_in(README).items() if name.startswith("shop/")}
-    return Site(tmp_path).write(
-        {"urls.py": f"from django.urls import include, path\n{urls}", "shop/models.py": MODELS, **files}
-    )
+    return Site(tmp_path).write({"urls.py": urls, "shop/models.py": MODELS, **files})
 
 
 def test_the_readmes_feature_works_as_it_is_printed(site: Site) -> None:

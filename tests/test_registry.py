@@ -281,6 +281,17 @@ def test_the_features_are_listed_by_label(tree):
         ("decorators = print", "is no list; write decorators = [...]"),
         ("steps = ['a']", "steps = ['a'] is no str; write the dotted name of a package"),
         ("def post(self, request): ...", "the class defines post(), which is never called"),
+        (
+            "async def on_error(self, error, ctx, request): ...",
+            "on_error is 'async def', and nobody awaits it; make it",
+        ),
+        ("async def initialize_context(self, ctx, request): ...", "initialize_context is 'async def', and nobody"),
+        ("decorator = []", "decorator is no attribute of a feature; did you mean 'decorators'?"),
+        ("methods = ['GET']", "methods is no attribute of a feature; did you mean 'method'?"),
+        (
+            "def onError(self, error, ctx, request): ...",
+            "onError is no attribute of a feature; did you mean 'on_error'?",
+        ),
     ],
 )
 def test_what_nothing_would_come_of_is_a_mistake(tree, body, message):
@@ -295,6 +306,21 @@ def test_what_nothing_would_come_of_is_a_mistake(tree, body, message):
     (mistake,) = tree.mistakes()
 
     assert message in mistake
+
+
+def test_attributes_of_the_author_s_own(tree):
+    """A feature may have attributes of its own, those of a base class too."""
+    base = "class Base(FeatureView):\n    step = 1\n    paths = ['a']\n\n"
+    view = "class View(Base):\n    step = 2\n    currency = 'KRW'\n    _methods = 1\n"
+    tree.write(
+        {
+            "_base.py": f"from numflow_django import FeatureView\n\n{base}",
+            "shop/feature.py": f"from .._base import Base\n\n{view}",
+            "shop/steps/100_hi.py": "def hi(ctx): ...",
+        }
+    )
+
+    assert tree.mistakes() == []
 
 
 def test_a_policy_on_a_step_is_a_mistake(tree):

@@ -53,7 +53,7 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             "E111",
             "feature orders.@pots: orders/@pots: '@pots' is no method; did you mean '@post'?",
         ),
-        (feature("orders/@head"), "E111", f"feature orders.@head: orders/@head: '@head' {NO_METHOD}"),
+        (feature("orders/@all"), "E111", f"feature orders.@all: orders/@all: '@all' {NO_METHOD}"),
         (feature("orders/@"), "E111", f"feature orders.@: orders/@: '@' {NO_METHOD}"),
         (
             feature("orders/@get") | feature("orders/@get/[id]/@put"),
@@ -75,6 +75,17 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
         (feature("orders"), "E109", f"orders/steps {UNCLAIMED}"),
         ({"orders/steps/answer.py": STEP}, "E109", f"orders/steps {UNCLAIMED}"),
         ({"orders/async_tasks/100_send.py": TASK}, "E109", f"orders/async_tasks {UNCLAIMED}"),
+        ({"orders/async_tasks/send.py": TASK}, "E109", f"orders/async_tasks {UNCLAIMED}"),
+        (
+            feature("orders/@post") | {"orders/async_tasks/send.py": TASK},
+            "E109",
+            "orders/async_tasks belongs to no feature: move it into orders/@post",
+        ),
+        (
+            feature("orders/@get") | feature("orders/@post") | feature("orders"),
+            "E109",
+            "orders/steps belongs to no feature: move it into orders/@get or orders/@post",
+        ),
         ({"orders/stpes/100_answer.py": STEP}, "E109", f"orders/stpes (rename it to steps) {UNCLAIMED}"),
         (
             {"post/steps/100_answer.py": STEP},
@@ -113,6 +124,38 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             feature("orders/@get") | {"orders/@get/200_more.py": STEP},
             "E109",
             f"feature orders.@get: orders/@get {STRAY} steps or async_tasks",
+        ),
+        (
+            {"orders/@get/100_answer.py": STEP},
+            "E101",
+            "feature orders.@get: its numbered modules lie in orders/@get itself; move the steps into "
+            "orders/@get/steps",
+        ),
+        (
+            {"orders/100_answer.py": STEP, "orders/feature.py": VIEW.format("pass")},
+            "E101",
+            "feature orders: its numbered modules lie in orders itself; move the steps into orders/steps",
+        ),
+        (
+            feature("orders", "steps = 'tests.market.features.buy.steps'") | {"orders/200_more.py": STEP},
+            "E109",
+            f"feature orders: orders {STRAY} steps or async_tasks",
+        ),
+        (
+            feature("orders") | {"orders/features.py": VIEW.format("pass")},
+            "E109",
+            "orders/steps belongs to no feature: did you mean feature.py by orders/features.py? Rename it",
+        ),
+        (
+            feature("orders") | {"orders/Feature.py": VIEW.format("pass")},
+            "E109",
+            "orders/steps belongs to no feature: did you mean feature.py by orders/Feature.py? Rename it",
+        ),
+        (
+            feature("orders/@options"),
+            "E111",
+            "feature orders.@options: orders/@options: '@options' is no method; a URL answers HEAD and OPTIONS by "
+            "itself: remove the folder",
         ),
         (
             feature("orders") | {"orders/feature.py": "class View: pass"},
@@ -308,13 +351,19 @@ def test_a_converter_that_one_method_lacks(mistakes):
             feature("a/[id]/[id]/@get"),
             "a/[id]/[id]/@get: its path is 'a/<str:id>/<str:id>/': it has the parameter 'id' twice; rename one of them",
         ),
+        (
+            feature("a/[request]/@get"),
+            "a/[request]/@get: its path is 'a/<str:request>/': it has the parameter 'request', which Django itself "
+            "hands to every view; rename it, such as request_id",
+        ),
+        (feature("a", "path = 'x/<self>/'"), "it has the parameter 'self', which Django itself hands to every view; "),
         (feature("a", "path = 'x/<int: id>/'"), "a: its path is 'x/<int: id>/': URL route 'x/<int: id>/' "),
         (feature("a", "path = 'x/<int:2d>/'"), "a: its path is 'x/<int:2d>/': URL route 'x/<int:2d>/' uses parameter"),
     ],
-    ids=["converter", "unlike", "twice", "space", "name"],
+    ids=["converter", "unlike", "twice", "request", "self", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
-    """A31: A route with an unknown converter or a parameter twice is a mistake that is told once."""
+    """A31: A route whose converter is unknown, or whose parameter is there twice or taken, is a mistake told once."""
     tree.write(files)
 
     for _ in range(2):

@@ -68,6 +68,39 @@ def test_a_doorbell_is_answered_once(feature, journal):
     assert journal() == ["mail"]
 
 
+@pytest.mark.parametrize("define", ["def", "async def"])
+@pytest.mark.parametrize("rules", ["", "atomic=True"])
+def test_a_task_touches_the_instances_that_steps_stored(feature, define, rules):
+    """A19: a coroutine too finds the model instances on ctx, where Django lets it make no query."""
+    mug, cup = Sale.objects.create(item="mug"), Sale.objects.using("other").create(item="cup")
+    read = "return [ctx.sale.item, ctx['bag'][0].item, ctx.get('bag')[0]._state.db]"
+
+    run = run_through(feature(mail=task(read, rules, define)), Context(sale=mug, bag=[cup]))
+
+    assert executions(run)[0].result == ["mug", "cup", "other"]
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+def test_a_gone_instance_fails_the_task_that_touches_it(feature, define):
+    """A19: a row that is gone is the error of the task that touches it, and hinders no other."""
+    sale = Sale.objects.create(item="mug")
+    context = Context(sale=sale, note="a")
+    shop = feature(
+        mail=task("return ctx.note", define=define),
+        clean=task("Sale.objects.all().delete()"),
+        notify=task("return ctx.sale.item", define=define),
+        publish=task("return ctx.note", define=define),
+    )
+
+    run = run_through(shop, context)
+
+    assert [execution.result for execution in executions(run)] == ["a", None, None, "a"]
+    assert states(run)[2] == ("notify", "failed")
+    assert executions(run)[2].error_message == (
+        f"ctx.sale: market.Sale with primary key {sale.pk} no longer exists in the database 'default'"
+    )
+
+
 # Failure
 
 

@@ -139,8 +139,18 @@ def test_what_to_do_next_where_no_url_leads_to_it(start, app):
         "  python manage.py migrate\n"
         "  python manage.py runserver\n"
         "  curl -i -H 'Content-Type: application/json' -d '{\"name\": \"Minji\"}' http://127.0.0.1:8000/create_order/\n"
-        "  python manage.py rqworker default   # in a second terminal\n"
+        "  python manage.py rqworker default   # in another terminal\n"
     )
+
+
+def test_the_embedded_broker_is_named_where_it_is_needed(start, settings):
+    """A worker would find no Redis: the command that runs the embedded broker stands before that of the worker."""
+    settings.RQ_QUEUES = {"default": {"UNIX_SOCKET_PATH": "/somewhere/broker.sock"}}
+
+    printed = start("create_order")
+
+    assert "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis\n" in printed
+    assert "numflow_broker" not in start("list_orders/@get")
 
 
 def test_where_the_urlconf_leads_to_it(start, files, app, settings):
@@ -171,11 +181,14 @@ def test_a_dry_run_writes_nothing(start, files):
     [
         ("", [], "names no feature; write <app>/<feature>, such as "),
         ("features/buy", [], "leave out 'features': write "),
-        ("orders/@pots", [], "'@pots' is no method; did you mean @post?"),
+        ("orders/@pots", [], "'@pots' is no method; did you mean '@post'?"),
         ("orders/@x", [], "'@x' is no method; use one of @get, @post, @put, @patch, @delete"),
         ("@get/orders", [], "the folder '@get' is a method and must be the last one"),
-        ("orders/[id/@get", [], "'[id' is no route parameter; write [order_id] or [order_id=int]"),
-        ("orders/[id=itn]/@get", [], "path = 'orders/<itn:id>/': URL route '/orders/<itn:id>/' uses invalid converter"),
+        ("orders/[id/@get", [], "'[id' is no route parameter; did you mean [id]?"),
+        ("orders/{id}/@get", [], "'{id}' is no route parameter; did you mean [id]?"),
+        ("orders/[request]/@get", [], "it has the parameter 'request', which Django itself hands to every view"),
+        ("buy", ["--path", "x/<self>/"], "it has the parameter 'self', which Django itself hands to every view"),
+        ("orders/[id=itn]/@get", [], "path = 'orders/<itn:id>/': 'itn' is no path converter; did you mean 'int'?"),
         ("v1.0/@get", [], "Python cannot import a folder with a dot in its name: 'v1.0'"),
         ("../buy", [], "Python cannot import a folder with a dot in its name: '..'"),
         ("buy it", [], "'buy it' is no name for a folder; use letters, digits, _ and -"),
@@ -258,7 +271,8 @@ def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
     odd = type("Odd", (), {"regex": "odd", "to_python": lambda self, value: value})
     thing = type("Thing", (), {"regex": "[a-z]+", "to_python": lambda self, value: object()})
     known = converters.get_converters() | {"odd": odd(), "thing": thing()}
-    monkeypatch.setattr("django.urls.resolvers.get_converters", lambda: known)
+    for module in ("django.urls.resolvers", "numflow_django.paths"):
+        monkeypatch.setattr(f"{module}.get_converters", lambda: known)
     before = files()
 
     with pytest.raises(CommandError, match="no value is known for the parameter 'x' with its converter Odd"):

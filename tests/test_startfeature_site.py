@@ -22,6 +22,12 @@ SETTINGS = """
     RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
 """
+#: The same site, where a visitor without a login sees nothing.
+CLOSED_SETTINGS = """
+    from config.settings import *
+    MIDDLEWARE += ["django.contrib.auth.middleware.LoginRequiredMiddleware"]
+"""
+CLOSED = ("stall/close", "--typed")
 #: Asks what the printed curl lines ask, as a client without cookies.
 ASK = """
     import django, json, sys
@@ -73,14 +79,14 @@ class Site:
         self.folder = folder
         self.printed: dict[str, str] = {}
 
-    def python(self, *arguments: str) -> str:
+    def python(self, *arguments: str, settings: str = "config.settings") -> str:
         """Run Python in the site; give what it printed to stdout and, where nothing may fail, to stderr."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "DATABASE"))},
-                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "DJANGO_SETTINGS_MODULE": settings,
                 "PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)]),
             },
             stdout=subprocess.PIPE,
@@ -91,9 +97,9 @@ class Site:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **options: str) -> str:
         """Run manage.py."""
-        return self.python("manage.py", *arguments)
+        return self.python("manage.py", *arguments, **options)
 
     def follow(self, page: list[tuple[str, str]]) -> None:
         """Do what the blocks of *page* say; ``test`` is left to the test that is about it."""
@@ -124,6 +130,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     with (site.folder / "config/urls.py").open("a") as urls:
         urls.write('urlpatterns += [path("v<int:version>/", include(feature_urls("stall.features")))]\n')
     site.printed["stall"] = site.manage("startfeature", "stall/open")
+    (site.folder / "config/closed.py").write_text(dedent(CLOSED_SETTINGS))
+    site.printed["closed"] = site.manage("startfeature", *CLOSED, settings="config.closed")
     return site
 
 
@@ -156,7 +164,7 @@ def test_the_curl_lines_are_answered(site: Site) -> None:
     printed = site.python("-c", dedent(ASK), json.dumps([asked(shlex.split(line)) for line in lines]))
 
     answers = json.loads(printed.splitlines()[-1])
-    assert len(answers) == 4 + len(MORE)
+    assert len(answers) == 5 + len(MORE)
     assert {request: status for request, (status, _) in answers.items() if status not in {200, 201, 204}} == {}
     assert {request: [answers[request][0], json.loads(answers[request][1])] for request in ANSWERS} == ANSWERS
 
@@ -172,15 +180,22 @@ def test_the_tests_pass(site: Site) -> None:
     """``manage.py test`` finds the test of every feature, and all pass."""
     printed = site.manage("test")
 
-    assert len(list(site.folder.rglob("test_*.py"))) == 4 + len(MORE)
-    assert re.search(r"^Found ([0-9]+) test", printed, re.MULTILINE)[1] == "22"  # type: ignore[index]
+    assert len(list(site.folder.rglob("test_*.py"))) == 5 + len(MORE)
+    assert re.search(r"^Found ([0-9]+) test", printed, re.MULTILINE)[1] == "24"  # type: ignore[index]
+
+
+def test_a_test_logs_in_where_the_site_asks_for_it(site: Site) -> None:
+    """Under LoginRequiredMiddleware the generated test has a user; what curl will meet is said."""
+    assert "\nOK" in site.manage("test", "stall.tests.test_close", settings="config.closed")
+    assert "# LoginRequiredMiddleware sends curl to the login, unless" in site.printed["closed"]
+    assert "LoginRequiredMiddleware" not in site.printed["stall"]
 
 
 def test_pytest_passes(site: Site) -> None:
     """pytest finds the same tests, and all pass."""
     printed = site.python("-m", "pytest", "-q", "--ds=config.settings", "--rootdir=.", "-p", "no:cacheprovider")
 
-    assert "22 passed" in printed
+    assert "24 passed" in printed
 
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
@@ -201,7 +216,7 @@ def is_generated(path: Path) -> bool:
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
 def test_mypy_passes_what_is_typed(site: Site) -> None:
     """``--typed`` satisfies mypy in its strict mode."""
-    typed = [arguments[0] for arguments in MORE if "--typed" in arguments]
+    typed = [arguments[0] for arguments in [*MORE, CLOSED] if "--typed" in arguments]
     tests = [
         str(test) for test in site.folder.rglob("test_*.py") if "self) -> None" in test.read_text(encoding="utf-8")
     ]

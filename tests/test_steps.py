@@ -193,7 +193,7 @@ def test_no_answer_is_an_error():
 
 @pytest.mark.parametrize("value", [{"id": 1}, "", 0, False, HttpResponse])
 def test_a_step_returns_an_answer_or_nothing(value):
-    """What is neither None nor an HttpResponse is refused, falsy values too, with the step's name."""
+    """A9: What is neither None nor an HttpResponse is refused, falsy values too, with the step's name."""
 
     def wrong(ctx, request, response):
         return value
@@ -204,10 +204,27 @@ def test_a_step_returns_an_answer_or_nothing(value):
         run(step(wrong), log=log)
 
     assert str(caught.value) == (
-        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}; return None or an HttpResponse, "
-        "and store values on ctx"
+        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}, which is no answer; to answer with "
+        "it, return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
     )
     assert log[0]["error"] == f"InvalidStepResult: {caught.value}"
+
+
+def test_a_coroutine_that_nobody_awaits_is_refused():
+    """A6: A plain function that returns a coroutine is told to be an async one."""
+
+    async def work():
+        raise AssertionError
+
+    def wrong(ctx):
+        return work()
+
+    with pytest.raises(InvalidStepResult) as caught:
+        run(step(wrong, arity=1))
+
+    assert str(caught.value) == (
+        "step 100 wrong (steps/100_wrong.py) returned a coroutine, which nobody awaits; use 'async def'"
+    )
 
 
 def test_two_answers_are_refused():

@@ -214,7 +214,7 @@ def test_answering_twice_with_the_third_parameter_is_an_error(tree):
 
 @pytest.mark.django_db
 def test_returning_anything_else_is_an_error(tree):
-    """A step that returns neither None nor an HttpResponse is an error that names the step and says where values go."""
+    """A9: A step that returns neither None nor an HttpResponse is an error that names the step and what to write."""
     view = feature(tree, f"{SELL}\nreturn {{'id': 1}}")
 
     with pytest.raises(InvalidStepResult) as caught:
@@ -222,7 +222,8 @@ def test_returning_anything_else_is_an_error(tree):
 
     file = tree.root / "shop/steps/100_step1.py"
     assert str(caught.value) == (
-        f"step 100 step1 ({file}) returned a dict; return None or an HttpResponse, and store values on ctx"
+        f"step 100 step1 ({file}) returned a dict, which is no answer; to answer with it, return JsonResponse(...) or "
+        "call response.json(...); to hand it to the next step, store it on ctx"
     )
     assert not Sale.objects.exists()
 

@@ -6,7 +6,7 @@ is wrapped, so that no user's data can be mistaken for a tag. A model instance t
 from its database.
 """
 
-from .decoder import decode
+from .decoder import Instances, decode, fetch_instances
 from .encoder import encode
 
-__all__ = ["decode", "encode"]
+__all__ = ["Instances", "decode", "encode", "fetch_instances"]

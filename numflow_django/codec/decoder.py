@@ -20,13 +20,14 @@ from .tags import TAG, lookup
 Instances = dict[tuple[str, str], dict[Any, Model]]
 
 
-def decode(tree: Any, path: str) -> Any:
+def decode(tree: Any, path: str, instances: Instances | None = None) -> Any:
     """
     Give the value behind *tree*, plain JSON values as :func:`encode` made them.
 
-    Raise ContextInstanceGone, naming *path*, if a model instance is gone, and ContextCorrupt if a class has moved.
+    Its model instances are *instances*, else they are read now. Raise ContextInstanceGone, naming *path*, if one is
+    gone, and ContextCorrupt if a class has moved.
     """
-    return _Decoder(path, fetch_instances(tree, path)).decode(tree)
+    return _Decoder(path, fetch_instances(tree, path) if instances is None else instances).decode(tree)
 
 
 def references(tree: Any) -> Iterator[Mapping[str, Any]]:

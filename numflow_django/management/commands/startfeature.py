@@ -47,7 +47,12 @@ class Command(BaseCommand):
         """Write the feature and its test. Raise CommandError, and leave nothing behind, if that cannot be done."""
         try:
             blueprint = plan(target, method=options["method"], path=options["path"])
-            scaffold = Scaffold(blueprint=blueprint, with_task=not options["no_task"], typed=options["typed"])
+            scaffold = Scaffold(
+                blueprint=blueprint,
+                with_task=not options["no_task"],
+                typed=options["typed"],
+                asks_login=conf.has_login_middleware,
+            )
             files = [*scaffold.files(), blueprint.test_file]
             _refuse_to_overwrite(blueprint, files)
             if options["dry_run"]:
@@ -128,8 +133,12 @@ def _next(scaffold: Scaffold, example: Example, *, is_routed: bool) -> Iterator[
     yield "  python manage.py migrate"
     yield "  python manage.py runserver"
     yield f"  {_curl(scaffold, example.url)}"
+    if scaffold.asks_login:
+        yield "  # LoginRequiredMiddleware sends curl to the login, unless decorators hold login_not_required"
+    if scaffold.has_task and conf.QUEUE in conf.embedded_queues:
+        yield "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis"
     if scaffold.has_task:
-        yield f"  python manage.py rqworker {conf.QUEUE}   # in a second terminal"
+        yield f"  python manage.py rqworker {conf.QUEUE}   # in another terminal"
 
 
 def _curl(scaffold: Scaffold, url: str) -> str:
