@@ -70,12 +70,10 @@ class Postgres:
 
     vendor = "postgresql"
 
-    def __init__(self, folder, host="127.0.0.1", **options):
+    def __init__(self, folder, host="127.0.0.1"):
         self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self.data, self.port, self.process = folder / "postgres", free_port(), None
         self.log = folder / "postgres.log"
-        self.options = {"port": self.port, "listen_addresses": host, "unix_socket_directories": "", "fsync": "on"}
-        self.options |= {"max_connections": 200, **options}
         # PostgreSQL refuses to run as root
         self.user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
         self.settings = {
@@ -97,7 +95,8 @@ class Postgres:
             self._run("initdb", "-D", str(self.data), *options)
             with (self.data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all samenet trust\n")
-        options = [word for name, value in self.options.items() for word in ("-c", f"{name}={value}")]
+        settings = [f"port={self.port}", f"listen_addresses={self.settings['HOST']}", "unix_socket_directories="]
+        options = [word for setting in [*settings, "fsync=on", "max_connections=200"] for word in ("-c", setting)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", str(self.data), *options],

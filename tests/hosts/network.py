@@ -10,6 +10,9 @@ CLONE_NEWNET = 0x40000000
 #: Addresses that exist in these namespaces only.
 ADDRESSES = {"data": "10.77.0.1", "web": "10.77.0.2", "east": "10.77.0.3", "west": "10.77.0.4"}
 
+#: So that nobody has to ask for them: on a network with routers, too, it is not the host itself that would be asked.
+MACS = {host: f"02:00:00:00:00:0{number}" for number, host in enumerate(ADDRESSES, start=1)}
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,14 +38,16 @@ class Network:
         for host in ADDRESSES:
             ip("netns", "add", self.name(host))
             self._ip("link set lo up", host)
-        self._ip("link add bridge type bridge")
+        self._ip(f"link add bridge address {MACS['data']} type bridge")
         self._ip("link set bridge up")
         self._ip(f"address add {ADDRESSES['data']}/24 dev bridge")
         for host in [host for host in ADDRESSES if host != "data"]:
-            self._ip(f"link add {host} type veth peer name cable netns {self.name(host)}")
+            self._ip(f"link add {host} type veth peer name cable address {MACS[host]} netns {self.name(host)}")
             self._ip(f"link set {host} master bridge up")
             self._ip(f"address add {ADDRESSES[host]}/24 dev cable", host)
             self._ip("link set cable up", host)
+            self._ip(f"neighbour add {ADDRESSES[host]} lladdr {MACS[host]} dev bridge nud permanent")
+            self._ip(f"neighbour add {ADDRESSES['data']} lladdr {MACS['data']} dev cable nud permanent", host)
 
     def _ip(self, command, host="data"):
         ip("-n", self.name(host), *command.split())

@@ -22,7 +22,7 @@ def test_a_host_that_is_cut_off_and_healed(stage):
     stage.start_web()
 
     # Cut, while all of east's workers are in a task, one of them in an atomic one
-    statuses = stage.post(40, seconds=0.3)
+    statuses = stage.post(24, seconds=0.3)
     names = stage.names("east")
     tasks = eventually(lambda: all_at_work(stage), timeout=60, message="the workers on east are never all at work")
     stage.network.cut("east")
