@@ -24,6 +24,9 @@ NUMFLOW = {"LEASE_SECONDS": 5, "RELAY_SECONDS": 1}
 #: What docs/explanation/scaling.md asks for, in short.
 TIMEOUTS = {
     "connect_timeout": 2,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
     "tcp_user_timeout": 5_000,
     "options": "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=5000",
