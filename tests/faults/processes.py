@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class Supervisor:
     """Keeps *count* processes of one command alive; each leads a session, in which all its children are."""
 
-    def __init__(self, count, command, *, environment, log, restart=True):
-        self.command, self.restart, self.log = command, restart, log
+    def __init__(self, count, command, *, environment, log, restart=True, before=()):
+        # *before* is what a command stands behind that is to run somewhere else, and becomes that command by exec
+        self.command, self.restart, self.log = [*before, sys.executable, *command], restart, log
         self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **environment}
         self.sessions = set()
         self.restarts = 0
@@ -30,7 +31,7 @@ class Supervisor:
     def _start(self):
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *self.command],
+                self.command,
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

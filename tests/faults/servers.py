@@ -27,15 +27,15 @@ def free_port():
 class RedisServer:
     """A Redis that keeps nothing: killed and started again it is empty."""
 
-    def __init__(self, folder):
-        self.folder, self.port, self.process = folder, free_port(), None
-        self.client = Redis(port=self.port, socket_timeout=5)
+    def __init__(self, folder, host="127.0.0.1"):
+        self.folder, self.host, self.port, self.process = folder, host, free_port(), None
+        self.client = Redis(host=host, port=self.port, socket_timeout=5)
 
     def start(self):
         """Start it; it answers when this returns."""
-        command = [_find_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [_find_server(), "--port", str(self.port), "--bind", self.host, "--protected-mode", "no"]
         self.process = subprocess.Popen(
-            [*command, "--dir", str(self.folder)],
+            [*command, "--save", "", "--appendonly", "no", "--dir", str(self.folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -70,7 +70,7 @@ class Postgres:
 
     vendor = "postgresql"
 
-    def __init__(self, folder):
+    def __init__(self, folder, host="127.0.0.1"):
         self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self.data, self.port, self.process = folder / "postgres", free_port(), None
         self.log = folder / "postgres.log"
@@ -80,7 +80,7 @@ class Postgres:
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "postgres",
             "USER": "postgres",
-            "HOST": "127.0.0.1",
+            "HOST": host,
             "PORT": str(self.port),
             "OPTIONS": {"connect_timeout": 5},
         }
@@ -93,8 +93,10 @@ class Postgres:
                 shutil.chown(self.data, "postgres", "postgres")
             options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]
             self._run("initdb", "-D", str(self.data), *options)
-        settings = [f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=on"]
-        options = [word for setting in [*settings, "max_connections=200"] for word in ("-c", setting)]
+            with (self.data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
+        settings = [f"port={self.port}", f"listen_addresses={self.settings['HOST']}", "unix_socket_directories="]
+        options = [word for setting in [*settings, "fsync=on", "max_connections=200"] for word in ("-c", setting)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", str(self.data), *options],
@@ -111,7 +113,7 @@ class Postgres:
         subprocess.run([self.programs / program, *arguments], cwd="/", check=True, capture_output=True, **self.user)
 
     def _answers(self):
-        arguments = ["-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        arguments = ["-q", "-h", self.settings["HOST"], "-p", str(self.port)]
         return subprocess.run([self.programs / "pg_isready", *arguments], check=False).returncode == 0
 
     def stop(self, *, crash):

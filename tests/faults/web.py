@@ -1,7 +1,7 @@
 """
 A web server of several processes, each of which answers one request at a time: killing one kills one request.
 
-``python -m tests.faults.web PORT COUNT``
+``python -m tests.faults.web PORT COUNT [ADDRESS]``
 """
 
 import os
@@ -19,13 +19,13 @@ class Handler(WSGIRequestHandler):
         """Say nothing."""
 
 
-def main(port, count):
+def main(port, count, address="127.0.0.1"):
     """Listen, fork, and fork again whenever a child dies."""
     from django.core.wsgi import get_wsgi_application
 
     django.setup()
     WSGIServer.request_queue_size = 128
-    server = WSGIServer(("127.0.0.1", port), Handler)
+    server = WSGIServer((address, port), Handler)
     server.set_app(get_wsgi_application())
     children = {fork(server) for _ in range(count)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -55,4 +55,4 @@ def fork(server):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -19,7 +19,12 @@ MIDDLEWARE: list[str] = []
 DATABASES = {"default": json.loads(os.environ["FAULTS_DATABASE"])}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": int(os.environ["FAULTS_REDIS_PORT"]), "DB": 0}}
+REDIS = {
+    "HOST": os.environ.get("FAULTS_REDIS_HOST", "127.0.0.1"),
+    "PORT": int(os.environ["FAULTS_REDIS_PORT"]),
+    "DB": 0,
+}
+RQ_QUEUES = {"default": REDIS}
 RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
 NUMFLOW = json.loads(os.environ.get("FAULTS_NUMFLOW", "{}"))
 LOGGING = {

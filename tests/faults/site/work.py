@@ -4,8 +4,10 @@ import os
 import time
 from pathlib import Path
 
+from django.db.models import F
+
 from . import points
-from .models import Effect
+from .models import Effect, Order
 
 LINES = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"), "ledger")
 
@@ -21,12 +23,14 @@ def note(run_id, task, attempt, what):
 
 
 def work(ctx, *, atomic=False):
-    """A task: begin, take some time, take effect if it is *atomic*, end."""
+    """A task: begin, take effect if it is *atomic*, with a lock on the order if it is to, take some time, end."""
     task, run = ctx.task.name, ctx.run_id
     points.reach("before-task", run, task)
     note(run, task, ctx.task.attempt, "begin")
     if atomic:
         Effect.objects.create(run=run, task=task)
+        if ctx.get("lock"):
+            Order.objects.filter(run=run).update(item=F("item"))
     time.sleep(ctx.get("seconds", 0))
     points.reach("in-task", run, task)
     note(run, task, ctx.task.attempt, "end")
