@@ -31,6 +31,9 @@ from .signals import dispatch_failed
 #: The wire format: what RQ calls, by name. Never renamed.
 JOB = "numflow_django.jobs.run_feature"
 
+#: What the ids of our jobs begin with.
+NAME = "numflow-"
+
 #: A key in each queue's Redis whose absence says that Redis has lost its data.
 MARK = "numflow:mark:%s"
 
@@ -122,7 +125,7 @@ def _ringer(queue: str) -> Script:
 
 def job_id(run_id: UUID, dispatch_no: int) -> str:
     """The id of the RQ job that announces a run for the *dispatch_no*-th time."""
-    return f"numflow-{run_id.hex}-{dispatch_no}"
+    return f"{NAME}{run_id.hex}-{dispatch_no}"
 
 
 def _pause_or_pass(queue: str) -> None:
@@ -201,6 +204,28 @@ def unmark(queue: str) -> None:
         _queue(queue).connection.delete(MARK % queue)
     except Exception as error:  # noqa: BLE001 - as above
         _note_failure(queue, error)
+
+
+def put_back(queue: str, strays: set[str]) -> set[str]:
+    """
+    Put jobs into the queue again that have been half taken since the last call, which gave *strays*; give today's.
+
+    A worker that waits for a job has it moved to a second list, and from there it is gone in a moment, unless the
+    worker died, or Redis served one whose connection was dead. A doorbell that rings twice is answered once.
+    """
+    between = _queue(queue).intermediate_queue_key
+    try:
+        connection = _queue(queue).connection
+        found = {name for name in map(as_text, connection.lrange(between, 0, -1)) if name.startswith(NAME)}
+        for name in found & strays:
+            with connection.pipeline() as pipeline:
+                pipeline.lrem(between, 0, name)
+                pipeline.lpush(_queue(queue).key, name)
+                pipeline.execute()
+    except Exception as error:  # noqa: BLE001 - as above
+        _note_failure(queue, error)
+        return set()
+    return found - strays
 
 
 def listed(queue: str) -> set[str] | None:

@@ -52,7 +52,6 @@ class Keeper:
             return run.renew_lease()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other leases are to be kept
             logger.warning("lease not renewed run=%s error=%r; trying again", run.pk, error)
-            connections[run._state.db or "default"].close()
             return True
 
 

@@ -93,10 +93,11 @@ class Relay:
         self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
     ) -> None:
         """Turn to pending what the database calls queued and Redis does not know."""
-        for queue in runs.queued().order_by().values_list("queue", flat=True).distinct():
+        for queue in conf.queues:
             if self._is_flushed(queue) is None:
                 continue  # Redis is away; what it knows is seen when it is back
             memory = self.memories.setdefault((alias, queue), Memory())
+            memory.strays = dispatch.put_back(queue, memory.strays)
             everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
             window = runs.queued(queue, since=None if everything else memory.window())
             for run in _lost(window, queue, deadline, in_list=everything):
@@ -124,6 +125,7 @@ class Memory:
     def __init__(self) -> None:
         self.last = -SLOW_CHECK
         self.last_slow = -SLOW_CHECK
+        self.strays: set[str] = set()  # jobs that were between two lists
 
     def is_slow_check_due(self) -> bool:
         """Whether all queued runs are to be looked for, and not only the new ones."""

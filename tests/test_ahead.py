@@ -41,10 +41,10 @@ def test_runs_are_claimed_together():
 
     with Ahead(doorbells(runs), worker="w1") as ahead:
         held = [ahead.take(run.pk) for run in runs]
-        leases = set(Lease.keeper().held)
+        leases = {run.pk for run in held if Lease.keeper().held.pop(run.pk)}
 
     assert [(run.state, run.token, run.worker, run.reason) for run in held] == [(RunState.RUNNING, 1, "w1", AHEAD)] * 3
-    assert leases >= {run.pk for run in runs}
+    assert leases == {run.pk for run in runs}
     assert len({run.claim_id for run in held}) == 1
     assert FeatureRun.objects.filter(state=RunState.RUNNING).count() == 3
 
@@ -69,6 +69,8 @@ def test_who_is_not_claimed_ahead():
     with Ahead(announced, worker="w1") as ahead:
         assert ahead.claimed == {fresh[0].pk}
 
+    assert not Lease.keeper().held
+
 
 @pytest.mark.django_db
 def test_what_is_left_is_given_back(rung):
@@ -77,6 +79,7 @@ def test_what_is_left_is_given_back(rung):
 
     with Ahead(doorbells(runs), worker="w1") as ahead:
         begun = ahead.take(runs[0].pk)
+        Lease.keeper().held.pop(begun.pk)
 
     given_back = FeatureRun.objects.exclude(pk=begun.pk)
     assert sorted(rung) == sorted((run.pk, 2) for run in runs[1:])
@@ -94,6 +97,7 @@ def test_a_task_that_takes_long_keeps_nobody_waiting(monkeypatch, rung, tmp_path
             long = ahead.take(runs[0].pk)
             eventually(lambda: len(rung) == 2, message="They were not given back")
             late = [ahead.take(run.pk) for run in runs[1:]]
+        Lease.keeper().held.pop(long.pk)
         long.reread()
 
     assert late == [None, None]
