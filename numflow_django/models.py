@@ -22,7 +22,7 @@ from . import statements
 from .conf import conf
 from .exceptions import ClaimLost
 from .ids import new_run_id
-from .statements import Guard
+from .statements import NOW, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             "token": F("token") + 1,
             "claim_id": uuid4(),
             "lease_expires_at": _lease_end(),
-            "started_at": Coalesce("started_at", Now()),
+            "started_at": Coalesce("started_at", NOW),
             "worker": worker,
         }
         self._for_write = True  # a router may have another database for reads
@@ -103,7 +103,10 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             return self.create(state=RunState.WAITING, available_at=later, reason="not before its time", **facts)
         # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
         # then costs one INSERT; a doorbell that fails turns the row to pending
-        return self.create(state=RunState.QUEUED, dispatch_no=1, queued_at=Now(), **facts)
+        self._for_write = True
+        return statements.insert(
+            self.using(self.db), facts | {"state": RunState.QUEUED, "dispatch_no": 1, "queued_at": NOW}
+        )
 
     def log_rollback(self, **facts: Any) -> FeatureRun:
         """Write the log of a request that was rolled back; never dispatched."""
@@ -369,7 +372,7 @@ def _lease_end() -> Any:
 
 
 def _ended(state: RunState) -> dict[str, Any]:
-    return {"state": state, "finished_at": Now(), "lease_expires_at": None}
+    return {"state": state, "finished_at": NOW, "lease_expires_at": None}
 
 
 def _cancelled() -> dict[str, Any]:

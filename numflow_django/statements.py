@@ -1,7 +1,7 @@
 """
-The two statements of a run's happy path, written by hand: to claim it, and to move it on past a task.
+The statements of a run's happy path, written by hand: to insert it, to claim it, and to move it on past a task.
 
-They are what a worker does all day, and Django's ORM takes longer to write such a statement than a database to carry
+They are what a site does all day, and Django's ORM takes longer to write such a statement than a database to carry
 it out. Where a database can, each is one round trip and, outside of a transaction, one commit. PostgreSQL need not wait
 for its disk then: a claim or a checkpoint that a crash of the server takes back only repeats a task, and the claim's
 random id fences. A task's own transaction is as durable as the site's settings make it.
@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Now
 from django.db.models.sql import Query
 
 #: For the transaction that is open, which outside of atomic() is the statement's own.
 RELAX = "set_config('synchronous_commit', 'off', true)"
+
+#: The database's own clock; its SQL is remembered.
+NOW = Now()
 
 M = TypeVar("M", bound=models.Model)
 
@@ -40,6 +44,29 @@ class Guard:
             parts.append(f"{column} IN ({', '.join(['%s'] * len(choice))})" if choice[1:] else f"{column} = %s")
             values += [field.get_db_prep_value(value, connection) for value in choice]
         return " AND ".join(parts), values
+
+
+def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
+    """Insert a row and give it; what the database itself filled in is read when it is asked for."""
+    model, connection = rows.model, connections[rows.db]
+    given = {field.name: field.get_default() for field in _filled(model)} | dict(values)
+    parts = [(name, *_value(model, _field(model, name), value, connection)) for name, value in given.items()]
+    columns = ", ".join(_quoted(connection, _field(model, name).column) for name, _, _ in parts)
+    table = _quoted(connection, model._meta.db_table)
+    marks = ", ".join(sql for _, sql, _ in parts)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608 - names of ours
+            [value for _, _, prepared in parts for value in prepared],
+        )
+    known = [field.attname for field in model._meta.concrete_fields if not _is_expression(given.get(field.name, NOW))]
+    return model.from_db(rows.db, known, [given[name] for name in known])
+
+
+@lru_cache
+def _filled(model: type[models.Model]) -> tuple[Any, ...]:
+    """The fields whose default is Python's and not the database's."""
+    return tuple(field for field in model._meta.concrete_fields if not (field.primary_key or field.has_db_default()))
 
 
 def claim(rows: models.QuerySet[M], guard: Guard, changes: Mapping[str, Any]) -> list[M]:
@@ -114,12 +141,25 @@ def _update(
 
 def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
     """A value, or an expression such as Now(), as SQL and its parameters."""
-    if not hasattr(value, "resolve_expression"):
+    if not _is_expression(value):
         return "%s", [field.get_db_prep_save(value, connection)]
+    if value is NOW:
+        return _now(connection.alias), []
     query = Query(model)
     compiler = query.get_compiler(connection=connection)
     sql, values = compiler.compile(value.resolve_expression(query, allow_joins=False, for_save=True))
     return sql, list(values)
+
+
+def _is_expression(value: Any) -> bool:
+    return hasattr(value, "resolve_expression")
+
+
+@lru_cache
+def _now(alias: str) -> str:
+    query = Query(None)
+    sql, _ = query.get_compiler(alias).compile(NOW)
+    return str(sql)
 
 
 @lru_cache
