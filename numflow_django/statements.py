@@ -95,9 +95,9 @@ def advance(run: models.Model, guard: Guard, changes: Mapping[str, Any], executi
             return False
         if executions:
             insert, fields = _insert(type(executions[0]), connection)
-            marks = ", ".join(["%s"] * len(fields))
-            rows = [_prepared(execution, fields, connection) for execution in executions]
-            cursor.execute(f"{insert} VALUES {', '.join([f'({marks})'] * len(rows))}", [v for row in rows for v in row])
+            rows = [_row(execution, fields, connection) for execution in executions]
+            marks = ", ".join(f"({row})" for row, _ in rows)
+            cursor.execute(f"{insert} VALUES {marks}", [value for _, prepared in rows for value in prepared])
     return True
 
 
@@ -107,10 +107,10 @@ def _advance_at_once(
     sql = f"WITH moved AS ({update} RETURNING 1)"
     if executions:
         insert, fields = _insert(type(executions[0]), connection)
-        casts = ", ".join(f"%s::{field.cast_db_type(connection)}" for field in fields)
-        rows = " UNION ALL ".join([f"SELECT {casts} FROM moved"] * len(executions))  # noqa: S608 - names of ours
-        sql += f", logged AS ({insert} {rows})"
-        values = values + [value for execution in executions for value in _prepared(execution, fields, connection)]
+        rows = [_row(execution, fields, connection, typed=True) for execution in executions]
+        selected = " UNION ALL ".join(f"SELECT {row} FROM moved" for row, _ in rows)  # noqa: S608 - names of ours
+        sql += f", logged AS ({insert} {selected})"
+        values = values + [value for _, prepared in rows for value in prepared]
     relax = f", {RELAX}" if _is_relaxed(connection) else ""
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} SELECT 1{relax} FROM moved", values)  # noqa: S608 - names of ours
@@ -142,13 +142,22 @@ def _update(
 def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
     """A value, or an expression such as Now(), as SQL and its parameters."""
     if not _is_expression(value):
-        return "%s", [field.get_db_prep_save(value, connection)]
+        return _literal(field.get_db_prep_save(value, connection))
     if value is NOW:
         return _now(connection.alias), []
     query = Query(model)
     compiler = query.get_compiler(connection=connection)
     sql, values = compiler.compile(value.resolve_expression(query, allow_joins=False, for_save=True))
     return sql, list(values)
+
+
+def _literal(value: Any) -> tuple[str, list[Any]]:
+    """A prepared value as SQL and its parameters; what needs no quotes takes no driver's time for them."""
+    if value is None:
+        return "NULL", []
+    if type(value) is int:
+        return str(value), []
+    return ("''", []) if value == "" else ("%s", [value])
 
 
 def _is_expression(value: Any) -> bool:
@@ -162,21 +171,32 @@ def _now(alias: str) -> str:
     return str(sql)
 
 
+def _insert(model: type[models.Model], connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+    fields = _insert_fields(model)
+    table, columns = _quoted(connection, model._meta.db_table), ", ".join(_columns(connection, fields))
+    return f"INSERT INTO {table} ({columns})", fields
+
+
 @lru_cache
 def _insert_fields(model: type[models.Model]) -> tuple[Any, ...]:
     return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
 
 
-def _insert(model: type[models.Model], connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
-    fields = _insert_fields(model)
-    return (
-        f"INSERT INTO {_quoted(connection, model._meta.db_table)} ({', '.join(_columns(connection, fields))})",
-        fields,
-    )
+@lru_cache
+def _type(field: Any, alias: str) -> str:
+    return str(field.cast_db_type(connections[alias]))
 
 
-def _prepared(row: models.Model, fields: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
-    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+def _row(
+    row: models.Model, fields: Iterable[Any], connection: BaseDatabaseWrapper, *, typed: bool = False
+) -> tuple[str, list[Any]]:
+    """The values of a row, separated by commas, and the parameters; *typed*: where SQL does not know their types."""
+    parts, values = [], []
+    for field in fields:
+        sql, prepared = _literal(field.get_db_prep_save(getattr(row, field.attname), connection))
+        parts.append(f"{sql}::{_type(field, connection.alias)}" if typed else sql)
+        values += prepared
+    return ", ".join(parts), values
 
 
 def _columns(connection: BaseDatabaseWrapper, fields: Iterable[Any]) -> list[str]:
