@@ -66,7 +66,7 @@ def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
 @lru_cache
 def _filled(model: type[models.Model]) -> tuple[Any, ...]:
     """The fields whose default is Python's and not the database's."""
-    return tuple(field for field in model._meta.concrete_fields if not (field.primary_key or field.has_db_default()))
+    return tuple(field for field in model._meta.concrete_fields if not field.has_db_default())
 
 
 def claim(rows: models.QuerySet[M], guard: Guard, changes: Mapping[str, Any]) -> list[M]:
