@@ -39,9 +39,9 @@ def redis_away(scene):
 
 def flushed(scene):
     """Doorbells that Redis forgot ring again, and none of them twice to any effect."""
-    count = scene.size(1_000, 100)
+    count, seconds = scene.size((1_000, 0.1), (100, 0.3))
     for _ in range(count):
-        scene.start("one")
+        scene.start("one", seconds=seconds)  # so that every flush finds some in the queue
     scene.workers(2)
     for _ in range(5):
         message = "the doorbells are not in Redis again"
