@@ -44,8 +44,12 @@ class Ledger:
         """The lines of the beginnings, of one run or of all."""
         return [line for line in self.lines() if line.what == "begin" and (run is None or line.run == str(run))]
 
-    def judge(self, runs, tasks):
-        """Whether each of the *runs* did each of the *tasks*, in order, and how often."""
+    def judge(self, runs, tasks, *, may_repeat=False):
+        """
+        Whether each of the *runs* did each of the *tasks*, in order, and how often.
+
+        A task that begins again after a later one has begun is out of order, unless it *may_repeat*.
+        """
         wanted, verdict = {str(run) for run in runs}, Verdict()
         ended, begun = defaultdict(set), defaultdict(int)
         for line in self.lines():
@@ -57,7 +61,8 @@ class Ledger:
                 continue
             verdict.executions += 1
             begun[line.run, line.task] += 1
-            if set(tasks[:place]) - ended[line.run] or any(begun[line.run, task] for task in tasks[place + 1 :]):
+            is_late = any(begun[line.run, task] for task in tasks[place + 1 :])
+            if set(tasks[:place]) - ended[line.run] or (is_late and not may_repeat):
                 verdict.disorder.append((line.run, line.task))
         verdict.extra = sum(count - 1 for count in begun.values())
         verdict.lost = [(run, task) for run in wanted for task in tasks if task not in ended[run]]

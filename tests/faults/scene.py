@@ -205,11 +205,11 @@ class Scene:
         """The executions that our own tables call lost."""
         return self.query(TaskExecution.objects.filter(state="lost").count)
 
-    def judge(self, tasks, *, extra):
+    def judge(self, tasks, *, extra, may_repeat=False):
         """What holds in every scenario: nothing lost, order kept, *extra* executions at most, effects exactly once."""
         runs = self.runs()
         ids = [run.pk for run in runs]
-        verdict = self.ledger.judge(ids, tasks)
+        verdict = self.ledger.judge(ids, tasks, may_repeat=may_repeat)
         self.check(not verdict.lost, f"{len(verdict.lost)} lost: {verdict.lost[:3]}")
         self.check(not verdict.disorder, f"{len(verdict.disorder)} out of order: {verdict.disorder[:3]}")
         self.check(verdict.extra <= extra, f"{verdict.extra} extra executions, at most {extra} may be")
