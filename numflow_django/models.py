@@ -112,15 +112,16 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         """Write the log of a request that was rolled back; never dispatched."""
         return self.create(state=RunState.ROLLED_BACK, finished_at=Now(), **facts)
 
-    def due(self, state: RunState | None = None, *, after: FeatureRun | None = None) -> Self:
-        """Runs that nobody has dispatched and that may run now: of one *state*, those that come *after* another."""
+    def due(self, state: RunState | None = None) -> Self:
+        """Runs, all or those of one *state*, that nobody has dispatched and that may run now."""
         states = (RunState.PENDING, RunState.WAITING) if state is None else (state,)
-        runs = self.filter(state__in=states, available_at__lte=Now())
-        if after is None:
-            return runs
-        same = Q(available_at=after.available_at, pk__gt=after.pk)
+        return self.filter(state__in=states, available_at__lte=Now())
+
+    def beyond(self, column: str, value: Any, pk: UUID) -> Self:
+        """Those after a row with this *value* and key, in the order of *column* and the key."""
+        same = Q((column, value), pk__gt=pk)
         # The first condition says nothing new, but tells the database where in its index to begin
-        return runs.filter(Q(available_at__gte=after.available_at), same | Q(available_at__gt=after.available_at))
+        return self.filter(Q((f"{column}__gte", value)), same | Q((f"{column}__gt", value)))
 
     def expired(self) -> Self:
         """Runs whose holder has not renewed its lease: it is dead, or as good as dead."""

@@ -7,7 +7,6 @@ Any number of relays may run at once: each transition is guarded, and a doorbell
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from django.db import Error
 
@@ -17,9 +16,6 @@ from .losses import record_loss
 from .models import FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
 from .signals import logger
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200
@@ -84,7 +80,7 @@ class Relay:
         return report
 
     def _recover(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
-        for page in _pages(runs.expired(), deadline):
+        for page in _pages(runs.expired(), deadline, by="lease_expires_at"):
             for run in page:
                 message = f"the lease of worker {run.worker or '?'} ran out"
                 report.recovered += record_loss(run, message, expired=True)
@@ -114,9 +110,11 @@ class Relay:
         return self.flushed[queue]
 
     def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
-        for run in _due(runs.defer(*LARGE), deadline):
-            if not dispatch.is_paused(run.queue):
-                report.dispatched += dispatch_due(run)
+        for state in (RunState.PENDING, RunState.WAITING):
+            for page in _pages(runs.due(state).defer(*LARGE), deadline):
+                for run in page:
+                    if not dispatch.is_paused(run.queue):
+                        report.dispatched += dispatch_due(run)
 
 
 class Memory:
@@ -182,33 +180,18 @@ def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: boo
         yield from (run for run in page if run.pk not in known)
 
 
-def _due(runs: FeatureRunQuerySet, deadline: float) -> Iterator[FeatureRun]:
+def _pages(runs: FeatureRunQuerySet, deadline: float, *, by: str = "available_at") -> Iterator[list[FeatureRun]]:
     """
-    The runs that are due, those that have been due for longest first, a page a query, until the *deadline*.
+    The *runs* of one state in the order of the column *by*, a page a query, until the *deadline*.
 
-    In the order of the index, whose other runs, due tomorrow or ended long ago, are then not even looked at.
+    With the state the column has an index, so that other runs, due tomorrow or ended long ago, are not even looked at.
+    Each page begins behind the key of the last one and not at an offset: rows that cannot move do not hide the others.
     """
-    for state in (RunState.PENDING, RunState.WAITING):
-        last: FeatureRun | None = None
-        while monotonic() < deadline:
-            page = list(runs.due(state, after=last).order_by("available_at", "pk")[:PAGE])
-            yield from page
-            if len(page) < PAGE:
-                break
-            last = page[-1]
-
-
-def _pages(runs: FeatureRunQuerySet, deadline: float) -> Iterator[list[FeatureRun]]:
-    """
-    The *runs* by key, a page a query, until the *deadline*.
-
-    By key and not by offset: rows that cannot move do not hide those behind them.
-    """
-    last: UUID | None = None
+    rest = runs
     while monotonic() < deadline:
-        page = list((runs if last is None else runs.filter(pk__gt=last)).order_by("pk")[:PAGE])
+        page = list(rest.order_by(by, "pk")[:PAGE])
         if page:
+            rest = runs.beyond(by, getattr(page[-1], by), page[-1].pk)  # now: whoever gets the page changes its rows
             yield page
         if len(page) < PAGE:
             return
-        last = page[-1].pk
