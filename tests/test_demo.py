@@ -185,7 +185,8 @@ def test_a_killed_demo_leaves_nothing(start_demo, demo_dir):
     demo.kill()
 
     eventually(lambda: not processes_of(demo_dir), message="Processes are left over")
-    assert not answers(port)
+    # A dying process gives up its memory, by which we know it, before its sockets
+    eventually(lambda: not answers(port), message="Its web server still listens")
 
 
 @needs_proc
