@@ -265,9 +265,8 @@ def _too_large(record: Record, size: int, parts: dict[str, str]) -> ContextTooLa
     )
 
 
-def _dump(tree: Any) -> str:
-    # ensure_ascii off: Korean in three bytes a syllable and readable in the row, and json escapes NUL all the same
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# ensure_ascii off: Korean in three bytes a syllable and readable in the row, and json escapes NUL all the same
+_dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _place(key: str) -> str:

@@ -9,6 +9,7 @@ database's own clock, because the clocks of web and worker hosts differ.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
@@ -22,7 +23,7 @@ from . import statements
 from .conf import conf
 from .exceptions import ClaimLost
 from .ids import new_run_id
-from .statements import NOW, Guard
+from .statements import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,9 @@ class RunState(models.TextChoices):
     ROLLED_BACK = "rolled_back", _("rolled back")
 
 
+#: What a claim makes of two columns.
+ONE_MORE, STARTED = F("token") + 1, Coalesce("started_at", NOW)
+
 #: States in which a run may still be claimed or dispatched.
 OPEN = (RunState.PENDING, RunState.QUEUED, RunState.WAITING)
 #: States that a run leaves only by being resumed.
@@ -83,14 +87,14 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
     def _claim(self, worker: str, more: dict[str, Any] | None = None, **guard: Any) -> list[FeatureRun]:
         changes = {
             "state": RunState.RUNNING,
-            "token": F("token") + 1,
+            "token": ONE_MORE,
             "claim_id": uuid4(),
             "lease_expires_at": _lease_end(),
-            "started_at": Coalesce("started_at", NOW),
+            "started_at": STARTED,
             "worker": worker,
         }
         self._for_write = True  # a router may have another database for reads
-        announced = Guard(**guard, state=(RunState.QUEUED, RunState.PENDING))
+        announced = guard | {"state": (RunState.QUEUED, RunState.PENDING)}
         runs = statements.claim(self.using(self.db), announced, changes | (more or {}))
         for run in runs:
             run.held_at = monotonic()
@@ -104,9 +108,8 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
         # then costs one INSERT; a doorbell that fails turns the row to pending
         self._for_write = True
-        return statements.insert(
-            self.using(self.db), facts | {"state": RunState.QUEUED, "dispatch_no": 1, "queued_at": NOW}
-        )
+        born = {"state": RunState.QUEUED, "dispatch_no": 1, "queued_at": NOW}
+        return statements.insert(self.using(self.db), {"id": new_run_id()} | facts | born)
 
     def log_rollback(self, **facts: Any) -> FeatureRun:
         """Write the log of a request that was rolled back; never dispatched."""
@@ -274,11 +277,11 @@ class FeatureRun(models.Model):
         facts: dict[str, Any] = {"id": self.pk, "state": RunState.RUNNING, "claim_id": self.claim_id}
         facts["position"] = self.position
         unless_cancelled = facts if changes.get("state") in ENDED else facts | {"cancel_requested": False}
-        if not statements.advance(self, Guard(**unless_cancelled), changes, executions):
+        if not statements.advance(self, unless_cancelled, changes, executions):
             if self._is_written(changes):
                 return changes  # by our own COMMIT, of which a broken connection had left us in doubt
             changes = changes | _cancelled()
-            if unless_cancelled is facts or not statements.advance(self, Guard(**facts), changes, executions):
+            if unless_cancelled is facts or not statements.advance(self, facts, changes, executions):
                 raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing")
         if "lease_expires_at" in changes:
             self.held_at = monotonic()
@@ -369,7 +372,13 @@ class FeatureRun(models.Model):
 
 
 def _lease_end() -> Any:
-    return Now() + timedelta(seconds=conf.LEASE_SECONDS)
+    return _in(conf.LEASE_SECONDS)
+
+
+@lru_cache(maxsize=8)
+def _in(seconds: float) -> Any:
+    # Kept: a statement is looked up by its expressions
+    return NOW + timedelta(seconds=seconds)
 
 
 def _ended(state: RunState) -> dict[str, Any]:

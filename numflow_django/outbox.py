@@ -62,7 +62,7 @@ def start_run(
     for key, value in (values or {}).items():
         ctx[key] = value
     with transaction.atomic(using=feature.using):
-        run = _open(feature, ctx, wait=wait, queue=queue or feature.queue)
+        run = _open(feature, ctx, wait=wait, queue=queue or feature.queue, steps=[])
         transaction.on_commit(partial(dispatch, feature, run), using=feature.using, robust=True)
     return run
 
