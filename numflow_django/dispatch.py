@@ -1,6 +1,5 @@
 """Run row -> RQ job. A job is only a doorbell: it carries the run's id, and losing it loses nothing."""
 
-from copy import copy
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -21,7 +20,7 @@ from redis.sentinel import SentinelConnectionPool
 from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.job import Job, JobStatus
-from rq.utils import as_text, now
+from rq.utils import as_text, now, utcformat
 
 from .conf import conf
 from .exceptions import NumflowError
@@ -40,10 +39,11 @@ MARK = "numflow:mark:%s"
 #: A key that lives for as long as the relay's turn is taken.
 TURN = "numflow:turn:%s"
 
-#: Push the job ARGV[1], with the fields ARGV[3], ..., unless it is there; ARGV[2] is RQ's set of its queues.
+#: Push the job ARGV[1] unless it is there. ARGV[2] is RQ's set of its queues, ARGV[3] what the job calls, ARGV[4] now,
+#: ARGV[5], ... the fields and values that all jobs of a feature have.
 RING = """
 if redis.call("EXISTS", KEYS[2]) == 1 then return 0 end
-redis.call("HSET", KEYS[2], unpack(ARGV, 3))
+redis.call("HSET", KEYS[2], "data", ARGV[3], "created_at", ARGV[4], "enqueued_at", ARGV[4], unpack(ARGV, 5))
 redis.call("SADD", ARGV[2], KEYS[1])
 redis.call("RPUSH", KEYS[1], ARGV[1])
 return 1
@@ -95,27 +95,34 @@ def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: 
 
     Raise DuplicateJobError if the doorbell is in Redis already.
     """
-    name, args = job_id(run_id, dispatch_no), (str(run_id), dispatch_no)
-    if not _queue(queue).is_async:
+    name, args, rq_queue = job_id(run_id, dispatch_no), (str(run_id), dispatch_no), _queue(queue)
+    if not rq_queue.is_async:
         # ASYNC = False in RQ_QUEUES: the caller is the worker
-        _queue(queue).enqueue_call(JOB, args, timeout=timeout, result_ttl=0, description=feature, job_id=name)
+        rq_queue.enqueue_call(JOB, args, timeout=timeout, result_ttl=0, description=feature, job_id=name)
         return
-    job = copy(_blank(queue, timeout, feature))
-    job.args = args
-    job.created_at = job.enqueued_at = now()
-    fields = [part for pair in job.to_dict().items() if pair[1] is not None for part in pair]
-    rung = _ringer(queue)(keys=[_queue(queue).key, Job.key_for(name)], args=[name, Queue.redis_queues_keys, *fields])
-    if not rung:
+    # Not compressed, which RQ knows too: this short text would only grow
+    call = rq_queue.serializer.dumps((JOB, None, args, {}))
+    facts: list[str | bytes] = [
+        name,
+        Queue.redis_queues_keys,
+        call,
+        utcformat(now()),
+        *_common(queue, timeout, feature),
+    ]
+    if not _ringer(queue)(keys=[rq_queue.key, Job.key_for(name)], args=facts):
         raise DuplicateJobError(f"the doorbell {name} is in Redis already")
 
 
 @lru_cache(maxsize=1024)
-def _blank(queue: str, timeout: int, feature: str) -> Job:
-    """What the jobs of a feature have in common."""
-    common: dict[str, Any] = {"timeout": timeout, "result_ttl": 0, "failure_ttl": FAILURE_TTL, "description": feature}
-    job = _queue(queue).create_job(JOB, args=(), status=JobStatus.QUEUED, **common)
+def _common(queue: str, timeout: int, feature: str) -> list[bytes]:
+    """What RQ keeps of all jobs of a feature: fields and values in turn."""
+    options: dict[str, Any] = {"timeout": timeout, "result_ttl": 0, "failure_ttl": FAILURE_TTL, "description": feature}
+    job = _queue(queue).create_job(JOB, args=(), status=JobStatus.QUEUED, **options)
     job.origin = queue
-    return job
+    own = ("data", "created_at", "enqueued_at")
+    fields = {name: value for name, value in job.to_dict().items() if name not in own and value not in (None, "")}
+    encoder = _queue(queue).connection.get_encoder()
+    return [encoder.encode(part) for pair in fields.items() for part in pair]  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=64)
@@ -284,6 +291,6 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def reset() -> None:
     """Forget connections and pauses, as after a change of the settings."""
-    for remembered in (_queue, _blank, _ringer):
+    for remembered in (_queue, _common, _ringer):
         remembered.cache_clear()
     _paused_until.clear()
