@@ -100,7 +100,7 @@ class Arena:
             self.ledger.wait(runs, PATIENCE)
             self.judge(contestant, keys)
             last = max((line.moment for line in self.ledger.lines()), default=began)
-            if empty and contestant == "ours":
+            if empty and contestant.startswith("ours"):
                 self._judge_tables(database)
         return runs / max(last - began, 1) * 1e9
 

@@ -20,8 +20,9 @@ class Contestant:
         return "{workers}" not in self.command
 
 
-def _rq(worker_class):
-    return Contestant(command=RQWORKER, environment={"BENCH_WORKER_CLASS": worker_class}, queue="rq:queue:default")
+def _rq(worker_class, **environment):
+    environment = {"BENCH_WORKER_CLASS": worker_class, **environment}
+    return Contestant(command=RQWORKER, environment=environment, queue="rq:queue:default")
 
 
 DRAMATIQ = Contestant(
@@ -39,6 +40,8 @@ HUEY = Contestant(
 CONTESTANTS = {
     # One run with three tasks, everything logged
     "ours": _rq("numflow_django.worker.FeatureWorker"),
+    # The same with Django's default, which prepares no statement
+    "ours-unprepared": _rq("numflow_django.worker.FeatureWorker", BENCH_PREPARE_THRESHOLD=""),
     # One job that runs the three tasks
     "rq": _rq("rq.worker.Worker"),
     "rq-simple": _rq("rq.worker.SimpleWorker"),

@@ -24,8 +24,9 @@ class Watch:
 
     def clean_up(self) -> list[str]:
         """Give the aliases whose transactions the task left open; they are rolled back. Drop dead connections."""
-        left_open = [connection.alias for connection in _initialized() if self._roll_back(connection)]
-        for connection in _initialized():
+        initialized = _initialized()
+        left_open = [connection.alias for connection in initialized if self._roll_back(connection)]
+        for connection in initialized:
             # The server may have hung up while the task was busy elsewhere; the checkpoint must not fail of it
             if not connection.in_atomic_block and _is_dead(connection):
                 connection.close()

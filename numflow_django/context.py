@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self
 from uuid import UUID
 
 from . import codec
@@ -31,6 +31,17 @@ class TaskInfo:
         return f"{self.run_id}:{self.name}"
 
 
+class Author(NamedTuple):
+    """Who writes to a context; told in words only when it has written what cannot travel."""
+
+    role: str  # "step"
+    module: object  # 200 create_order
+    feature: str
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.module} of {self.feature}"
+
+
 class Record:
     """What the engine remembers about one context: who wrote what, and what came from the run row."""
 
@@ -42,8 +53,8 @@ class Record:
         self.text = text  # the frozen context as the row holds it
         self.trees: dict[str, Any] = json.loads(text)  # by key; thawed when it is first touched
         self.instances: dict[str, codec.Instances] = {}  # by key; read ahead for a coroutine, which cannot
-        self.author = ""  # who is writing now: "step 200 create_order"
-        self.authors: dict[str, str] = {}  # key -> who wrote it last
+        self.author: Author | str = ""  # who is writing now
+        self.authors: dict[str, Author | str] = {}  # key -> who wrote it last
 
 
 class _StepsAside:

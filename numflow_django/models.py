@@ -95,7 +95,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         }
         self._for_write = True  # a router may have another database for reads
         announced = guard | {"state": (RunState.QUEUED, RunState.PENDING)}
-        runs = statements.claim(self.using(self.db), announced, changes | (more or {}))
+        runs = statements.claim(self, announced, changes | (more or {}))
         for run in runs:
             run.held_at = monotonic()
         return runs
@@ -109,7 +109,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         # then costs one INSERT; a doorbell that fails turns the row to pending
         self._for_write = True
         born = {"state": RunState.QUEUED, "dispatch_no": 1, "queued_at": NOW}
-        return statements.insert(self.using(self.db), {"id": new_run_id()} | facts | born)
+        return statements.insert(self, {"id": new_run_id()} | facts | born)
 
     def log_rollback(self, **facts: Any) -> FeatureRun:
         """Write the log of a request that was rolled back; never dispatched."""

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from . import signals
 from .attempt import TASK_ERRORS, call, error_fields, storable
-from .context import Context, TaskInfo, freeze, thaw
+from .context import Author, Context, TaskInfo, freeze, thaw
 from .discovery import Module
 from .exceptions import ClaimLost
 from .lease import Lease
@@ -210,7 +210,7 @@ class Passage:
         outcome = Outcome(task=task, policy=policy, attempt=attempt, forgiven=forgiven, started_at=timezone.now())
         info = TaskInfo(run_id=self.run.pk, name=task.name, attempt=attempt)
         ctx = thaw(self.run.context, run_id=self.run.pk, task=info)
-        ctx._numflow.author = f"async task {task} of {self.run.feature}"
+        ctx._numflow.author = Author("async task", task, self.run.feature)
         signals.task_started.send_robust(sender=FeatureRun, run=self.run, task=info)
         settled = self.raw = None
         try:

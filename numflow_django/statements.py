@@ -9,9 +9,11 @@ own transaction is as durable as the site's settings make it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,6 +31,9 @@ SHAPES = 512
 
 #: In a shape: a value that the statement takes as a parameter.
 PARAMETER = object()
+
+#: Most values are of these types.
+ALWAYS_PARAMETERS = frozenset({int, datetime, UUID, list, dict})
 
 #: Values by column, each as a constant of the statement or as PARAMETER; in a guard, a tuple of these.
 Shape = tuple[tuple[str, Any], ...]
@@ -60,7 +65,7 @@ def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
     """
     connection, parameters = connections[rows.db], []  # type: ignore[var-annotated]
     statement, known = _insertion(rows.model, rows.db, _shape(values, parameters))
-    with connection.cursor() as cursor:
+    with _cursor(connection) as cursor:
         statement.run(cursor, parameters, connection)
     return rows.model.from_db(rows.db, known, [values.get(name, default) for name, default in known.items()])
 
@@ -92,7 +97,7 @@ def advance(
     moving, log = len(parameters), Log.of(executions, parameters)
     if connection.vendor == "postgresql":
         statement = _advance_at_once(*move, log, _is_relaxed(connection))
-        with connection.cursor() as cursor:
+        with _cursor(connection) as cursor:
             statement.run(cursor, parameters, connection)
             return cursor.fetchone() is not None
     with transaction.atomic(using=connection.alias, savepoint=False), connection.cursor() as cursor:
@@ -101,6 +106,23 @@ def advance(
         if is_moved and log:
             _logging(connection.alias, log).run(cursor, parameters[moving:], connection)
     return is_moved
+
+
+def _cursor(connection: BaseDatabaseWrapper) -> Any:
+    """
+    A cursor; on PostgreSQL, where the site allows it, one that prepares its statements.
+
+    It does with ``prepare_threshold`` in OPTIONS. Django's default is not to, for the sake of poolers that cannot.
+    """
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    if getattr(raw, "prepare_threshold", None) is None:
+        return connection.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    # Django binds the parameters itself, and such statements cannot be prepared
+    cursor = cast("Any", ServerBindingCursor)(raw)
+    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
 # Shapes
@@ -144,7 +166,10 @@ def _shape(values: Mapping[str, Any], parameters: list[Any], columns: Mapping[st
 
 def _is_constant(value: Any) -> bool:
     """Whether a value is written into the SQL itself: there are few of it, and it needs no quotes but ours."""
-    return value is None or isinstance(value, bool | Enum) or value == "" or hasattr(value, "resolve_expression")
+    kind = type(value)
+    if kind in ALWAYS_PARAMETERS:
+        return False
+    return value in (None, "") or isinstance(value, bool | Enum) or hasattr(value, "resolve_expression")
 
 
 def _choice(wanted: Any) -> tuple[Any, ...]:

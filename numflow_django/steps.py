@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from inspect import iscoroutine
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponseBase
 
-from .context import Context
+from .context import Author, Context
 from .discovery import Module
 from .exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
 from .http import FeatureResponse, describe
@@ -41,14 +41,14 @@ def run_steps(
     Every error gets a note that names feature, step and file, and keeps its type. Raise MissingResponseError if no
     step answers.
     """
-    response = FeatureResponse(request)
-    parameters = (ctx, request, response)
+    response, record = FeatureResponse(request), ctx._numflow
+    parameters = (), (ctx,), (ctx, request), (ctx, request, response)
     for step in steps:
-        ctx._numflow.author = f"step {step} of {feature}"
+        record.author = Author("step", step, feature)
         started = perf_counter()
         try:
-            returned = _call(step, parameters[: step.arity])
-            answer = _answer(step, returned, response, render)
+            returned = _call(step, parameters[step.arity])
+            answer = response.answer if returned is None else _answer(step, returned, response, render)
         except Exception as error:
             log.append(_entry(step, started) | {"error": describe(error)})
             trace.step(log[-1])
@@ -72,8 +72,9 @@ def _call(step: Module, parameters: tuple[Any, ...]) -> Any:
 def _answer(
     step: Module, returned: Any, response: FeatureResponse, render: Callable[[HttpResponseBase], HttpResponseBase]
 ) -> HttpResponseBase | None:
-    if returned is None or returned is response.answer:
-        return response.answer
+    """What a step has answered that *returned* something."""
+    if returned is response.answer:
+        return cast("HttpResponseBase", returned)
     if iscoroutine(returned):
         returned.close()
         raise InvalidStepResult(f"step {step} ({step.file}) returned a coroutine, which nobody awaits; use 'async def'")

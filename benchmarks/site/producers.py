@@ -45,13 +45,18 @@ PEERS = {
     "huey-one": _of("huey_app", "announce_one"),
 }
 
+#: Those that write a row of their own, inside the transaction.
+OURS = ("ours", "ours-unprepared")
+BARE = ("bare-5", "bare-5-async", "bare-2")
+OUTBOXES = OURS + BARE
+
 #: By contestant, for a producer that keeps what it can keep.
 PRODUCERS = {
-    "ours": _ours,
+    **dict.fromkeys(OURS, _ours),
     "rq": _rq,
     "rq-simple": _rq,
     **PEERS,
-    **dict.fromkeys(("bare-5", "bare-5-async", "bare-2"), _bare),
+    **dict.fromkeys(BARE, _bare),
 }
 
 #: By contestant, in a view written by hand; django-rq as its documentation has it.

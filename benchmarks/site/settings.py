@@ -18,7 +18,12 @@ INSTALLED_APPS = [
 # None: whatever every request pays for would make the difference between two views look smaller
 MIDDLEWARE: list[str] = []
 # Connections are kept: to connect anew for each request costs more than everything that is compared here
-DATABASES = {"default": {**json.loads(os.environ["BENCH_DATABASE"]), "CONN_MAX_AGE": None}}
+DATABASE = {**json.loads(os.environ["BENCH_DATABASE"]), "CONN_MAX_AGE": None}
+if "postgresql" in DATABASE["ENGINE"]:
+    # As psycopg does where Django does not tell it otherwise; docs/how-to/deploy.md
+    threshold = os.environ.get("BENCH_PREPARE_THRESHOLD", "5")
+    DATABASE["OPTIONS"] = {"prepare_threshold": int(threshold) if threshold else None}
+DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": int(os.environ["BENCH_REDIS_PORT"]), "DB": 0}}

@@ -1,0 +1,88 @@
+"""The statements that are written by hand."""
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from numflow_django import statements
+from numflow_django.context import Context
+from numflow_django.models import FeatureRun, RunState, TaskExecution
+from tests.running import executions, run_through
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("result", [None, True, False, "", 0, [], {}, 'it\'s 100 % \\ "quoted" 한글', [None, True]])
+def test_any_result_is_written_as_it_is(feature, result):
+    """C7: what a task returns is kept, be it a word of SQL or full of signs that mean something in SQL."""
+    run = run_through(feature(mail=f"return {result!r}"))
+
+    assert [(execution.state, execution.result) for execution in executions(run)] == [("succeeded", result)]
+
+
+def test_what_is_known_of_a_row_that_was_inserted(django_assert_num_queries):
+    """What was given, and plain defaults, are known without a query; what the database filled in is read at need."""
+    run = FeatureRun.objects.open(wait=0, feature="market.buy", queue="default", task_names=["mail"], steps=[])
+
+    with django_assert_num_queries(0):
+        assert (run.feature, run.state, run.task_names, run.position, run.claim_id) == (
+            "market.buy",
+            RunState.QUEUED,
+            ["mail"],
+            0,
+            None,
+        )
+    assert run.created_at <= run.queued_at
+    assert FeatureRun.objects.get() == run
+
+
+def test_defaults_that_can_be_changed_belong_to_one_row():
+    """A list that is a column's default is not shared by the rows that were inserted."""
+    rows = [FeatureRun.objects.open(wait=0, feature="market.buy", queue="default") for _ in range(2)]
+
+    rows[0].task_names.append("mail")
+
+    assert rows[1].task_names == []
+
+
+def test_values_come_to_their_columns_in_any_order():
+    """The shape of a statement is known again by its columns and their order, and each value comes to its own."""
+    facts = {"feature": "market.buy", "queue": "mail", "path": "/a/", "method": "PUT", "status_code": 202}
+
+    for order in (list(facts), list(facts)[::-1]):
+        run = FeatureRun.objects.open(wait=0, **{name: facts[name] for name in order})
+        run.reread()
+        assert {name: getattr(run, name) for name in facts} == facts
+
+
+def test_a_row_that_the_guard_stops_is_left_alone():
+    """An advance that the guard does not let pass writes neither the row nor the log."""
+    run = FeatureRun.objects.create(feature="market.buy", queue="default", state=RunState.RUNNING, position=1)
+    log = [TaskExecution(run=run, name="mail", position=0, token=1, state="succeeded")]
+
+    moved = [
+        statements.advance(run, {"id": run.pk, "position": position}, {"position": 2, "finished_at": Now()}, log)
+        for position in (0, 1, 1)
+    ]
+
+    run.reread()
+    assert (moved, run.position, len(executions(run))) == ([False, True, False], 2, 1)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Django can have statements prepared by psycopg only")
+@pytest.mark.parametrize(("options", "verbs"), [({}, set()), ({"prepare_threshold": 0}, {"INSERT", "WITH"})])
+def test_statements_are_prepared_where_the_site_allows_it(feature, monkeypatch, options, verbs):
+    """With prepare_threshold in OPTIONS the INSERT of a run and its checkpoints are prepared; by default nothing is."""
+    shop = feature(mail="return 'sent'", notify="raise ValueError('no')")
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", connection.settings_dict["OPTIONS"] | options)
+
+    FeatureRun.objects.open(wait=0, feature=shop.label, queue="default", task_names=["mail"])
+    run = run_through(shop, Context(order="A'1"))
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%numflow%'")
+        prepared = {statement.split()[0] for (statement,) in cursor.fetchall()}
+    connection.close()
+    assert prepared == verbs
+    assert (run.state, [execution.state for execution in executions(run)]) == ("failed", ["succeeded", "failed"])
