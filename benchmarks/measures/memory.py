@@ -38,7 +38,9 @@ class Memory(Measure):
             while len(keys) < runs and time.monotonic() < deadline:
                 keys += crew.clerk.fill(contestant, PORTION)
                 self.arena.ledger.wait(len(keys) - PORTION, PATIENCE)
+                crew.pause()  # or a child may end while its parent is weighed, which has half of what they share
                 weights.append(crew.megabytes())
+                crew.resume()
             self.arena.ledger.wait(len(keys), PATIENCE)
         self.arena.judge(contestant, keys)
         if len(keys) < runs:
