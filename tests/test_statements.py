@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("result", [None, True, False, "", 0, [], {}, 'it\'s 100 % \\ "quoted" 한글', [None, True]])
 def test_any_result_is_written_as_it_is(feature, result):
-    """C7: what a task returns is kept, be it a word of SQL or full of signs that mean something in SQL."""
+    """What a task returns is kept, be it a word of SQL or full of signs that mean something in SQL."""
     run = run_through(feature(mail=f"return {result!r}"))
 
     assert [(execution.state, execution.result) for execution in executions(run)] == [("succeeded", result)]

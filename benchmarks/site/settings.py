@@ -22,7 +22,7 @@ DATABASE = {**json.loads(os.environ["BENCH_DATABASE"]), "CONN_MAX_AGE": None}
 if "postgresql" in DATABASE["ENGINE"]:
     # As psycopg does where Django does not tell it otherwise; docs/how-to/deploy.md
     threshold = os.environ.get("BENCH_PREPARE_THRESHOLD", "5")
-    DATABASE["OPTIONS"] = {"prepare_threshold": int(threshold) if threshold else None}
+    DATABASE["OPTIONS"] = {**DATABASE["OPTIONS"], "prepare_threshold": int(threshold) if threshold else None}
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

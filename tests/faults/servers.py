@@ -82,7 +82,7 @@ class Postgres:
             "USER": "postgres",
             "HOST": host,
             "PORT": str(self.port),
-            "OPTIONS": {"connect_timeout": 5},
+            "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 5},
         }
 
     def start(self):
