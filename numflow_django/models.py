@@ -23,7 +23,6 @@ from . import statements
 from .conf import conf
 from .exceptions import ClaimLost
 from .ids import new_run_id
-from .statements import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +57,9 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
     ROLLED_BACK = "rolled_back", _("rolled back")
 
+
+#: The database's own clock.
+NOW = Now()
 
 #: What a claim makes of two columns.
 ONE_MORE, STARTED = F("token") + 1, Coalesce("started_at", NOW)

@@ -1,60 +1,22 @@
 """
-The statements of a run's happy path, written by hand: to insert it, to claim it, and to move it on past a task.
+The statements of a run's happy path: to insert it, to claim it, and to move it on past a task.
 
 They are what a site does all day, and Django's ORM takes longer to write such a statement than a database to carry
-it out. Here each is written once for each shape that it comes in, and filled in from then on. Where a database can,
-each is one round trip and, outside of a transaction, one commit. PostgreSQL need not wait for its disk then: a claim
-or a checkpoint that a crash of the server takes back only repeats a task, and the claim's random id fences. A task's
-own transaction is as durable as the site's settings make it.
+it out. Where a database can, each is one round trip and, outside of a transaction, one commit. PostgreSQL need not wait
+for its disk then: a claim or a checkpoint that a crash of the server takes back only repeats a task, and the claim's
+random id fences. A task's own transaction is as durable as the site's settings make it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from enum import Enum
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Now
-from django.db.models.sql import Query
 
-#: For the transaction that is open, which outside of atomic() is the statement's own.
-RELAX = "set_config('synchronous_commit', 'off', true)"
-
-#: The database's own clock.
-NOW = Now()
-
-#: Shapes that are remembered; a wait, which is part of a shape, may be any number of seconds.
-SHAPES = 512
-
-#: In a shape: a value that the statement takes as a parameter.
-PARAMETER = object()
-
-#: Most values are of these types.
-ALWAYS_PARAMETERS = frozenset({int, datetime, UUID, list, dict})
-
-#: Values by column, each as a constant of the statement or as PARAMETER; in a guard, a tuple of these.
-Shape = tuple[tuple[str, Any], ...]
+from . import sql
+from .sql import Log, choice_of, shape_of
 
 M = TypeVar("M", bound=models.Model)
-
-
-class Part(NamedTuple):
-    """A piece of SQL, and for each of its placeholders the field that prepares a value, or a value of its own."""
-
-    sql: str
-    slots: tuple[tuple[Any, Any], ...] = ()
-
-    def run(self, cursor: Any, values: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-        """Execute it with *values* in its placeholders, in their order."""
-        cursor.execute(self.sql, self.filled(values, connection))
-
-    def filled(self, values: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
-        """The parameters, made of *values*."""
-        rest = iter(values)
-        return [own if field is None else field.get_db_prep_save(next(rest), connection) for field, own in self.slots]
 
 
 def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
@@ -64,7 +26,7 @@ def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
     Its key is among the *values*, which may hold expressions.
     """
     connection, parameters = connections[rows.db], []  # type: ignore[var-annotated]
-    statement, known = _insertion(rows.model, rows.db, _shape(values, parameters))
+    statement, known = sql.insertion(rows.model, rows.db, shape_of(values, parameters))
     with _cursor(connection) as cursor:
         statement.run(cursor, parameters, connection)
     return rows.model.from_db(rows.db, known, [values.get(name, default) for name, default in known.items()])
@@ -77,13 +39,13 @@ def claim(rows: models.QuerySet[M], guard: Mapping[str, Any], changes: Mapping[s
     *changes* may hold expressions, and a ``claim_id`` that is no other claim's.
     """
     connection, parameters = connections[rows.db], []  # type: ignore[var-annotated]
-    shapes = _shape(changes, parameters), _shape(guard, parameters)
-    statement = _claim(rows.model, rows.db, *shapes, _is_relaxed(connection))
+    shapes = shape_of(changes, parameters), shape_of(guard, parameters)
+    statement = sql.claim(rows.model, rows.db, *shapes, _is_relaxed(connection))
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             statement.run(cursor, parameters, connection)
             claimed = cursor.rowcount
-        return list(rows.filter(pk__in=_choice(guard["id"]), claim_id=changes["claim_id"])) if claimed else []
+        return list(rows.filter(pk__in=choice_of(guard["id"]), claim_id=changes["claim_id"])) if claimed else []
     return list(rows.raw(statement.sql, statement.filled(parameters, connection)))
 
 
@@ -93,18 +55,18 @@ def advance(
     """Change the row of *run* and write *executions*, both or neither; give whether *guard* let it pass."""
     connection = connections[run._state.db or "default"]
     parameters: list[Any] = []
-    move = type(run), connection.alias, _shape(changes, parameters), _shape(guard, parameters)
+    move = type(run), connection.alias, shape_of(changes, parameters), shape_of(guard, parameters)
     moving, log = len(parameters), Log.of(executions, parameters)
     if connection.vendor == "postgresql":
-        statement = _advance_at_once(*move, log, _is_relaxed(connection))
+        statement = sql.advance_at_once(*move, log, _is_relaxed(connection))
         with _cursor(connection) as cursor:
             statement.run(cursor, parameters, connection)
             return cursor.fetchone() is not None
     with transaction.atomic(using=connection.alias, savepoint=False), connection.cursor() as cursor:
-        _update(*move).run(cursor, parameters[:moving], connection)
+        sql.update(*move).run(cursor, parameters[:moving], connection)
         is_moved = bool(cursor.rowcount)
         if is_moved and log:
-            _logging(connection.alias, log).run(cursor, parameters[moving:], connection)
+            sql.log_rows(connection.alias, log).run(cursor, parameters[moving:], connection)
     return is_moved
 
 
@@ -125,193 +87,5 @@ def _cursor(connection: BaseDatabaseWrapper) -> Any:
     return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
-# Shapes
-
-
-class Log(NamedTuple):
-    """The rows to be logged with a statement."""
-
-    model: type[models.Model]
-    shapes: tuple[Shape, ...]
-
-    @classmethod
-    def of(cls, rows: Sequence[models.Model], parameters: list[Any]) -> "Log | None":
-        """Those of *rows*; what is to be filled in is added to *parameters*."""
-        if not rows:
-            return None
-        model = type(rows[0])
-        columns = _logged(model)
-        return cls(model, tuple(_shape(row.__dict__, parameters, columns) for row in rows))
-
-
-def _shape(values: Mapping[str, Any], parameters: list[Any], columns: Mapping[str, bool] | None = None) -> Shape:
-    """
-    Say of each of the *values* what it is in SQL: itself, if that is written there, or PARAMETER.
-
-    The latter are added to *parameters*. *columns*: those that count, and whether they are JSON, which is no SQL.
-    """
-    shape: list[tuple[str, Any]] = []
-    for name in columns or values:
-        value = values[name]
-        if isinstance(value, tuple):
-            parameters += value
-            shape.append((name, (PARAMETER,) * len(value)))
-        elif _is_constant(value) and not (value is not None and columns and columns[name]):
-            shape.append((name, value))
-        else:
-            parameters.append(value)
-            shape.append((name, PARAMETER))
-    return tuple(shape)
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether a value is written into the SQL itself: there are few of it, and it needs no quotes but ours."""
-    kind = type(value)
-    if kind in ALWAYS_PARAMETERS:
-        return False
-    return value in (None, "") or isinstance(value, bool | Enum) or hasattr(value, "resolve_expression")
-
-
-def _choice(wanted: Any) -> tuple[Any, ...]:
-    return wanted if isinstance(wanted, tuple) else (wanted,)
-
-
 def _is_relaxed(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "postgresql" and not connection.in_atomic_block
-
-
-# Statements, by shape
-
-
-@lru_cache(maxsize=SHAPES)
-def _insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part, dict[str, Any]]:
-    """The statement, and the columns that are known afterwards, each with its default."""
-    connection, given = connections[alias], dict(shape)
-    parts = [_value(model, _field(model, name), value, connection) for name, value in shape]
-    known = {name: value for name, value in shape if not hasattr(value, "resolve_expression")}
-    fields = model._meta.concrete_fields
-    left = [field for field in fields if field.name not in given and not field.has_db_default()]
-    # Of each row the same, which a key's would not be
-    assert not any(field.primary_key for field in left)
-    for field in left:
-        default = field.get_default()
-        parts.append(Part("%s", ((None, field.get_db_prep_save(default, connection)),)))
-        if not isinstance(default, list | dict):
-            known[field.attname] = default
-    columns = _columns(connection, [*(_field(model, name) for name in given), *left])
-    row = _joined(parts)
-    sql = f"INSERT INTO {_table(model, connection)} ({columns}) VALUES ({row.sql})"  # noqa: S608 - names of ours
-    # In the order in which a model takes them
-    return Part(sql, row.slots), {field.attname: known[field.attname] for field in fields if field.attname in known}
-
-
-@lru_cache(maxsize=SHAPES)
-def _claim(model: type[models.Model], alias: str, changes: Shape, guard: Shape, is_relaxed: bool) -> Part:
-    update, connection = _update(model, alias, changes, guard), connections[alias]
-    if connection.vendor == "mysql":
-        return update
-    relax = f", {RELAX}" if is_relaxed else ""
-    returning = _columns(connection, model._meta.concrete_fields)
-    return Part(f"{update.sql} RETURNING {returning}{relax}", update.slots)
-
-
-@lru_cache(maxsize=SHAPES)
-def _update(model: type[models.Model], alias: str, changes: Shape, guard: Shape) -> Part:
-    connection = connections[alias]
-    sets = [
-        Part(f"{_columns(connection, [field])} = {part.sql}", part.slots)
-        for name, value in changes
-        for field in [_field(model, name)]
-        for part in [_value(model, field, value, connection)]
-    ]
-    conditions = [_condition(model, name, wanted, connection) for name, wanted in guard]
-    set_, where = _joined(sets), _joined(conditions, " AND ")
-    sql = f"UPDATE {_table(model, connection)} SET {set_.sql} WHERE {where.sql}"  # noqa: S608 - names of ours
-    return Part(sql, set_.slots + where.slots)
-
-
-@lru_cache(maxsize=SHAPES)
-def _advance_at_once(
-    model: type[models.Model], alias: str, changes: Shape, guard: Shape, log: Log | None, is_relaxed: bool
-) -> Part:
-    update = _update(model, alias, changes, guard)
-    sql, slots = f"WITH moved AS ({update.sql} RETURNING 1)", update.slots
-    if log:
-        rows = [_row(log.model, shape, connections[alias], typed=True) for shape in log.shapes]
-        selected = _joined([Part(f"SELECT {row.sql} FROM moved", row.slots) for row in rows], " UNION ALL ")  # noqa: S608 - names of ours
-        sql += f", logged AS ({_insert_into(log.model, connections[alias])} {selected.sql})"
-        slots += selected.slots
-    relax = f", {RELAX}" if is_relaxed else ""
-    return Part(f"{sql} SELECT 1{relax} FROM moved", slots)  # noqa: S608 - names of ours
-
-
-@lru_cache(maxsize=SHAPES)
-def _logging(alias: str, log: Log) -> Part:
-    rows = [_row(log.model, shape, connections[alias]) for shape in log.shapes]
-    values = _joined([Part(f"({row.sql})", row.slots) for row in rows])
-    return Part(f"{_insert_into(log.model, connections[alias])} VALUES {values.sql}", values.slots)
-
-
-# Their parts
-
-
-def _row(model: type[models.Model], shape: Shape, connection: BaseDatabaseWrapper, *, typed: bool = False) -> Part:
-    """The values of a row; *typed*: where SQL does not know what they are."""
-    parts = []
-    for name, value in shape:
-        field = _field(model, name)
-        part = _value(model, field, value, connection)
-        parts.append(Part(f"{part.sql}::{field.cast_db_type(connection)}", part.slots) if typed else part)
-    return _joined(parts)
-
-
-def _condition(model: type[models.Model], name: str, wanted: Any, connection: BaseDatabaseWrapper) -> Part:
-    field = _field(model, name)
-    column = _columns(connection, [field])
-    if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
-        # Or an index of states might be taken for better than the primary key, while there is no statistics
-        column = f"({column} || '')"
-    choice = _joined([_value(model, field, value, connection) for value in _choice(wanted)])
-    return Part(f"{column} IN ({choice.sql})", choice.slots)
-
-
-def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> Part:
-    """What a shape says of a column: a parameter, an expression such as Now(), or a constant."""
-    if value is PARAMETER:
-        return Part("%s", ((field, None),))
-    if hasattr(value, "resolve_expression"):
-        query = Query(model)
-        compiler = query.get_compiler(connection=connection)
-        sql, own = compiler.compile(value.resolve_expression(query, allow_joins=False, for_save=True))
-        return Part(sql, tuple((None, one) for one in own))
-    if value is None or isinstance(value, bool):
-        return Part({None: "NULL", True: "TRUE", False: "FALSE"}[value])
-    return Part(f"'{value}'")  # nothing, or a state
-
-
-def _joined(parts: Sequence[Part], separator: str = ", ") -> Part:
-    return Part(separator.join(part.sql for part in parts), tuple(slot for part in parts for slot in part.slots))
-
-
-def _insert_into(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
-    columns = _columns(connection, (_field(model, name) for name in _logged(model)))
-    return f"INSERT INTO {_table(model, connection)} ({columns})"
-
-
-@lru_cache
-def _logged(model: type[models.Model]) -> dict[str, bool]:
-    """The columns of a row whose key the database makes, and whether they are JSON."""
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    return {field.attname: isinstance(field, models.JSONField) for field in fields}
-
-
-def _columns(connection: BaseDatabaseWrapper, fields: Iterable[Any]) -> str:
-    return ", ".join(connection.ops.quote_name(field.column) for field in fields)
-
-
-def _table(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
-    return connection.ops.quote_name(model._meta.db_table)
-
-
-def _field(model: type[models.Model], name: str) -> Any:
-    return model._meta.get_field(name)
