@@ -149,7 +149,8 @@ def test_values_are_signed_by_the_step_that_stored_them():
 
     run(step(one), step(two, number=200), ctx=ctx)
 
-    assert ctx._numflow.authors == {"first": "step 100 one of shop.buy", "second": "step 200 two of shop.buy"}
+    authors = {key: str(author) for key, author in ctx._numflow.authors.items()}
+    assert authors == {"first": "step 100 one of shop.buy", "second": "step 200 two of shop.buy"}
 
 
 @pytest.mark.parametrize("error", [OSError("away"), StepError("no"), StopIteration(), AssertionError()])
