@@ -237,9 +237,9 @@ def test_a_free_port_is_found(start_demo):
 
 def test_two_at_once(start_demo, demo_dir):
     """
-    Two demos that are started together get two ports, and each talks to its own web server.
+    Two demos that are started together get two ports, and each talks to its own web server and broker.
     """
-    demos = [start_demo(NUMFLOW_DEMO_DIR=str(demo_dir / name)) for name in ("one", "two")]
+    demos = [start_demo(NUMFLOW_DEMO_DIR=str(demo_dir / name), REDIS_URL=None) for name in ("one", "two")]
 
     outputs = [read_until(demo, "Ctrl+C") for demo in demos]
 

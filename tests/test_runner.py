@@ -57,8 +57,8 @@ def test_a_run_that_succeeds(feature):
     assert executions(run)[0].started_at <= executions(run)[0].finished_at
 
 
-def test_a_doorbell_is_answered_once(feature, journal):
-    """A doorbell that rings twice runs the tasks once; the second answer is None."""
+def test_a_doorbell_is_answered_once(feature, journal, caplog):
+    """A doorbell that rings twice runs the tasks once; the second answer is None, which is nothing to warn of."""
     row = queued(feature(mail="lines.append('mail')"))
 
     first = runner.run(row.pk, 1, worker="w1")
@@ -66,6 +66,18 @@ def test_a_doorbell_is_answered_once(feature, journal):
 
     assert (first.state, second) == (RunState.SUCCEEDED, None)
     assert journal() == ["mail"]
+    assert messages(caplog, logging.WARNING) == []
+
+
+def test_a_doorbell_of_another_site(caplog):
+    """A doorbell whose run no database has is warned of: another site uses the same Redis and queue."""
+    run_id = uuid4()
+
+    assert runner.run(run_id, 1, worker="w1") is None
+
+    [warning] = messages(caplog, logging.WARNING)
+    assert warning.startswith(f"run not found run={run_id}: ")
+    assert "give each site a Redis database or queue names of its own" in warning
 
 
 @pytest.mark.parametrize("define", ["def", "async def"])
