@@ -93,8 +93,8 @@ def test_the_failed_task_is_run_again(page, failed_run):
 
     page.get_by_role("button", name=button).click()
 
+    assert button in page.locator(".messagelist li").inner_text()  # waits for it, as the page is still coming in
     picture(page, "resumed")
-    assert button in page.inner_text(".messagelist")
     failed_run.refresh_from_db()
     assert failed_run.task_names[failed_run.position :] == ["notify"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
