@@ -27,17 +27,19 @@ class Ahead:
         runs = runner.claim_ahead(run_ids, number, worker=worker) if run_ids[1:] else []
         self.claimed = {run.pk for run in runs}
         self._left = {run.pk: run for run in runs}
-        self._timer = Timer(PATIENCE, self._give_back_late)
-        self._timer.daemon = True
+        self._timer: Timer | None = None
 
     def __enter__(self) -> Self:
         Lease.keeper().held.update(self._left)
         if self._left:
+            self._timer = Timer(PATIENCE, self._give_back_late)
+            self._timer.daemon = True
             self._timer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         self.give_back()
 
     def take(self, run_id: UUID) -> FeatureRun | None:
