@@ -88,7 +88,7 @@ def populate(finished, pending):
         run.executions.create(name=name, position=number, token=1, state="succeeded")
     runs, log = FeatureRun._meta, TaskExecution._meta
     ended = {"state": "'succeeded'", "position": str(TASKS), **dict.fromkeys(MOMENTS, "at")}
-    due = {"state": "'pending'", "available_at": "now() + interval '1 day'"}
+    due = {"state": "'pending'", "available_at": "now() + interval '1 day' + i * interval '1 second'"}
     with connection.cursor() as cursor:
         # No foreign key is looked up four million times
         cursor.execute("SET session_replication_role = replica")
@@ -108,7 +108,7 @@ def populate(finished, pending):
 
 
 #: The columns that say when a run was made, begun and ended.
-MOMENTS = ("created_at", "queued_at", "started_at", "finished_at")
+MOMENTS = ("created_at", "available_at", "queued_at", "started_at", "finished_at")
 
 #: A UUIDv7 of the moment ``at``, in SQL.
 UUID7 = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(i::text), 1, 3)
