@@ -188,9 +188,7 @@ def _condition(model: type[models.Model], name: str, wanted: Any, connection: Ba
     if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
         # Or an index of states might be taken for better than the primary key, while there is no statistics
         column = f"({column} || '')"
-    choice = _joined(
-        [_value(model, field, value, connection) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-    )
+    choice = _joined([_value(model, field, value, connection) for value in choice_of(wanted)])
     return Part(f"{column} IN ({choice.sql})", choice.slots)
 
 
