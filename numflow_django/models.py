@@ -8,7 +8,6 @@ database's own clock, because the clocks of web and worker hosts differ.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -16,17 +15,18 @@ from uuid import UUID, uuid4
 
 from django.db import connections, models, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from . import statements
 from .conf import conf
+from .db.timestamps import Now, TimestampField
 from .exceptions import ClaimLost
 from .ids import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 #: Characters kept of a path or a reason; what is longer than an address bar shows helps nobody.
 PATH_LENGTH = 500
@@ -105,8 +105,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
     def open(self, *, wait: float, **facts: Any) -> FeatureRun:
         """Write a new run that may begin in *wait* seconds; without a wait its doorbell is about to ring."""
         if wait:
-            later = Now() + timedelta(seconds=wait)
-            return self.create(state=RunState.WAITING, available_at=later, reason="not before its time", **facts)
+            return self.create(state=RunState.WAITING, available_at=Now(wait), reason="not before its time", **facts)
         # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
         # then costs one INSERT; a doorbell that fails turns the row to pending
         self._for_write = True
@@ -137,7 +136,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         runs = self.filter(state=RunState.QUEUED)
         if queue is not None:
             runs = runs.filter(queue=queue)
-        return runs if since is None else runs.filter(queued_at__gt=Now() - timedelta(seconds=since))
+        return runs if since is None else runs.filter(queued_at__gt=Now(-since))
 
     def unlocked(self) -> Self:
         """
@@ -171,9 +170,9 @@ class FeatureRun(models.Model):
     )  # their tries are forgiven
     claim_id = models.UUIDField(_("claim ID"), null=True)
     dispatch_no = models.PositiveIntegerField(_("dispatches"), default=0)
-    available_at = models.DateTimeField(_("available at"), db_default=Now())
-    queued_at = models.DateTimeField(_("queued at"), null=True)
-    lease_expires_at = models.DateTimeField(_("lease expires at"), null=True)
+    available_at = TimestampField(_("available at"), db_default=Now())
+    queued_at = TimestampField(_("queued at"), null=True)
+    lease_expires_at = TimestampField(_("lease expires at"), null=True)
     worker = models.CharField(_("worker"), max_length=200, blank=True)
     cancel_requested = models.BooleanField(_("cancel requested"), default=False)
     reason = models.TextField(_("reason"), blank=True)
@@ -182,9 +181,9 @@ class FeatureRun(models.Model):
     path = models.CharField(_("path"), max_length=PATH_LENGTH, blank=True)
     status_code = models.PositiveSmallIntegerField(_("status code"), null=True)
     created_by = models.CharField(_("created by"), max_length=200, blank=True)
-    created_at = models.DateTimeField(_("created at"), db_default=Now())
-    started_at = models.DateTimeField(_("started at"), null=True)
-    finished_at = models.DateTimeField(_("finished at"), null=True)
+    created_at = TimestampField(_("created at"), db_default=Now())
+    started_at = TimestampField(_("started at"), null=True)
+    finished_at = TimestampField(_("finished at"), null=True)
 
     held_at = 0.0  # when this process last wrote the lease, in monotonic seconds
 
@@ -244,7 +243,7 @@ class FeatureRun(models.Model):
         self, executions: Sequence[TaskExecution], *, seconds: float, reason: str, context: str | None = None
     ) -> dict[str, Any]:
         """Put the run off for *seconds*, its task unsettled: running -> waiting. Give the changes."""
-        changes = _given_up(RunState.WAITING, reason) | {"available_at": Now() + timedelta(seconds=seconds)}
+        changes = _given_up(RunState.WAITING, reason) | {"available_at": Now(seconds)}
         if context is not None:
             changes["context"] = context
         return self._advance(changes, executions)
@@ -380,7 +379,7 @@ def _lease_end() -> Any:
 @lru_cache(maxsize=8)
 def _in(seconds: float) -> Any:
     # Kept: a statement is looked up by its expressions
-    return NOW + timedelta(seconds=seconds)
+    return Now(seconds)
 
 
 def _ended(state: RunState) -> dict[str, Any]:
@@ -413,8 +412,8 @@ class TaskExecution(models.Model):
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     token = models.PositiveIntegerField(_("claim"))
     state = models.CharField(_("state"), max_length=12, choices=ExecutionState.choices)
-    started_at = models.DateTimeField(_("started at"), null=True)
-    finished_at = models.DateTimeField(_("finished at"), null=True)
+    started_at = TimestampField(_("started at"), null=True)
+    finished_at = TimestampField(_("finished at"), null=True)
     worker = models.CharField(_("worker"), max_length=200, blank=True)
     result = models.JSONField(_("result"), null=True)
     error_type = models.CharField(_("error type"), max_length=200, blank=True)

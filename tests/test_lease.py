@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 from django.db import InterfaceError, OperationalError
-from django.db.models.functions import Now
 
 from numflow_django import lease
+from numflow_django.db.timestamps import Now
 from numflow_django.lease import Lease
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import own_database

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from django.db import connections, transaction
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from numflow_django.conf import conf
+from numflow_django.db.timestamps import Now
 from numflow_django.exceptions import ClaimLost
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.e2e.processes import own_database

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from numflow_django import Context, outbox, start_run
+from numflow_django.db.timestamps import Now
 from numflow_django.exceptions import ContextValueError, UnknownFeature
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import request_rolled_back

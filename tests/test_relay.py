@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import call_command
 from django.db import InterfaceError, OperationalError, connections
-from django.db.models.functions import Now
 from rq.intermediate_queue import IntermediateQueue
 
 from numflow_django import dispatch, relay
+from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.relay import Relay
 from numflow_django.signals import dispatch_failed

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.db.models.functions import Now
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from numflow_django.db.timestamps import Now
 from numflow_django.exceptions import ClaimLost
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from django.db.models.functions import Now
 from redis import Redis
 from rq import Callback, Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from numflow_django import dispatch
+from numflow_django.db.timestamps import Now
 from numflow_django.embedded import EmbeddedBroker
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import PATIENCE, Processes, own_database
