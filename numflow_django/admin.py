@@ -52,6 +52,11 @@ class ReadOnly:
         """The state, as a word and a colour."""
         return format_html('<span class="numflow-badge numflow-{}">{}</span>', row.state, row.get_state_display())
 
+    @admin.display(description=_("traceback"))
+    def traceback_text(self, row: Any) -> SafeString:
+        """The traceback as Python prints it."""
+        return format_html('<pre class="numflow-text">{}</pre>', row.traceback)
+
 
 #: What whoever has the permission "operate" may do with a run: the button's name and what it does.
 OPERATIONS: dict[str, tuple[Any, Callable[[FeatureRun], bool]]] = {
@@ -84,6 +89,14 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
             },
         ),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A traceback is for a request that raised."""
+        shown = super().get_fieldsets(request, obj)
+        raised = obj is not None and obj.traceback
+        return (
+            [*shown, (_("Traceback"), {"fields": ("traceback_text",), "classes": ("collapse",)})] if raised else shown
+        )
 
     @admin.display(description=_("progress"))
     def progress(self, run: FeatureRun) -> str:
@@ -228,11 +241,6 @@ class TaskExecutionAdmin(ReadOnly, ExecutionAdmin):
     def masked_result(self, execution: TaskExecution) -> str:
         """What the task returned, with secrets masked."""
         return _result(execution) or "-"
-
-    @admin.display(description=_("traceback"))
-    def traceback_text(self, execution: TaskExecution) -> SafeString:
-        """The traceback as Python prints it."""
-        return format_html('<pre class="numflow-text">{}</pre>', execution.traceback)
 
 
 def _tried(run: FeatureRun) -> Iterator[dict[str, Any]]:

@@ -3,12 +3,9 @@
 import asyncio
 import inspect
 import json
-import os
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -24,14 +21,13 @@ from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
 from .redaction import plain, scrub
 from .signals import logger
 from .timeout import call_with_limit
+from .tracebacks import traceback_of
 
 #: What a task may end with besides an Exception without ending the worker.
 TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
 #: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
 CANCEL_SECONDS = 1.0
-
-_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 def call(task: Module, ctx: Context, seconds: float) -> Any:
@@ -107,7 +103,7 @@ def error_fields(error: BaseException) -> dict[str, str]:
     return {
         "error_type": plain(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 200),
         "error_message": scrub(_message(error), MESSAGE_LENGTH),
-        "traceback": scrub(_traceback(error), TRACEBACK_LENGTH),
+        "traceback": scrub(traceback_of(error), TRACEBACK_LENGTH),
     }
 
 
@@ -116,18 +112,3 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - an error that cannot be shown must be recorded all the same
         return "<its str() failed>"
-
-
-def _traceback(error: BaseException) -> str:
-    report = traceback.TracebackException.from_exception(error)
-    _drop_our_frames(report)
-    return "".join(report.format())
-
-
-def _drop_our_frames(report: traceback.TracebackException) -> None:
-    """Leave the task's own frames; ours tell the reader nothing."""
-    theirs = [frame for frame in report.stack if not frame.filename.startswith(_PACKAGE)]
-    report.stack[:] = theirs or report.stack[-1:]
-    for linked in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
-        if linked is not None:
-            _drop_our_frames(linked)

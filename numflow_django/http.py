@@ -3,14 +3,12 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from itertools import chain
 from typing import Any, Self, SupportsIndex
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
-from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 
 from .exceptions import InvalidRequestData, ResponseAlreadySent, StepError
@@ -195,15 +193,6 @@ def _multipart(request: HttpRequest) -> QueryDict:
         raise InvalidRequestData(_("invalid form data: %(problem)s") % {"problem": error}) from error
     request._post, request._files = data, files  # type: ignore[attr-defined]
     return data
-
-
-def rewind(request: HttpRequest) -> None:
-    """Let the steps read the uploaded files of *request* again, those that have been parsed."""
-    uploads = vars(request).get("_files")
-    if isinstance(uploads, MultiValueDict):
-        for file in chain.from_iterable(files for _, files in uploads.lists()):
-            if not file.closed:
-                file.seek(0)
 
 
 # Answers for errors

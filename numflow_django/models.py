@@ -180,6 +180,7 @@ class FeatureRun(models.Model):
     method = models.CharField(_("method"), max_length=10, blank=True)
     path = models.CharField(_("path"), max_length=PATH_LENGTH, blank=True)
     status_code = models.PositiveSmallIntegerField(_("status code"), null=True)
+    traceback = models.TextField(_("traceback"), blank=True, db_default="")  # of what rolled the request back
     created_by = models.CharField(_("created by"), max_length=200, blank=True)
     created_at = TimestampField(_("created at"), db_default=Now())
     started_at = TimestampField(_("started at"), null=True)

@@ -14,7 +14,7 @@ from .context import Context, Record, freeze
 from .dispatch import ring
 from .exceptions import UnknownFeature
 from .ids import new_run_id
-from .models import MESSAGE_LENGTH, PATH_LENGTH, FeatureRun, RunState
+from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, FeatureRun, RunState
 from .policy import seconds_of
 from .redaction import plain, scrub
 from .registry import Feature, registry
@@ -107,7 +107,7 @@ def _seconds_until(start: float | timedelta | datetime) -> float:
 
 
 def record_rollback(
-    feature: Feature, ctx: Context, *, steps: StepLog, error: str, request: Mapping[str, Any]
+    feature: Feature, ctx: Context, *, steps: StepLog, error: str, traceback: str, request: Mapping[str, Any]
 ) -> FeatureRun | None:
     """
     Log a request that was rolled back, outside its transaction; None, and a warning, if that fails too.
@@ -123,6 +123,7 @@ def record_rollback(
                 task_names=feature.task_names,
                 steps=[_scrubbed(entry) for entry in steps],
                 reason=scrub(error, MESSAGE_LENGTH),
+                traceback=scrub(traceback, TRACEBACK_LENGTH),
                 **_clean(request),
             )
     except Exception as failure:  # noqa: BLE001 - whatever it is, the request's own error is the one to be seen

@@ -16,19 +16,19 @@ from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
-from .http import describe, error_response, rewind, status_of, with_data
+from .http import describe, error_response, status_of, with_data
 from .ids import new_run_id
 from .models import FeatureRun
 from .policy import Retry
 from .registry import Feature, registry
+from .request_state import RequestState
+from .run_header import RUN_HEADER, note_failed_run
 from .steps import StepLog, rendered, run_steps
 from .trace import SILENT, Trace, tracing
+from .tracebacks import traceback_of
 
 #: The attributes that are read once, when the feature is registered.
 FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})
-
-#: The response header that carries the run's id.
-RUN_HEADER = "Numflow-Run"
 
 
 class FeatureView(View):
@@ -123,19 +123,25 @@ class FeatureView(View):
             answer = self._fail(attempt, error, ctx, request)
             assert answer is not None  # a Retry is refused before the first attempt
             return answer
+        before = RequestState(request, can_retry=type(self).on_error is not FeatureView.on_error)
         while True:
-            attempt = Attempt(number=attempt.number + 1, trace=attempt.trace)
+            attempt = Attempt(number=attempt.number + 1, trace=attempt.trace, before=before)
             attempt.trace.begin(attempt)
             try:
                 return self._attempt(attempt, ctx, request)
             except ErrorAnswer as refusal:
+                before.undo_login()
                 answer = refusal.answer()
                 self._close(attempt, answer, None, ctx, request)
                 return answer
             except Exception as error:
                 if attempt.committed:
                     error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
+                    if attempt.run:
+                        note_failed_run(request, error, ctx.run_id)
                     raise
+                if self.atomic:
+                    before.undo_login()
                 if attempt.failed_step is None:
                     error.add_note(f"feature {self.feature.label}, outside its steps")
                 answer = self._fail(attempt, error, ctx, request)
@@ -186,7 +192,8 @@ class FeatureView(View):
             verdict, error = None, raised
         if isinstance(verdict, Retry) and verdict.allows(attempt.number):
             time.sleep(verdict.delay)
-            rewind(request)
+            if attempt.before:
+                attempt.before.restore()
             return None
         try:
             answer = verdict if isinstance(verdict, HttpResponseBase) else self._error_answer(error, attempt, request)
@@ -231,9 +238,14 @@ class FeatureView(View):
             # The session's database may be what failed; the row then does without the user
             with suppress(Exception):
                 facts["created_by"] = _user_key(request)
-            run = outbox.record_rollback(self.feature, ctx, steps=attempt.log, error=reason, request=facts)
+            trace = traceback_of(error) if error else ""
+            run = outbox.record_rollback(
+                self.feature, ctx, steps=attempt.log, error=reason, traceback=trace, request=facts
+            )
             if run and answer:
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
+            elif run and error:
+                note_failed_run(request, error, ctx.run_id)
 
     # What a view for forms or for an API does in a way of its own
 
@@ -269,6 +281,7 @@ class Attempt:
     run: FeatureRun | None = None  # the row, once it is written
     committed: bool = False
     trace: Trace = SILENT
+    before: RequestState | None = None  # the request as it was; None: the steps have not begun
 
     @property
     def failed_step(self) -> dict[str, Any] | None:

@@ -208,6 +208,14 @@ def test_a_request_that_was_rolled_back(root):
     assert "not run yet" not in shown
 
 
+def test_a_request_that_raised_shows_its_traceback(root):
+    """D2: the page of a request that raised has the traceback; that of any other has no such section."""
+    raised = run_row(state=RunState.ROLLED_BACK, traceback='File "steps/100_validate.py"\nOSError: <away>')
+
+    assert "OSError: &lt;away&gt;" in page(root, f"{RUNS}_change", raised.pk)
+    assert "Traceback" not in page(root, f"{RUNS}_change", run_row(state=RunState.ROLLED_BACK).pk)
+
+
 @pytest.mark.parametrize(
     ("names", "text"), [(["mail"], "ROLLBACK: 1 async task not run"), ([], "ROLLBACK</li>")], ids=["one", "none"]
 )

@@ -132,7 +132,7 @@ def test_an_error_of_a_step_keeps_its_type_and_says_where_it_was(tree, body, kin
     file = tree.root / "shop/steps/200_step2.py"
     assert type(caught.value) is kind
     assert str(caught.value) == message
-    assert caught.value.__notes__ == [f"feature {tree.package}.shop, step 200 step2 ({file})"]
+    assert caught.value.__notes__[:-1] == [f"feature {tree.package}.shop, step 200 step2 ({file})"]
 
 
 def test_an_error_of_a_step_rolls_back(tree):
@@ -185,7 +185,7 @@ def test_django_answers_what_nobody_else_does(tree, settings, client, body, stat
 
 
 def test_the_log_of_a_failed_request_says_where_it_was(tree, settings, client, caplog):
-    """A13: the traceback that Django logs ends with feature, step number, step name and file."""
+    """A13: the traceback that Django logs ends with feature, step number, step name and file, and with the run."""
     feature(tree, "raise OSError('away')")
     route(tree, settings)
     client.raise_request_exception = False
@@ -194,7 +194,8 @@ def test_the_log_of_a_failed_request_says_where_it_was(tree, settings, client, c
 
     trace = next(record.exc_text or logging.Formatter().format(record) for record in caplog.records if record.exc_info)
     file = tree.root / "shop/steps/100_step1.py"
-    assert trace.endswith(f"OSError: away\nfeature {tree.package}.shop, step 100 step1 ({file})")
+    place = f"OSError: away\nfeature {tree.package}.shop, step 100 step1 ({file})"
+    assert trace.endswith(f"{place}\nrun {FeatureRun.objects.get().pk}, in the admin among the runs")
 
 
 # on_error

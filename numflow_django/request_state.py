@@ -1,0 +1,169 @@
+"""
+What a request holds before its steps: the session, the user, the messages and the body.
+
+The database takes back what a failed attempt wrote. This takes back what it did to the request, so that the next
+attempt begins as the first one did.
+"""
+
+from contextlib import suppress
+from copy import copy, deepcopy
+from itertools import chain
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
+from django.http import HttpRequest, QueryDict
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import LazyObject, empty
+
+#: Where a request keeps its user: Django's middleware, and Django REST Framework on a request of its own.
+USER_KEYS = ("user", "_cached_user", "auser", "_acached_user", "_user", "_auth", "_authenticator")
+
+#: Where a session keeps its key and, once it is read, its data.
+KEY, DATA = "_SessionBase__session_key", "_session_cache"
+
+
+class RequestState:
+    """One request as it was before its first attempt; *can_retry*: whether there may be another."""
+
+    def __init__(self, request: HttpRequest, *, can_retry: bool) -> None:
+        inner = getattr(request, "_request", request)  # Django REST Framework wraps Django's request
+        self._users = [Users(inner)] if inner is request else [Users(inner), Users(request)]
+        session = vars(inner).get("session")
+        self._session = Session(session, can_retry=can_retry) if isinstance(session, SessionBase) else None
+        self._others: list[Messages | Body] = [Messages(inner), Body(inner)] if can_retry else []
+
+    def undo_login(self) -> None:
+        """
+        Undo a login or logout; every other change of the session stays, as Django's views leave it.
+
+        Called after a rollback. In the database the old session is back and the new one is gone: the middleware could
+        not save it, and would answer SessionInterrupted.
+        """
+        if self._session and self._session.has_new_key:
+            self._restore_identity()
+
+    def restore(self) -> None:
+        """Make the request what it was. Called before another attempt."""
+        self._restore_identity()
+        for part in self._others:
+            part.restore()
+
+    def _restore_identity(self) -> None:
+        if self._session:
+            self._session.restore()
+        for users in self._users:
+            users.restore()
+
+
+class Users:
+    """Who a request comes from."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._facts = vars(request)
+        self._kept = {name: self._facts[name] for name in USER_KEYS if name in self._facts}
+        self._unread = [user for user in self._kept.values() if isinstance(user, LazyObject) and user._wrapped is empty]
+        read = [user._wrapped if isinstance(user, LazyObject) else user for user in self._kept.values()]
+        # A step may change a user in memory and save it
+        self._states = [(user, copy(vars(user))) for user in read if user is not empty and hasattr(user, "__dict__")]
+
+    def restore(self) -> None:
+        for name in USER_KEYS:
+            self._facts.pop(name, None)
+        self._facts.update(self._kept)
+        for user in self._unread:
+            user._wrapped = empty
+        for user, state in self._states:
+            _put_back(user, state)
+
+
+class Session:
+    """The session, whose data is read when somebody first asks for it."""
+
+    def __init__(self, session: SessionBase, *, can_retry: bool) -> None:
+        self._session = session
+        if can_retry and session.session_key and not isinstance(session, DatabaseSession):
+            # A store without transactions has nothing under this key any more after a login
+            accessed = session.accessed
+            with suppress(Exception):  # a store that is away fails those who need it
+                session.keys()
+            session.accessed = accessed
+        self._kept = _copied(vars(session))
+
+    @property
+    def has_new_key(self) -> bool:
+        """Whether somebody has logged in or out."""
+        return self._session.session_key != self._kept.get(KEY)
+
+    def restore(self) -> None:
+        session = self._session
+        old_key = self._kept.get(KEY)
+        is_gone = self.has_new_key and old_key is not None and not self._is_stored(old_key)
+        if is_gone and DATA not in self._kept and self._is_stored(session.session_key):
+            return  # its database has no part in the transaction, and holds the data under the new key only
+        accessed = session.accessed
+        _put_back(session, _copied(self._kept))
+        session.accessed |= accessed  # the answer may depend on it
+        if is_gone:
+            setattr(session, KEY, None)  # to be saved under a new one
+            session.modified = bool(self._kept.get(DATA))
+
+    def _is_stored(self, key: str | None) -> bool:
+        try:
+            return key is not None and self._session.exists(key)
+        except Exception:  # noqa: BLE001 - the store is away; the error that is being handled matters more
+            return True
+
+
+class Messages:
+    """The messages to the user, if Django's middleware is there."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._storage = vars(request).get("_messages")
+        self._kept = _copied(vars(self._storage)) if self._storage is not None else {}
+
+    def restore(self) -> None:
+        if self._storage is not None:
+            _put_back(self._storage, _copied(self._kept))
+
+
+class Body:
+    """The parsed body, which steps may change, and the uploaded files, which they read to the end."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._facts = vars(request)
+        self._kept = _deep_copy(self._facts["data"]) if self._is_json else None
+
+    @property
+    def _is_json(self) -> bool:
+        data = self._facts.get("data")
+        return isinstance(data, dict | list) and not isinstance(data, QueryDict)  # which nobody can change
+
+    def restore(self) -> None:
+        if self._kept is not None:
+            self._facts["data"] = _deep_copy(self._kept)
+        elif self._is_json:
+            del self._facts["data"]  # parsed again, from the bytes that Django keeps
+        uploads = self._facts.get("_files")
+        if isinstance(uploads, MultiValueDict):
+            for file in chain.from_iterable(files for _, files in uploads.lists()):
+                if not file.closed:
+                    file.seek(0)
+
+
+def _put_back(thing: Any, state: dict[str, Any]) -> None:
+    vars(thing).clear()
+    vars(thing).update(state)
+
+
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an object, with lists, sets and dicts of their own."""
+    copied = {name: copy(value) if isinstance(value, list | set) else value for name, value in state.items()}
+    return copied | {DATA: _deep_copy(state[DATA])} if DATA in state else copied
+
+
+def _deep_copy(data: Any) -> Any:
+    try:
+        return deepcopy(data)
+    except Exception:  # noqa: BLE001 - a session may hold objects of the site's own, which need not allow it
+        return copy(data)
