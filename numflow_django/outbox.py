@@ -107,7 +107,7 @@ def _seconds_until(start: float | timedelta | datetime) -> float:
 
 
 def record_rollback(
-    feature: Feature, ctx: Context, *, steps: StepLog, error: str, traceback: str, request: Mapping[str, Any]
+    feature: Feature, ctx: Context, *, steps: StepLog, error: str, traceback: str = "", request: Mapping[str, Any]
 ) -> FeatureRun | None:
     """
     Log a request that was rolled back, outside its transaction; None, and a warning, if that fails too.
