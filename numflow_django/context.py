@@ -1,20 +1,31 @@
 """The object that the steps and async tasks of one run share, and its way into the run row and out of it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, KeysView
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self
 from uuid import UUID
 
 from . import codec
 from .conf import conf
-from .exceptions import ContextError, ContextTooLarge, ContextValueError
+from .exceptions import ContextError, ContextTooLarge, ContextValueError, ReservedKey
 from .ids import new_run_id
 
 #: Names that the engine gives to every context.
-RESERVED = frozenset({"run_id", "task", "_numflow"})
+RESERVED = frozenset({"run_id", "task", "_numflow", "get", "keys"})
+
+#: What to write for the methods of dict that a context does not have: a key may have these names.
+_DICT_METHODS = {
+    "items": "dict(ctx).items()",
+    "values": "dict(ctx).values()",
+    "copy": "dict(ctx)",
+    "update": "ctx[key] = value for each key",
+    "setdefault": "ctx[key] = value if the key is not in ctx",
+    "pop": "ctx[key] and del ctx[key]",
+    "popitem": "ctx[key] and del ctx[key]",
+    "clear": "del ctx[key] for each key",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +68,6 @@ class Record:
         self.authors: dict[str, Author | str] = {}  # key -> who wrote it last
 
 
-class _StepsAside:
-    """A method that gives way to a key of its name, which a run row may hold where the instance has nothing yet."""
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self.method = method
-        self.__doc__ = method.__doc__
-
-    def __get__(self, ctx: "Context | None", owner: type) -> Any:
-        if ctx is None:
-            return self.method
-        name = self.method.__name__
-        return ctx.__getattr__(name) if name in ctx._numflow.trees else MethodType(self.method, ctx)
-
-
 class UndeclaredKey(Protocol):
     """
     What only Context itself is to a type checker: it takes any key, and a subclass takes those that it declares.
@@ -111,7 +108,7 @@ class Context:
             raise TypeError(f"Context({record!r}): give values by name, such as Context(sku='A-1')")
         object.__setattr__(self, "_numflow", record or Record(new_run_id()))
         for key, value in values.items():
-            setattr(self, key, value)
+            self[key] = value
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -140,7 +137,7 @@ class Context:
 
     def __setattr__(self: UndeclaredKey, key: str, value: Any) -> None:
         if key in RESERVED:
-            raise AttributeError(f"ctx.{key} is set by numflow_django; choose another name")
+            raise AttributeError(_reserved(key))
         self.__dict__[key] = value
         self._numflow.authors[key] = self._numflow.author
 
@@ -149,13 +146,14 @@ class Context:
         if key == "task":
             raise AttributeError("ctx.task is there for async tasks only; this is a step")
         if key not in trees:
-            raise AttributeError(_missing(self, key))
+            raise AttributeError(_missing(self, key) + _dict_method(key))
         try:
             value = codec.decode(trees[key], _place(key), self._numflow.instances.get(key))
         except AttributeError as error:
             # hasattr() and getattr(ctx, key, default) would take a model's AttributeError for a missing key
             raise ContextError(f"{_place(key)} cannot be read: {error}") from error
-        self.__dict__[key] = value
+        if key not in RESERVED:  # of a row from before it was: kept here, it would hide the method
+            self.__dict__[key] = value
         return value
 
     def __delattr__(self, key: str) -> None:
@@ -168,6 +166,8 @@ class Context:
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise TypeError(f"ctx[{key!r}]: keys must be str, not {type(key).__name__}")
+        if key in RESERVED:
+            raise ReservedKey(_reserved(key), name=key)
         setattr(self, key, value)
 
     def __getitem__(self, key: str) -> Any:
@@ -193,10 +193,13 @@ class Context:
     def __bool__(self) -> bool:
         return True
 
-    @_StepsAside
     def get(self, key: str, default: Any = None) -> Any:
         """The value of *key*, or *default* if there is none."""
         return self[key] if key in self else default  # noqa: SIM401 - that would be this method
+
+    def keys(self) -> KeysView[str]:
+        """The keys as they are now; ``dict(ctx)`` and ``{**ctx}`` ask for them."""
+        return dict.fromkeys(self).keys()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Context cannot be copied or pickled; hand over the values that are needed")
@@ -207,6 +210,16 @@ class Context:
 
 def _is_method(name: str, value: Any) -> bool:
     return callable(value) and "annot" not in name  # Python 3.14 keeps annotations as a function
+
+
+def _reserved(key: str) -> str:
+    return f"ctx.{key} is set by numflow_django; choose another name"
+
+
+def _dict_method(name: str) -> str:
+    if name not in _DICT_METHODS:
+        return ""
+    return f". It has no method {name}(), because a key of your own may have that name; write {_DICT_METHODS[name]}"
 
 
 def _missing(ctx: Iterable[str], key: object) -> str:

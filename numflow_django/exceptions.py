@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.db.transaction import TransactionManagementError
+from django.utils.datastructures import MultiValueDictKeyError
 
 
 class NumflowError(Exception):
@@ -143,6 +144,16 @@ class NotAnObject(InvalidRequestData, AttributeError, TypeError):
     """
 
 
+class MissingKey(InvalidRequestData, MultiValueDictKeyError):
+    """
+    A step took a key of ``request.data`` that the client did not send. It becomes a 400.
+
+    A KeyError, so that ``except KeyError`` works; an optional key is read with ``request.data.get()``.
+    """
+
+    __str__ = Exception.__str__  # KeyError's shows a repr
+
+
 class MissingResponseError(NumflowError):
     """
     No step answered the request. Let the last step return an HttpResponse or call ``response.json(...)``.
@@ -175,6 +186,14 @@ class TransactionNotCommitted(NumflowError, TransactionManagementError):
 
 class ContextError(NumflowError):
     """Something is wrong with a key of the context."""
+
+
+class ReservedKey(ContextError, AttributeError):
+    """
+    ``ctx[key] = value`` with a name that ``ctx`` itself has, such as ``run_id``. Choose another name.
+
+    If it is the client who sent the key, it becomes a 400.
+    """
 
 
 class ContextValueError(ContextError, TypeError):

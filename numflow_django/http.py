@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, Self, SupportsIndex
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, ValidationError
@@ -11,8 +12,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from .exceptions import InvalidRequestData, ResponseAlreadySent, StepError
-from .json_array import JsonArray
+from .body import checked, is_json, parse
+from .exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
 
 #: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {
@@ -92,12 +93,17 @@ class FeatureRequest(HttpRequest):
     It is the request that the middleware saw, and not another one.
     """
 
-    params: Mapping[str, Any]  # the route's parameters, converted: {"order_id": 3}
+    _params: Mapping[str, Any] = MappingProxyType({})
 
     @cached_property
     def data(self) -> Any:
         """The parsed body, parsed on first use: a JSON object or array, or form data (QueryDict)."""
         return parse(self)
+
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """The route's parameters, converted: ``{"order_id": 3}``."""
+        return checked(self._params)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # pickle finds a class by its name, and the class of this request goes by the name of Django's
@@ -114,7 +120,7 @@ def with_data(request: HttpRequest, params: Mapping[str, Any] | None = None) -> 
     if not hasattr(type(request), "data"):
         request.__class__ = _with_data(type(request))  # type: ignore[arg-type]
     if params is not None:
-        request.params = params  # type: ignore[attr-defined]
+        setattr(request, "_params" if isinstance(request, FeatureRequest) else "params", params)
     return request  # type: ignore[return-value]
 
 
@@ -139,7 +145,7 @@ def given(request: Any) -> Any:
     if isinstance(data, QueryDict):
         return data
     body = known.get("_body")
-    if body is not None and _is_json(request):
+    if body is not None and is_json(request):
         try:
             return json.loads(body)  # and not what the steps may have made of it
         except (ValueError, RecursionError):
@@ -149,53 +155,32 @@ def given(request: Any) -> Any:
     return data
 
 
-def _is_json(request: HttpRequest) -> bool:
-    kind = request.content_type or ""
-    return kind == "application/json" or kind.endswith("+json")
-
-
-def parse(request: HttpRequest) -> Any:
-    """Read the body of *request* by its content type. Raise InvalidRequestData if it cannot be read."""
-    kind = request.content_type
-    if _is_json(request):
-        return _json(request.body)
-    if kind == "multipart/form-data":
-        return _multipart(request)
-    if kind == "application/x-www-form-urlencoded":
-        return request.POST if request.method == "POST" else QueryDict(request.body, encoding=request.encoding)
-    if not request.body:
-        return QueryDict()
-    unknown = _("unsupported content type %(kind)s: send application/json or a form")
-    raise InvalidRequestData(unknown % {"kind": repr(kind)}, status=415)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        data = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestData(_("invalid JSON: %(problem)s") % {"problem": error}) from error
-    if not isinstance(data, dict | list):
-        wrong = _("invalid JSON: expected an object or an array, not %(value)s")
-        raise InvalidRequestData(wrong % {"value": json.dumps(data)[:50]})
-    return JsonArray(data) if isinstance(data, list) else data
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _multipart(request: HttpRequest) -> QueryDict:
-    try:
-        if request.method == "POST":
-            return request.POST
-        data, files = request.parse_file_upload(request.META, request)
-    except MultiPartParserError as error:
-        raise InvalidRequestData(_("invalid form data: %(problem)s") % {"problem": error}) from error
-    request._post, request._files = data, files  # type: ignore[attr-defined]
-    return data
 
 
 # Answers for errors
+
+
+def attributed(error: Exception, request: HttpRequest) -> Exception:
+    """*error*; an InvalidRequestData in place of a ReservedKey that is the client's."""
+    if not isinstance(error, ReservedKey) or not _is_sent(error.name, request):
+        return error
+    refusal = InvalidRequestData(_("reserved key %(key)s: choose another name") % {"key": repr(error.name)})
+    refusal.__cause__ = error
+    return refusal
+
+
+def _is_sent(key: str | None, request: HttpRequest) -> bool:
+    """Whether *key* is in what the client sent, at any depth."""
+    left: list[Any] = [given(request), request.GET]
+    while left:
+        part = left.pop()
+        if isinstance(part, Mapping):
+            if key in part:
+                return True
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return False
 
 
 def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:

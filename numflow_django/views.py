@@ -16,7 +16,7 @@ from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
-from .http import describe, error_response, status_of, with_data
+from .http import attributed, describe, error_response, status_of, with_data
 from .ids import new_run_id
 from .models import FeatureRun
 from .policy import Retry
@@ -183,6 +183,7 @@ class FeatureView(View):
         self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
     ) -> HttpResponseBase | None:
         """Ask ``on_error``; give the answer, or None for one more attempt. Raise the error if it has no answer."""
+        error = attributed(error, request)
         attempt.trace.failed(attempt, error)
         try:
             verdict = self._verdict(attempt, error, ctx, request)

@@ -54,9 +54,9 @@ def ask(view, request=None):
     return view.as_view()(request or posted())
 
 
-def route(tree, settings, folder="shop"):
-    """Route the feature of *folder* at /shop/, for a test client."""
-    urls = f"from django.urls import path\nfrom .{folder}.feature import View\nurlpatterns = [path('shop/', "
+def route(tree, settings, folder="shop", path="shop/"):
+    """Route the feature of *folder* at /shop/, or at *path*, for a test client."""
+    urls = f"from django.urls import path\nfrom .{folder}.feature import View\nurlpatterns = [path('{path}', "
     tree.write({"urls.py": urls + "View.as_view())]\n"})
     settings.ROOT_URLCONF = f"{tree.package}.urls"
 

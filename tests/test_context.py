@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from numflow_django import Context
-from numflow_django.context import TaskInfo, freeze, thaw
+from numflow_django.context import RESERVED, TaskInfo, freeze, thaw
+from numflow_django.exceptions import ReservedKey
 
 RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -86,7 +87,7 @@ def test_get_gives_a_default():
     assert not hasattr(ctx, "b")
 
 
-@pytest.mark.parametrize("name", ["items", "keys", "values", "get", "pop", "update", "copy"])
+@pytest.mark.parametrize("name", ["items", "values", "pop", "update", "copy"])
 def test_names_of_dict_methods_are_the_user_s(name):
     """A key may be called like a method of dict, before and after it has been frozen."""
     ctx = Context()
@@ -97,15 +98,78 @@ def test_names_of_dict_methods_are_the_user_s(name):
     assert getattr(later, name) == later[name] == ["mug"]
 
 
-@pytest.mark.parametrize("name", ["run_id", "task", "_numflow"])
+@pytest.mark.parametrize("name", ["run_id", "task", "_numflow", "get", "keys"])
 def test_names_of_the_engine_cannot_be_set(name):
-    """A name that the engine gives to every context is refused, as attribute and as key."""
+    """A name that every context has, a method's too, is refused as attribute, as key and when a context is made."""
     ctx = Context()
 
-    with pytest.raises(AttributeError, match=f"ctx.{name} is set by numflow_django; choose another name"):
+    with pytest.raises(AttributeError) as as_attribute:
         setattr(ctx, name, 1)
-    with pytest.raises(AttributeError, match=f"ctx.{name} is set by numflow_django; choose another name"):
+    with pytest.raises(ReservedKey) as as_key:
         ctx[name] = 1
+    with pytest.raises(ReservedKey) as as_argument:
+        Context(**{name: 1})
+
+    assert not isinstance(as_attribute.value, ReservedKey)
+    assert {str(caught.value) for caught in (as_attribute, as_key, as_argument)} == {
+        f"ctx.{name} is set by numflow_django; choose another name"
+    }
+    assert (as_key.value.name, as_argument.value.name) == (name, name)
+    assert not ctx.keys()
+
+
+def test_every_public_method_is_reserved():
+    """No key can hide a method or property of the context."""
+    assert {name for name in dir(Context) if not name.startswith("_")} <= RESERVED
+
+
+def test_a_row_in_flight_may_hold_a_name_that_is_reserved_now():
+    """A key that a row has from before its name was reserved is read and deleted by key, and hides no method."""
+    ctx = thaw('{"get":[1],"a":2}', run_id=RUN)
+
+    assert ctx["get"] == [1]
+    assert ctx.get("a") == 2
+    assert freeze(ctx) == '{"get":[1],"a":2}'
+    del ctx["get"]
+    assert dict(passed_on(ctx)) == {"a": 2}
+
+
+@pytest.mark.parametrize("thawed", [False, True])
+def test_a_context_becomes_a_dict(thawed):
+    """``dict(ctx)`` and ``{**ctx}`` hold the keys and values, and ``ctx.keys()`` the keys as they are at that time."""
+    ctx = Context(order=1, items=["mug"])
+    ctx = passed_on(ctx) if thawed else ctx
+
+    keys = ctx.keys()
+    ctx.total = 3
+
+    assert dict(ctx) == {**ctx} == {"order": 1, "items": ["mug"], "total": 3}
+    assert keys == {"order", "items"}
+    assert list(ctx.keys()) == ["order", "items", "total"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("items", "dict(ctx).items()"),
+        ("values", "dict(ctx).values()"),
+        ("copy", "dict(ctx)"),
+        ("update", "ctx[key] = value for each key"),
+        ("setdefault", "ctx[key] = value if the key is not in ctx"),
+        ("pop", "ctx[key] and del ctx[key]"),
+        ("popitem", "ctx[key] and del ctx[key]"),
+        ("clear", "del ctx[key] for each key"),
+    ],
+)
+def test_a_method_that_only_a_dict_has_is_an_error_that_names_the_way(name, remedy):
+    """A context lacks what a dict has, because these names can be keys; the error says what to write."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(Context(order=1), name)()
+
+    assert str(caught.value) == (
+        f"ctx has no {name!r}; it holds order. It has no method {name}(), because a key of your own may have that "
+        f"name; write {remedy}"
+    )
 
 
 @pytest.mark.parametrize("key", [1, None, ("a",)])

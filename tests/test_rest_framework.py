@@ -119,6 +119,19 @@ def test_policies_stand_before_the_steps(api, client, attributes, status, detail
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_reserved_key_that_the_client_sent_is_a_400(api, client, kind):
+    """A step that stores whatever the client sent answers a name that ctx has itself with a 400."""
+    api("for key, value in request.data.items(): ctx[key] = value", serializer=None)
+    data = {"task": 1} if kind == "application/json" else "task=1"
+
+    answer = post(client, data, content_type=kind)
+
+    assert answer.status_code == 400
+    assert answer.json() == {"error": {"message": "reserved key 'task': choose another name", "status": 400}}
+
+
+@pytest.mark.django_db
 def test_throttles(api, client):
     """A throttle answers 429, with the time to wait; a Retry of the steps does not count as a request."""
     throttle = type("Throttle", (AnonRateThrottle,), {"rate": "1/day"})

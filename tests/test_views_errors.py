@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from numflow_django import StepError
-from numflow_django.exceptions import InvalidErrorHandlerResult, MissingResponseError
+from numflow_django.exceptions import InvalidErrorHandlerResult, InvalidRequestData, MissingResponseError, ReservedKey
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
 from tests.serving import ask, feature, route
@@ -101,12 +101,114 @@ def test_json_errors_carry_korean_as_it_is(tree):
 
 
 def test_what_utf8_cannot_hold_is_escaped(tree):
-    """A lone surrogate, which a client's JSON may hold, does not turn a 400 into a 500."""
-    view = feature(tree, "raise StepError(f\"no {request.data['item']}\")")
+    """A lone surrogate in an error's text does not turn a 400 into a 500."""
+    view = feature(tree, "raise StepError('no \\ud83d')")
 
-    answer = ask(view, submitted(rb'{"item": "\ud83d"}'))
+    answer = ask(view)
 
     assert (answer.status_code, json.loads(answer.content)["error"]["message"]) == (400, "no \ud83d")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "take"),
+    [
+        (b"{}", "application/json", "request.data['sku']"),
+        (b'{"order": {}}', "application/json", "request.data['order']['sku']"),
+        (b'{"lines": [{}]}', "application/json", "request.data['lines'][0]['sku']"),
+        (b"{}", "application/json", "request.data.pop('sku')"),
+        (b"a=1", "application/x-www-form-urlencoded", "request.data['sku']"),
+    ],
+)
+def test_a_key_that_the_client_did_not_send_is_a_400(tree, body, kind, take):
+    """A step that takes a key of request.data which is not there fails with a 400 that names the key, and no step."""
+    answer = ask(feature(tree, SELL, take), submitted(body, kind))
+
+    assert answer.status_code == 400
+    assert json.loads(answer.content) == {"error": {"message": "missing key 'sku'", "status": 400}}
+    assert not Sale.objects.exists()
+    assert not FeatureRun.objects.exists()
+
+
+@pytest.mark.parametrize("take", ["dict(request.data)['sku']", "{}['sku']", "ctx['sku']", "request.POST['sku']"])
+def test_a_key_that_the_author_misses_is_a_500(tree, take):
+    """A KeyError of another dict than request.data is the author's error, as ever."""
+    with pytest.raises(KeyError) as caught:
+        ask(feature(tree, take), submitted(b"{}"))
+
+    assert not isinstance(caught.value, StepError)
+
+
+STORE_ALL = "for key, value in request.data.items():\n    ctx[key] = value\nresponse.json({})"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "store"),
+    [
+        (b'{"sku": "A", "%s": 1}', "application/json", STORE_ALL),
+        (b'{"order": [{"%s": 1}]}', "application/json", STORE_ALL.replace("data", "data['order'][0]")),
+        (b"sku=A&%s=1", "application/x-www-form-urlencoded", STORE_ALL),
+        (b'{"%s": 1}', "application/json", "from numflow_django import Context\nContext(**request.data)"),
+        (b'{"%s": 1}', "application/json", "from numflow_django import start_run\nstart_run('{label}', request.data)"),
+    ],
+    ids=["object", "nested", "form", "Context", "start_run"],
+)
+@pytest.mark.parametrize("key", ["run_id", "task", "get", "keys", "_numflow"])
+def test_a_client_that_sends_a_reserved_key_gets_a_400(tree, body, kind, store, key):
+    """A step that stores whatever the client sent: a name that ctx has itself is a 400 that names the key."""
+    view = feature(tree, SELL, store.replace("{label}", f"{tree.package}.shop"), tasks=["mail"])
+
+    answer = ask(view, submitted(body % key.encode(), kind))
+
+    assert answer.status_code == 400
+    assert json.loads(answer.content) == {
+        "error": {"message": f"reserved key {key!r}: choose another name", "status": 400}
+    }
+    assert not Sale.objects.exists()
+    assert not FeatureRun.objects.exists()
+
+
+def test_a_reserved_key_in_the_query_of_the_url_is_the_clients_too(tree):
+    """A step that stores the parameters of the query answers a reserved one with a 400."""
+    view = feature(tree, STORE_ALL.replace("data", "GET"))
+
+    answer = ask(view, RequestFactory().post("/shop/?task=1"))
+
+    assert (answer.status_code, json.loads(answer.content)["error"]["message"]) == (
+        400,
+        "reserved key 'task': choose another name",
+    )
+
+
+def test_on_error_gets_the_reserved_key_as_the_clients_mistake(tree):
+    """on_error is asked about the 400, whose cause is the error of ctx."""
+    asked = []
+    view = feature(tree, STORE_ALL, on_error=lambda self, error, ctx, request: asked.append(error))
+
+    ask(view, submitted(b'{"run_id": 1}'))
+
+    [error] = asked
+    assert (type(error), type(error.__cause__)) == (InvalidRequestData, ReservedKey)
+
+
+@pytest.mark.parametrize("store", ["ctx.run_id = 1", "ctx['run_id'] = 1", "ctx.get = request.data['get']"])
+def test_a_reserved_key_of_the_authors_is_a_500(tree, store):
+    """A name that ctx has itself, written in code, is the author's error whatever the client sent."""
+    with pytest.raises(AttributeError, match="is set by numflow_django; choose another name"):
+        ask(feature(tree, store), submitted(b'{"get": 1}'))
+
+
+def test_a_nul_in_the_url_is_a_400(tree, settings, client):
+    """A route's parameter with a NUL, which PostgreSQL stores in no text, is refused when a step reads it."""
+    feature(tree, "response.json({'sku': request.params['sku']})")
+    route(tree, settings, path="shop/<str:sku>/")
+
+    good, bad = client.post("/shop/A-1/"), client.post("/shop/A%001/")
+
+    assert (good.status_code, good.json()) == (200, {"sku": "A-1"})
+    assert (bad.status_code, bad.json()) == (
+        400,
+        {"error": {"message": "invalid parameter 'sku' in the URL: a text holds a NUL character", "status": 400}},
+    )
 
 
 # Errors of the author's

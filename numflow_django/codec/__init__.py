@@ -7,6 +7,6 @@ from its database.
 """
 
 from .decoder import Instances, decode, fetch_instances
-from .encoder import encode
+from .encoder import MAX_DEPTH, MAX_INT_BITS, encode
 
-__all__ = ["Instances", "decode", "encode", "fetch_instances"]
+__all__ = ["MAX_DEPTH", "MAX_INT_BITS", "Instances", "decode", "encode", "fetch_instances"]

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.utils.functional import LazyObject, Promise
 
 from ..exceptions import ContextValueError
-from ..json_array import JsonArray
+from ..json_data import JsonArray, JsonObject
 from .tags import TAG, lookup
 
 #: Containers in containers; far more than data needs, far less than Python's recursion limit.
@@ -240,10 +240,11 @@ _HINTS = {
 
 _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
     list: _Encoder.list,
-    JsonArray: _Encoder.list,  # request.data: a list once it is read
+    JsonArray: _Encoder.list,  # request.data: a list, or a dict, once it is read
     tuple: _Encoder.tuple,
     set: _Encoder.set,
     dict: _Encoder.dict,
+    JsonObject: _Encoder.dict,
 }
 
 # datetime is a date and str may be a SafeString: subclasses stand before their bases

@@ -19,6 +19,12 @@ def wrong_type(ctx: OrderContext) -> int:
 
 def set_by_the_engine(ctx: OrderContext) -> None:
     ctx.run_id = None  # E: Property "run_id" defined in "Context" is read-only
+    ctx.get = None  # E: Cannot assign to a method
+
+
+def no_such_method(ctx: OrderContext) -> dict[str, object]:
+    ctx.items()  # E: Invalid self argument "OrderContext" to attribute function "__getattr__" with type "Callable[[UndeclaredKey, str], Any]"
+    return {**ctx, **dict(ctx)} if "sku" in ctx.keys() else {}
 
 
 def no_such_data(request: HttpRequest, feature_request: FeatureRequest) -> None:

@@ -1,0 +1,167 @@
+"""The body of a request as ``request.data``; what no step could store is refused here, as the client's mistake."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from django.http import HttpRequest, QueryDict
+from django.http.multipartparser import MultiPartParserError
+from django.utils.datastructures import MultiValueDictKeyError
+from django.utils.translation import gettext as _
+
+from .codec import MAX_DEPTH, MAX_INT_BITS
+from .exceptions import InvalidRequestData
+from .json_data import missing_key, to_array, to_object
+
+#: Escapes in JSON that may be a NUL or half of a pair of surrogates.
+_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+#: What PostgreSQL stores in no text, and no database in UTF-8.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+#: Characters that are shown of what is refused.
+_SHOWN = 50
+
+
+class FormData(QueryDict):
+    """Form data as ``request.data``: a QueryDict, which raises MissingKey, a 400, for a field that was not sent."""
+
+    @classmethod
+    def of(cls, data: QueryDict) -> Self:
+        """*data* as a FormData. Raise InvalidRequestData if it holds a NUL."""
+        form = cls(mutable=True, encoding=data.encoding)
+        for key, values in data.lists():
+            if any(map(_UNSTORABLE.search, (key, *values))):
+                raise InvalidRequestData(_("invalid form data: %(problem)s") % {"problem": _nul()})
+            form.setlist(key, values)
+        form._mutable = False
+        return form
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return super().__getitem__(key)
+        except MultiValueDictKeyError:
+            raise missing_key(key) from None
+
+
+def is_json(request: HttpRequest) -> bool:
+    """Whether *request* says that its body is JSON."""
+    kind = request.content_type or ""
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def parse(request: HttpRequest) -> Any:
+    """Read the body of *request* by its content type. Raise InvalidRequestData if it cannot be read."""
+    kind = request.content_type
+    if is_json(request):
+        return _json(request.body)
+    if kind == "multipart/form-data":
+        return FormData.of(_multipart(request))
+    if kind == "application/x-www-form-urlencoded":
+        is_parsed = request.method == "POST"
+        return FormData.of(request.POST if is_parsed else QueryDict(request.body, encoding=request.encoding))
+    if not request.body:
+        return FormData()
+    unknown = _("unsupported content type %(kind)s: send application/json or a form")
+    raise InvalidRequestData(unknown % {"kind": repr(kind)}, status=415)
+
+
+def checked(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*params*, those of a route. Raise InvalidRequestData if one of them holds a NUL."""
+    for name, value in params.items():
+        if isinstance(value, str) and _UNSTORABLE.search(value):
+            problem = {"name": repr(name), "problem": _nul()}
+            raise InvalidRequestData(_("invalid parameter %(name)s in the URL: %(problem)s") % problem)
+    return params
+
+
+# JSON
+
+
+def _json(body: bytes) -> Any:
+    try:
+        # As json does it, but strict: what json lets pass in bytes are surrogates
+        text = body.decode(json.detect_encoding(body))
+        data = json.loads(
+            text,
+            object_pairs_hook=to_object,
+            parse_constant=_no_constant,
+            parse_float=_float,
+            # Python's own int is faster, and no number in a short text is too large
+            parse_int=_int if len(text) > MAX_INT_BITS // 4 else int,
+        )
+        _check(text, data)
+    except (ValueError, RecursionError) as error:
+        problem = _too_deep() if isinstance(error, RecursionError) else error
+        raise InvalidRequestData(_("invalid JSON: %(problem)s") % {"problem": problem}) from error
+    if not isinstance(data, dict | list):
+        wrong = _("invalid JSON: expected an object or an array, not %(value)s")
+        raise InvalidRequestData(wrong % {"value": json.dumps(data)[:_SHOWN]})
+    return to_array(data) if isinstance(data, list) else data
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _too_large(text)
+    return value
+
+
+def _int(text: str) -> int:
+    value = int(text)
+    if value.bit_length() > MAX_INT_BITS:
+        raise _too_large(text)
+    return value
+
+
+def _too_large(text: str) -> ValueError:
+    return ValueError(_("the number %(number)s is too large") % {"number": text[:_SHOWN]})
+
+
+def _check(text: str, data: Any) -> None:
+    """Raise ValueError for what no ctx or no database can hold; the values are looked at only if there is a reason."""
+    may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
+    if not may_be_deep and not ("\\u" in text and _SUSPECT.search(text)):
+        return
+    for depth, value in _values(data):
+        if depth > MAX_DEPTH and isinstance(value, dict | list):
+            raise ValueError(_too_deep())
+        found = _UNSTORABLE.search(value) if isinstance(value, str) else None
+        if found:
+            raise ValueError(_nul() if found[0] == "\0" else _("a text holds a lone surrogate"))
+
+
+def _values(data: Any) -> Iterator[tuple[int, Any]]:
+    """Every value and key in *data* with its depth, from 1."""
+    left = [(1, data)]
+    while left:
+        depth, value = left.pop()
+        yield depth, value
+        if isinstance(value, dict):
+            left += ((depth + 1, part) for part in (*value, *value.values()))
+        elif isinstance(value, list):
+            left += ((depth + 1, item) for item in value)
+
+
+def _too_deep() -> str:
+    return _("it is nested deeper than %(limit)s levels") % {"limit": MAX_DEPTH}
+
+
+def _nul() -> str:
+    return _("a text holds a NUL character")
+
+
+def _multipart(request: HttpRequest) -> QueryDict:
+    try:
+        if request.method == "POST":
+            return request.POST
+        data, files = request.parse_file_upload(request.META, request)
+    except MultiPartParserError as error:
+        raise InvalidRequestData(_("invalid form data: %(problem)s") % {"problem": error}) from error
+    request._post, request._files = data, files  # type: ignore[attr-defined]
+    return data

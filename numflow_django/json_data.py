@@ -1,0 +1,78 @@
+"""JSON arrays and objects as ``request.data``: a list and a dict that know when the client sent something else."""
+
+from typing import Any, Self, SupportsIndex, overload
+
+from django.utils.translation import gettext as _
+
+from .exceptions import MissingKey, NotAnObject
+
+
+class JsonArray(list[Any]):
+    """
+    A JSON array in ``request.data``: a list.
+
+    A step that takes it for an object, with ``request.data.get("sku")`` or ``request.data["sku"]``, raises
+    NotAnObject, a 400: it is the client that sent the wrong thing.
+    """
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Any]: ...
+    def __getitem__(self, index: Any, /) -> Any:
+        if isinstance(index, str):
+            raise _not_an_object()
+        return super().__getitem__(index)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "getlist" or hasattr(dict, name):
+            raise _not_an_object()
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+
+class JsonObject(dict[str, Any]):
+    """
+    A JSON object in ``request.data``: a dict.
+
+    A step that takes a key that the client did not send raises MissingKey, a 400.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, key: str) -> Any:
+        raise missing_key(key)
+
+    def __delitem__(self, key: str) -> None:
+        self[key]
+        super().__delitem__(key)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """As dict.pop."""
+        return super().pop(key, *default) if default or key in self else self[key]
+
+    def copy(self) -> Self:
+        """A copy that knows its missing keys, too."""
+        return type(self)(self)
+
+
+def to_array(items: list[Any]) -> JsonArray:
+    """*items* as a JsonArray, and so the lists in it."""
+    return JsonArray(to_array(item) if type(item) is list else item for item in items)
+
+
+def to_object(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """*pairs*, which json has read, as a JsonObject, and the lists in it as JsonArrays."""
+    made = JsonObject(pairs)
+    for key, value in made.items():
+        if type(value) is list:
+            made[key] = to_array(value)
+    return made
+
+
+def missing_key(key: object) -> MissingKey:
+    """The error for a *key* that the client did not send."""
+    return MissingKey(_("missing key %(key)s") % {"key": repr(key)})
+
+
+def _not_an_object() -> NotAnObject:
+    return NotAnObject(_("invalid JSON: expected an object, not an array"))
