@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
+from typing import Generic, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.db.models import TextChoices
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, lazy
+from django.utils.html import conditional_escape
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, override
 from hypothesis import given, settings
@@ -48,6 +50,14 @@ class Line:
     item: str
     price: Decimal
     tags: set = field(default_factory=set)
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,8 @@ PLAIN = [
     Frozen(Line("mug", Decimal(9))),
     Slotted(1, Slotted(2)),
     [Colour.RED, {"x": (Slotted(1),)}],
+    Page([1]),
+    mark_safe("<b>"),
 ]
 
 
@@ -215,12 +227,23 @@ def test_a_lazy_string_becomes_the_text_of_the_request_s_language():
 
 @pytest.mark.parametrize(
     ("value", "plain"),
-    [(mark_safe("<b>"), "<b>"), (SimpleLazyObject(lambda: [1]), [1]), (SimpleLazyObject(lambda: None), None)],
-    ids=["SafeString", "lazy list", "lazy None"],
+    [(SimpleLazyObject(lambda: [1]), [1]), (SimpleLazyObject(lambda: None), None)],
+    ids=["lazy list", "lazy None"],
 )
 def test_what_stands_for_a_plain_value_becomes_that(value, plain):
-    """A safe string and a lazy object travel as the plain value that they stand for."""
+    """A lazy object travels as the plain value that it stands for."""
     assert shape(round_trip(value)) == shape(plain)
+
+
+def test_a_safe_string_is_not_escaped_in_a_task():
+    """What a step marked as safe, a lazy text of it too, is safe in a template of a task."""
+    safe = lazy(mark_safe, str)("<b>")
+
+    assert [conditional_escape(text) for text in round_trip([mark_safe("<b>"), safe, "<b>"])] == [
+        "<b>",
+        "<b>",
+        "&lt;b&gt;",
+    ]
 
 
 KEYS = st.text(max_size=5) | st.sampled_from(["$", "v", "m"])

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from numflow_django.codec import decode, encode
 from numflow_django.exceptions import ContextCorrupt, ContextInstanceGone, ContextValueError
-from tests.market.models import Sale
+from tests.market.models import Coupon, Day, Invoice, Sale, Shelf, Shipment
 
 
 class Colour(enum.Enum):
@@ -29,6 +29,10 @@ class Right(enum.Flag):
 class Parcel:
     sale: Sale
     note: str
+
+
+class Code(str):
+    """A code of the developer's own class."""
 
 
 class Unlucky(Manager):
@@ -99,6 +103,69 @@ def test_the_lazy_user_of_a_request_comes_back_as_a_user():
 
     assert type(thawed) is User
     assert thawed == user
+
+
+KEY = "2f0c6f0e-7a54-4f9c-9b1e-0c6e1c6b4f11"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda: Sale.objects.create(pk="7", item="mug"),
+        lambda: Shipment.objects.create(pk=KEY),
+        lambda: Invoice.objects.create(shipment_id=str(Shipment.objects.create().pk)),
+        lambda: Day.objects.create(day="2026-11-28"),
+        lambda: Coupon.objects.create(code=5),
+        lambda: Coupon.objects.create(code=Code("WELCOME")),
+        lambda: Shelf.objects.create(row=3, place="1"),
+    ],
+    ids=["number", "UUID", "OneToOne", "date", "text", "str of a class of one's own", "composite"],
+)
+def test_a_key_that_was_given_in_another_type_is_found(create, django_assert_num_queries):
+    """An instance whose key was given as another type than the field's, such as text for a UUID, comes back."""
+    stored = create()
+    tree = frozen(stored)
+
+    with django_assert_num_queries(1):
+        thawed = decode(tree, "ctx.x")
+
+    stored.refresh_from_db()
+    assert type(thawed) is type(stored)
+    assert str(thawed) == str(stored)
+
+
+@pytest.mark.django_db
+def test_two_types_of_one_key_are_one_row():
+    """The same row, stored by its text and by its number, is read once and comes back in both places."""
+    shipment = Shipment.objects.create(pk=KEY)
+
+    first, second = decode(frozen([shipment, Shipment.objects.get()]), "ctx.x")
+
+    assert first is second
+
+
+@pytest.mark.django_db
+def test_a_key_in_another_case_is_found_where_the_database_takes_it_for_the_same(django_assert_num_queries):
+    """Under a collation without case the database says which row a key means, with a query only for such a key."""
+    Coupon.objects.bulk_create([Coupon(code="welcome"), Coupon(code="summer")])
+    welcome = Coupon.objects.get(code="WELCOME")
+    assert welcome.code == "welcome"
+    welcome.code = "WELCOME"
+    tree = frozen([welcome, *Coupon.objects.order_by("code")])
+
+    with django_assert_num_queries(2):
+        thawed = decode(tree, "ctx.x")
+
+    assert [coupon.code for coupon in thawed] == ["welcome", "summer", "welcome"]
+
+
+@pytest.mark.django_db
+def test_a_key_that_its_field_cannot_take_any_more_is_named():
+    """A model whose key has got another type since raises ContextCorrupt, which names the place, the model and it."""
+    tree = {"$": "model", "m": "market.Shipment", "pk": "A-1", "db": "default"}
+
+    assert corrupt(tree) == "ctx.x: market.Shipment cannot have the primary key 'A-1' (any more)"
 
 
 @pytest.mark.django_db

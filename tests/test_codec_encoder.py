@@ -6,9 +6,12 @@ import io
 import socket
 import tempfile
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Generic, TypeVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -17,6 +20,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse, QueryDict
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import SafeString
 
 from numflow_django.codec import encode
 from numflow_django.codec.encoder import MAX_DEPTH
@@ -35,6 +39,14 @@ class Colour(enum.StrEnum):
 @dataclasses.dataclass
 class Order:
     lines: list = dataclasses.field(default_factory=list)
+
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: list[T]
 
 
 @dataclasses.dataclass
@@ -226,14 +238,63 @@ def test_a_class_that_another_one_hides_is_refused(monkeypatch):
     assert refusal(order).startswith(f"ctx.x is a {__name__}:Order, which a worker cannot import;")
 
 
-def test_subclasses_of_scalars_travel_as_their_base():
-    """A datetime, int or float of a library's own class travels as the plain value that it equals."""
+def subclass(base, name="Own", module=__name__):
+    return type(name, (base,), {"__module__": module})
 
-    class Timestamp(datetime):
-        pass
 
-    class Number(int):
-        pass
+@pytest.mark.parametrize(
+    ("value", "base", "hint"),
+    [
+        (subclass(str)("a"), str, "store str(value)"),
+        (subclass(SafeString)("a"), SafeString, "store SafeString(value)"),
+        (subclass(str, "Markup", "markupsafe")("a"), SafeString, "store SafeString(value)"),
+        (subclass(bytes)(b"a"), bytes, "store bytes(value)"),
+        (subclass(int)(3), int, "store int(value)"),
+        (subclass(float)(1.5), float, "store float(value)"),
+        (subclass(Decimal)("1.10"), Decimal, "store Decimal(value)"),
+        (subclass(UUID)(int=7), UUID, "store UUID(int=value.int)"),
+        (
+            subclass(datetime)(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1),
+            datetime,
+            "store datetime.combine(value.date(), value.timetz())",
+        ),
+        (subclass(date)(2026, 1, 1), date, "store date.fromordinal(value.toordinal())"),
+        (subclass(time)(9, 30), time, "store time.fromisoformat(value.isoformat())"),
+        (
+            subclass(timedelta)(days=-1, microseconds=1),
+            timedelta,
+            "store timedelta(value.days, value.seconds, value.microseconds)",
+        ),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_subclass_of_a_scalar_is_refused_with_what_to_store(value, base, hint):
+    """D6: What would lose its class without a word is refused, as subclasses of list and dict are; the hint works."""
+    name = f"{type(value).__module__}.{type(value).__name__}"
+    assert refusal([value]) == f"ctx.x[0] is a {name}, which cannot travel to the async tasks; {hint}"
+    plain = eval(hint.removeprefix("store "), {**globals(), "value": value})
+    assert plain == value
+    assert type(plain) is base
+    assert encode(plain, "ctx.x")
 
-    assert encode(Timestamp(2026, 1, 1), "ctx.x") == encode(datetime(2026, 1, 1), "ctx.x")  # noqa: DTZ001
-    assert type(encode(Number(3), "ctx.x")) is int
+
+@pytest.mark.parametrize("base", [datetime, date])
+def test_the_stand_ins_of_freezegun_travel_as_what_they_stand_for(base):
+    """A test that stops the clock with freezegun runs its features: a FakeDatetime is stored as a datetime."""
+    stand_in = subclass(base, f"Fake{base.__name__.title()}", "freezegun.api")
+
+    assert encode(stand_in(2026, 1, 1), "ctx.x") == encode(base(2026, 1, 1), "ctx.x")
+
+
+def test_a_key_of_a_dict_may_be_a_safe_string():
+    """A SafeString as a key is a str; a str of another class is no more a key than it is a value."""
+    [key] = encode({SafeString("<b>"): 1}, "ctx.x")
+
+    assert (key, type(key)) == ("<b>", str)
+    assert refusal({subclass(str)("a"): 1}) == f"ctx.x is a dict with the key 'a', a {__name__}.Own; keys must be str"
+
+
+def test_what_python_sets_on_a_generic_dataclass_is_left_out():
+    """A Page[int](...), which typing gives an __orig_class__, travels as a Page(...) does."""
+    assert encode(Page[int]([1]), "ctx.x") == encode(Page([1]), "ctx.x")
+    assert Page[int]([1]).__orig_class__

@@ -11,8 +11,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.apps import apps
-from django.db.models import Model
+from django.core.exceptions import ValidationError
+from django.db.models import CompositePrimaryKey, Model, QuerySet
 from django.utils.connection import ConnectionDoesNotExist
+from django.utils.safestring import SafeString
 
 from ..exceptions import ContextCorrupt, ContextInstanceGone
 from .tags import TAG, lookup
@@ -56,12 +58,34 @@ def _fetch(label: str, database: str, keys: list[Any], path: str) -> dict[Any, M
         model = apps.get_model(label)
     except LookupError:
         raise ContextCorrupt(f"{path} refers to the model {label}, which is not installed (any more)") from None
+    given = {key: _to_python(model, key, path) for key in keys}
     try:
         # The base manager: a default manager may hide archived rows, and this row was in use when it was stored
-        found: dict[Any, Model] = model._base_manager.using(database).in_bulk(keys)
+        return _matched(given, model._base_manager.using(database))
     except ConnectionDoesNotExist:
         raise ContextCorrupt(f"{path} refers to the database {database!r}, which is not in DATABASES") from None
-    return found
+
+
+def _to_python(model: type[Model], key: Any, path: str) -> Any:
+    """*key* as the rows of *model* have it: a UUID, if it was given as text."""
+    field: Any = model._meta.pk
+    try:
+        if isinstance(field, CompositePrimaryKey):
+            parts: Any = field.fields
+            return tuple(part.to_python(value) for part, value in zip(parts, key, strict=True))
+        return field.to_python(key)
+    except (ValidationError, ValueError, TypeError):
+        raise ContextCorrupt(f"{path}: {model._meta.label} cannot have the primary key {key!r} (any more)") from None
+
+
+def _matched(given: dict[Any, Any], rows: QuerySet[Any]) -> dict[Any, Model]:
+    """The rows by their keys as they were *given*, with what their field makes of each."""
+    found = rows.in_bulk([*given.values()])
+    for key in given.values() if found else ():
+        # A collation may take "a" for "A"; only the database knows which row it means
+        if key not in found and (row := rows.filter(pk=key).first()):
+            found[key] = row
+    return {key: found[wanted] for key, wanted in given.items() if wanted in found}
 
 
 class _Decoder:
@@ -166,6 +190,7 @@ _PLAIN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "decimal": lambda tree: Decimal(tree["v"]),
     "uuid": lambda tree: UUID(tree["v"]),
     "bytes": lambda tree: base64.b64decode(tree["v"]),
+    "safe": lambda tree: SafeString(tree["v"]),
 }
 _OBJECTS: dict[str, Callable[[_Decoder, dict[str, Any]], Any]] = {
     "model": _Decoder.model,

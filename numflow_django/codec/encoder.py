@@ -13,15 +13,20 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Model
 from django.utils.functional import LazyObject, Promise
+from django.utils.safestring import SafeString
 
 from ..exceptions import ContextValueError
 from ..json_data import JsonArray, JsonObject
+from .refusals import a, refusal
 from .tags import TAG, lookup
 
 #: Containers in containers; far more than data needs, far less than Python's recursion limit.
 MAX_DEPTH = 100
 #: Bits of an int; Python refuses to write or read decimals of more than 4,300 digits, which is 14,284 bits.
 MAX_INT_BITS = 14_000
+
+#: Modules whose subclasses of datetime and date stand in for these in a test; they travel as what they stand for.
+STAND_INS = frozenset({"freezegun.api"})
 
 
 def encode(value: Any, path: str, *, keep_deleted: bool = False) -> Any:
@@ -55,10 +60,10 @@ class _Encoder:
 
     def _container(self, value: Any, path: str) -> Any:
         if id(value) in self.parents:
-            raise ContextValueError(f"{path} is {_a(type(value))} that contains itself; store it without the cycle")
+            raise ContextValueError(f"{path} is {a(type(value))} that contains itself; store it without the cycle")
         if len(self.parents) >= MAX_DEPTH:
             raise ContextValueError(
-                f"{path} is {_a(type(value))} nested deeper than {MAX_DEPTH} levels; store it flatter"
+                f"{path} is {a(type(value))} nested deeper than {MAX_DEPTH} levels; store it flatter"
             )
         self.parents.append(id(value))
         try:
@@ -81,9 +86,10 @@ class _Encoder:
         return {TAG: "dict", "v": encoded} if TAG in encoded else encoded
 
     def _tagged(self, value: Any, path: str) -> Any:
-        if isinstance(value, Promise):
-            return _text(str(value), path)
-        if isinstance(value, LazyObject):
+        encode = _SCALARS.get(type(value))
+        if encode is not None:
+            return encode(value, path)
+        if isinstance(value, Promise | LazyObject):
             return self.encode(_unwrapped(value), path)
         if isinstance(value, Enum):
             return self._enum(value, path)
@@ -91,10 +97,9 @@ class _Encoder:
             return self._model(value, path)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self._container(value, path)
-        for base, encode in _SCALARS.items():
-            if isinstance(value, base):
-                return encode(value, path)
-        raise _refusal(value, path)
+        if type(value).__module__ in STAND_INS:
+            return _as_base(value, path)
+        raise refusal(value, path)
 
     def _enum(self, value: Enum, path: str) -> Any:
         where = _importable(type(value), path)
@@ -107,7 +112,7 @@ class _Encoder:
         try:
             object.__new__(cls)  # as decode does it; an exception or a dict has a state of its own besides
         except TypeError:
-            raise _refusal(value, path) from None
+            raise refusal(value, path) from None
         encoded = {name: self.encode(getattr(value, name), f"{path}.{name}") for name in _attributes(value)}
         return {TAG: "dataclass", "t": _importable(cls, path), "v": encoded}
 
@@ -122,17 +127,33 @@ class _Encoder:
             )
         if value.pk is None or value._state.adding:
             raise ContextValueError(f"{path} is an unsaved {label}; save it before the last step ends")
-        return {TAG: "model", "m": label, "pk": self.encode(value.pk, f"{path}.pk"), "db": value._state.db}
+        return {TAG: "model", "m": label, "pk": self._key(value.pk, f"{path}.pk"), "db": value._state.db}
+
+    def _key(self, key: Any, path: str) -> Any:
+        """A primary key: what the database has of it, if it is of a class of the developer's own."""
+        if isinstance(key, tuple):  # of a CompositePrimaryKey
+            return {TAG: "tuple", "v": [self._key(part, path) for part in key]}
+        if isinstance(key, Enum) or not isinstance(key, tuple(_SCALARS)):
+            return self.encode(key, path)
+        return _as_base(key, path)
 
 
 def _attributes(value: Any) -> Iterator[str]:
     """The names that a dataclass instance has a value for, besides its class."""
     fields = [field.name for field in dataclasses.fields(value)]
     yield from (name for name in fields if hasattr(value, name))
-    # What __post_init__ has set besides the fields; a cached_property is computed again
+    # What __post_init__ has set besides the fields; a cached_property is computed again, and the __orig_class__ of a
+    # Page[int](...) was set by Python
     yield from (
-        name for name in getattr(value, "__dict__", ()) if name not in fields and not hasattr(type(value), name)
+        name
+        for name in getattr(value, "__dict__", ())
+        if name not in fields and not hasattr(type(value), name) and not name.startswith("__")
     )
+
+
+def _as_base(value: Any, path: str) -> Any:
+    """An instance of a subclass, as the type that travels."""
+    return next(encode(value, path) for base, encode in _SCALARS.items() if isinstance(value, base))
 
 
 def _text(value: str, path: str) -> str:
@@ -143,7 +164,7 @@ def _text(value: str, path: str) -> str:
             f"{path} is a str with a lone surrogate, which is no Unicode text; store value.encode(errors='replace')"
             ".decode()"
         ) from None
-    return str(value)
+    return str.__str__(value)  # a SafeString's own str() is a SafeString
 
 
 def _integer(value: int, path: str) -> int:
@@ -161,8 +182,8 @@ def _finite(value: float, path: str) -> float:
 
 
 def _key(key: Any, path: str) -> str:
-    if not isinstance(key, str) or isinstance(key, Enum):
-        raise ContextValueError(f"{path} is a dict with the key {key!r}, {_a(type(key))}; keys must be str")
+    if type(key) not in {str, SafeString}:
+        raise ContextValueError(f"{path} is a dict with the key {key!r}, {a(type(key))}; keys must be str")
     return _text(key, f"the key {key!r} of {path}")
 
 
@@ -178,6 +199,8 @@ def _zoned(tag: str, value: datetime | time) -> Any:
 
 
 def _unwrapped(value: Any) -> Any:
+    if isinstance(value, Promise):
+        return str(value)
     bool(value)  # any use of it makes a LazyObject find what it stands for
     return value._wrapped
 
@@ -190,54 +213,6 @@ def _importable(cls: type, path: str) -> str:
     return where
 
 
-def _refusal(value: Any, path: str) -> ContextValueError:
-    advice = "store plain values, a model instance or a dataclass"
-    for base, hint in _HINTS.items():
-        if any(_is_named(cls, base) for cls in type(value).__mro__):
-            advice = hint
-            break
-    return ContextValueError(f"{path} is {_a(type(value))}, which cannot travel to the async tasks; {advice}")
-
-
-def _is_named(cls: type, name: str) -> bool:
-    """Whether *cls* is called *name* or, if that ends with a dot, lives in it."""
-    full = f"{cls.__module__}.{cls.__qualname__}"
-    return full == name or (name.endswith(".") and full.startswith(name))
-
-
-def _a(cls: type) -> str:
-    """The name of *cls* with its article, for messages."""
-    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-_HINTS = {
-    "django.http.request.HttpRequest": "copy what you need of it, or keep it under a key that starts with _",
-    "django.http.request.QueryDict": "store value.dict()",
-    "django.db.models.query.QuerySet": "store list(queryset) or the keys",
-    "django.contrib.auth.models.AnonymousUser": "store it only when user.is_authenticated",
-    "django.forms.": "store what the tasks need of its cleaned_data",
-    "rest_framework.request.": "copy what you need of it, or keep it under a key that starts with _",
-    "rest_framework.serializers.": "store what the tasks need of its validated_data",
-    "django.core.files.": "save it and store its name",
-    "_io.": "save it and store its name",
-    "tempfile.": "save it and store its name",
-    "builtins.BaseException": "store str(error)",
-    "builtins.dict": "store dict(value)",
-    "builtins.tuple": "store tuple(value) or a dataclass",
-    "builtins.list": "store list(value)",
-    "builtins.set": "store set(value)",
-    "builtins.frozenset": "store set(value)",
-    "builtins.bytearray": "store bytes(value)",
-    "builtins.memoryview": "store bytes(value)",
-    "builtins.dict_keys": "store list(value)",
-    "builtins.dict_values": "store list(value)",
-    "builtins.dict_items": "store dict(value)",
-    "builtins.generator": "store list(value)",
-    "builtins.range": "store list(value)",
-    "collections.deque": "store list(value)",
-}
-
 _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
     list: _Encoder.list,
     JsonArray: _Encoder.list,  # request.data: a list, or a dict, once it is read
@@ -247,8 +222,9 @@ _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
     JsonObject: _Encoder.dict,
 }
 
-# datetime is a date and str may be a SafeString: subclasses stand before their bases
+# A datetime is a date, and a SafeString a str: subclasses stand before their bases
 _SCALARS: dict[type, Callable[[Any, str], Any]] = {
+    SafeString: lambda value, path: {TAG: "safe", "v": _text(value, path)},
     str: _text,
     int: _integer,
     float: _finite,

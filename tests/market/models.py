@@ -1,6 +1,11 @@
 """A tiny shop, for the tests' features to write to."""
 
-from django.db import models
+import uuid
+
+from django.db import connection, models
+
+#: A collation that takes "a" and "A" for one; that of MariaDB does so by itself.
+CASELESS = {"sqlite": "NOCASE", "postgresql": "caseless"}.get(connection.vendor)
 
 
 class Sale(models.Model):
@@ -11,3 +16,53 @@ class Sale(models.Model):
 
     def __str__(self) -> str:
         return self.item
+
+
+# Models with keys of other types
+
+
+class Shipment(models.Model):
+    """Something was sent; its number may be the client's own."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Invoice(models.Model):
+    """What was sent is to be paid."""
+
+    shipment = models.OneToOneField(Shipment, models.CASCADE, primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Day(models.Model):
+    """A day on which the shop is open."""
+
+    day = models.DateField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.day)
+
+
+class Coupon(models.Model):
+    """Something is cheaper; upper and lower case are one in its code."""
+
+    code = models.CharField(primary_key=True, max_length=20, db_collation=CASELESS)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Shelf(models.Model):
+    """A place in the shop."""
+
+    pk = models.CompositePrimaryKey("row", "place")
+    row = models.CharField(max_length=10)
+    place = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.row}{self.place}"
