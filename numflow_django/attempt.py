@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,9 @@ TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
 #: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
 CANCEL_SECONDS = 1.0
+
+#: NUL and lone surrogates in JSON. An escaped backslash is matched to be kept: the u0000 after it is text.
+_UNSTORABLE = re.compile(r"(?P<backslash>\\\\)|\\u0000|[\ud800-\udfff]")
 
 
 def call(task: Module, ctx: Context, seconds: float) -> Any:
@@ -83,16 +87,20 @@ def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
 
 
 def storable(result: Any, *, run: FeatureRun, task: Module) -> Any:
-    """The task's return value as JSON; None, and a warning, if it has no such form."""
+    """
+    The task's return value as JSON; None, and a warning, if it has no such form.
+
+    In its texts, what PostgreSQL cannot hold is replaced: NUL and lone surrogates.
+    """
     try:
         text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
-        size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
-        if "\\u0000" not in text and size <= conf.CONTEXT_MAX_BYTES:
+        text = _UNSTORABLE.sub(lambda found: found["backslash"] or "\N{REPLACEMENT CHARACTER}", text)
+        if len(text.encode()) <= conf.CONTEXT_MAX_BYTES:
             return json.loads(text)
-        problem = "it holds a NUL, or is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
+        problem = "it is larger than NUMFLOW['CONTEXT_MAX_BYTES']"
     logger.warning("result not stored run=%s feature=%s task=%s: %s", run.pk, run.feature, task.name, problem)
     return None
 

@@ -155,8 +155,6 @@ def given(request: Any) -> Any:
     return data
 
 
-
-
 # Answers for errors
 
 
