@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from .codec import MAX_DEPTH, MAX_INT_BITS
 from .exceptions import InvalidRequestData
-from .json_data import missing_key, to_array, to_object
+from .json_data import JsonArray, JsonObject, missing_key
 
 #: Escapes in JSON that may be a NUL or half of a pair of surrogates.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
@@ -85,7 +85,7 @@ def _json(body: bytes) -> Any:
         text = body.decode(json.detect_encoding(body))
         data = json.loads(
             text,
-            object_pairs_hook=to_object,
+            object_pairs_hook=JsonObject,
             parse_constant=_no_constant,
             parse_float=_float,
             # Python's own int is faster, and no number in a short text is too large
@@ -98,7 +98,7 @@ def _json(body: bytes) -> Any:
     if not isinstance(data, dict | list):
         wrong = _("invalid JSON: expected an object or an array, not %(value)s")
         raise InvalidRequestData(wrong % {"value": json.dumps(data)[:_SHOWN]})
-    return to_array(data) if isinstance(data, list) else data
+    return JsonArray(data) if isinstance(data, list) else data
 
 
 def _no_constant(name: str) -> Any:

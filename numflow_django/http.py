@@ -79,7 +79,7 @@ def json_response(data: Any, status: int = 200) -> JsonResponse:
     try:
         return JsonResponse(data, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
     except UnicodeEncodeError:
-        # A lone surrogate, as a client's JSON may hold one; only an escape can carry it
+        # A lone surrogate, as another service's JSON may hold one; only an escape can carry it
         return JsonResponse(data, status=status, safe=False)
 
 

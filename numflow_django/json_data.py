@@ -9,7 +9,7 @@ from .exceptions import MissingKey, NotAnObject
 
 class JsonArray(list[Any]):
     """
-    A JSON array in ``request.data``: a list.
+    The ``request.data`` of a body that is a JSON array: a list. Arrays inside it are plain lists.
 
     A step that takes it for an object, with ``request.data.get("sku")`` or ``request.data["sku"]``, raises
     NotAnObject, a 400: it is the client that sent the wrong thing.
@@ -53,20 +53,6 @@ class JsonObject(dict[str, Any]):
     def copy(self) -> Self:
         """A copy that knows its missing keys, too."""
         return type(self)(self)
-
-
-def to_array(items: list[Any]) -> JsonArray:
-    """*items* as a JsonArray, and so the lists in it."""
-    return JsonArray(to_array(item) if type(item) is list else item for item in items)
-
-
-def to_object(pairs: list[tuple[str, Any]]) -> JsonObject:
-    """*pairs*, which json has read, as a JsonObject, and the lists in it as JsonArrays."""
-    made = JsonObject(pairs)
-    for key, value in made.items():
-        if type(value) is list:
-            made[key] = to_array(value)
-    return made
 
 
 def missing_key(key: object) -> MissingKey:
