@@ -1,5 +1,6 @@
 """Run row -> RQ job. A job is only a doorbell: it carries the run's id, and losing it loses nothing."""
 
+import shlex
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -14,6 +15,7 @@ from django_rq.connection_utils import get_connection
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
@@ -21,8 +23,10 @@ from rq import Queue
 from rq.exceptions import DuplicateJobError
 from rq.job import Job, JobStatus
 from rq.utils import as_text, now, utcformat
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from .conf import conf
+from .embedded import broker_hint
 from .exceptions import NumflowError
 from .models import FeatureRun
 from .signals import dispatch_failed
@@ -38,6 +42,17 @@ MARK = "numflow:mark:%s"
 
 #: A key that lives for as long as the relay's turn is taken.
 TURN = "numflow:turn:%s"
+
+#: A key that lives for as long as a warning of a queue is not repeated.
+WARNED = "numflow:warned:%s"
+
+#: Count the workers of a queue: the members of KEYS[1] whose own keys live. Those of a killed worker expire, and RQ
+#: takes it out of KEYS[1] only when another worker cleans up.
+COUNT_WORKERS = """
+local count = 0
+for _, worker in ipairs(redis.call("SMEMBERS", KEYS[1])) do count = count + redis.call("EXISTS", worker) end
+return count
+"""
 
 #: Push the job ARGV[1] unless it is there. ARGV[2] is RQ's set of its queues, ARGV[3] what the job calls, ARGV[4] now,
 #: ARGV[5], ... the fields and values that all jobs of a feature have.
@@ -84,7 +99,8 @@ def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: s
         return True
     except Exception as error:  # noqa: BLE001 - the response is on its way; a missing queue or Redis must not change it
         _note_failure(queue, error)
-        dispatch_failed.send_robust(sender=FeatureRun, run_id=run_id, feature=feature, error=error)
+        hint = broker_hint(error) if isinstance(error, RedisConnectionError) else ""
+        dispatch_failed.send_robust(sender=FeatureRun, run_id=run_id, feature=feature, error=error, hint=hint)
         return False
     return True
 
@@ -183,13 +199,30 @@ def is_paused(queue: str) -> bool:
     return monotonic() < _paused_until.get(queue, 0.0)
 
 
-def take_turn(queue: str, seconds: float) -> bool:
-    """Whether it is the caller's turn to do what the workers of a queue do once in *seconds*, one for all."""
+def take_turn(queue: str, seconds: float, *, at: str = TURN) -> bool:
+    """Whether it is the caller's turn at the key *at*: to do what the workers of a queue do once in *seconds*."""
     try:
-        return bool(_queue(queue).connection.set(TURN % queue, "1", nx=True, px=int(seconds * 1000)))
+        return bool(_queue(queue).connection.set(at % queue, "1", nx=True, px=int(seconds * 1000)))
     except Exception as error:  # noqa: BLE001 - as below
         _note_failure(queue, error)
         return False
+
+
+def worker_count(queue: str) -> int | None:
+    """How many workers are registered for a queue; None: Redis cannot be reached, or the queue needs no worker."""
+    try:
+        rq_queue = _queue(queue)
+        if not rq_queue.is_async:
+            return None
+        return int(rq_queue.connection.eval(COUNT_WORKERS, 1, WORKERS_BY_QUEUE_KEY % queue))
+    except Exception as error:  # noqa: BLE001 - as below
+        _note_failure(queue, error)
+        return None
+
+
+def worker_command(queue: str) -> str:
+    """What starts a worker of a queue."""
+    return f"manage.py rqworker {shlex.quote(queue)}"
 
 
 def mark(queue: str) -> bool | None:

@@ -59,6 +59,13 @@ class EmbeddedBrokerError(RuntimeError):
     """
 
 
+def broker_hint(error: object) -> str:
+    """What to do about a broker that refused a connection with *error*: one sentence, to end a message with."""
+    if SOCKET in str(error):
+        return "Start the embedded broker: manage.py numflow_broker."
+    return "Start Redis, or correct its address in RQ_QUEUES."
+
+
 def rq_queues(base_dir: Path | str, *names: str) -> dict[str, dict[str, Any]]:
     """
     Give ``RQ_QUEUES`` for settings.py; start and create nothing.

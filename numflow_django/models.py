@@ -327,7 +327,11 @@ class FeatureRun(models.Model):
         queued = FeatureRun.objects.using(self._state.db).filter(
             pk=self.pk, dispatch_no=self.dispatch_no, state=RunState.QUEUED
         )
-        return bool(queued.update(state=RunState.PENDING, queued_at=None))
+        changes = {"state": RunState.PENDING, "queued_at": None}
+        done = bool(queued.update(**changes))
+        if done:
+            self.remember(changes)
+        return done
 
     def hurry(self) -> bool:
         """End the wait for a retry or for a task's hour: waiting -> pending. Give False if the run does not wait."""

@@ -2,7 +2,7 @@
 What happens to runs and tasks, for others to listen to; and all logging of numflow_django.
 
 Every signal is sent with the FeatureRun class as *sender* and *run*; the ``task_*`` signals also with *execution*
-(TaskExecution), ``task_failed`` with *error*. ``dispatch_failed`` is sent with *run_id*, *feature* and *error*.
+(TaskExecution), ``task_failed`` with *error*. ``dispatch_failed`` is sent with *run_id*, *feature*, *error* and *hint*.
 They are sent with ``send_robust``: a receiver that raises is logged by Django and changes nothing.
 """
 
@@ -33,7 +33,7 @@ task_lost = Signal()
 run_given_back = Signal()
 #: A run was cancelled while a worker had it.
 run_cancelled = Signal()
-#: A run could not be handed to Redis; it stays pending.
+#: A run could not be handed to Redis; it stays pending. Sent with *hint* too: what to do about it, or "".
 dispatch_failed = Signal()
 #: A request was rolled back; sent with *run* if it left a row (state ``rolled_back``).
 request_rolled_back = Signal()
@@ -111,10 +111,11 @@ def log_run_cancelled(run: Any, **kwargs: Any) -> None:
 
 
 @receiver(dispatch_failed, dispatch_uid="numflow_django.log")
-def log_dispatch_failed(run_id: Any, feature: str, error: BaseException, **kwargs: Any) -> None:
+def log_dispatch_failed(run_id: Any, feature: str, error: BaseException, hint: str = "", **kwargs: Any) -> None:
     # redis-py's errors leave their message out of repr()
     what = f"{type(error).__name__}: {error}"
-    logger.warning("dispatch failed run=%s feature=%s error=%r; the run stays pending", run_id, feature, what)
+    more = f" hint={hint!r}" if hint else ""
+    logger.warning("dispatch failed run=%s feature=%s error=%r%s; the run stays pending", run_id, feature, what, more)
 
 
 @receiver(request_rolled_back, dispatch_uid="numflow_django.log")

@@ -11,9 +11,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 
+from . import dispatch
 from .conf import conf
 from .context import Context
 from .http import UNREAD, describe, given, status_of
+from .models import RunState
 from .picture import Picture, picture, show
 from .policy import Retry
 from .redaction import scrub
@@ -145,6 +147,7 @@ class RequestTrace(Trace):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._tell_input()
         self._tell_end(error)
+        self._tell_missing_worker()
         self._log()
 
     @harmless
@@ -154,6 +157,13 @@ class RequestTrace(Trace):
     @harmless
     def _tell_end(self, error: BaseException | None) -> None:
         self.lines.append(self._summary(error))
+
+    @harmless
+    def _tell_missing_worker(self) -> None:
+        run = self.attempt.run if self.attempt and self.attempt.committed else None
+        if run is not None and run.state == RunState.QUEUED and dispatch.worker_count(run.queue) == 0:
+            start = dispatch.worker_command(run.queue)
+            self.lines.append(f"  (no worker serves the queue {run.queue}; start {start})")
 
     @harmless
     def _log(self) -> None:

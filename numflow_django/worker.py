@@ -19,7 +19,7 @@ from rq.worker.base import WorkerStatus
 from .board import Board, Entry
 from .conf import conf
 from .doorbell import FeatureJob, doorbell
-from .embedded import SOCKET
+from .embedded import broker_hint
 from .exceptions import ClaimLost
 from .horse import WorkHorse
 from .intake import Intake
@@ -59,8 +59,7 @@ class FeatureWorker(Worker):
             super().__init__(queues, *args, **kwargs)
         except RedisConnectionError as error:
             # rqworker prints the message and ends
-            hint = " Start the embedded broker: manage.py numflow_broker." if SOCKET in str(error) else ""
-            raise RedisConnectionError(f"{error}{hint}") from error
+            raise RedisConnectionError(f"{error} {broker_hint(error)}") from error
         for queue in self.queues:
             queue.job_class = FeatureJob
         self.relay = Relay()

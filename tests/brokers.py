@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from redis import Redis
+from rq import Worker
 
 from numflow_django.embedded import EmbeddedBroker
 
@@ -28,6 +29,13 @@ def server(broker, settings):
         redis.flushall()
         redis.port, redis.socket_path = broker.port, str(broker.socket_path)
         yield redis
+
+
+def registered_worker(server, queue):
+    """An RQ worker of *queue* that has registered in *server* as at its start; it does no work."""
+    worker = Worker([queue], connection=server)
+    worker.register_birth()
+    return worker
 
 
 def client(broker):

@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from numflow_django import dispatch
 from numflow_django.models import FeatureRun
 from numflow_django.signals import dispatch_failed
-from tests.brokers import free_port
+from tests.brokers import free_port, registered_worker
 
 RUN = UUID("01a200bc-b1e0-7370-a911-da0a90f78020")
 
@@ -292,6 +292,34 @@ def test_a_redis_that_is_away_is_told_and_logged(settings, monkeypatch, failures
     assert caplog.records[-1].levelname == "WARNING"
 
 
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ({"UNIX_SOCKET_PATH": "/nowhere/broker.sock", "DB": 0}, "Start the embedded broker: manage.py numflow_broker."),
+        ({"UNIX_SOCKET_PATH": "/nowhere/redis.sock", "DB": 0}, "Start Redis, or correct its address in RQ_QUEUES."),
+    ],
+    ids=["embedded", "another"],
+)
+def test_a_broker_that_is_away_has_a_hint(settings, failures, caplog, where, hint):
+    """D5: the warning says what to do about a broker that cannot be reached, as rqworker does."""
+    settings.RQ_QUEUES = {"default": where}
+
+    ring()
+
+    assert failures.told[0].hint == hint
+    assert caplog.messages[-1].endswith(f" hint='{hint}'; the run stays pending")
+
+
+def test_a_failure_that_is_no_lost_connection_has_no_hint(settings, failures, caplog):
+    """A queue that is not in RQ_QUEUES is not helped by a broker; the error says itself what is wrong."""
+    settings.RQ_QUEUES = {"mail": {"HOST": "127.0.0.1", "PORT": 1, "DB": 0}}
+
+    ring()
+
+    assert failures.told[0].hint == ""
+    assert "hint=" not in caplog.text
+
+
 def test_a_receiver_that_raises_changes_nothing():
     """D5: a receiver of dispatch_failed that raises does not turn the ring into an error."""
 
@@ -412,6 +440,24 @@ def test_a_long_list_is_read_in_portions(server, monkeypatch):
     assert dispatch.listed("default") == {f"numflow-{RUN.hex}-{number}" for number in range(1, 8)}
 
 
+def test_the_workers_of_a_queue(server, settings):
+    """Registered workers are counted for each queue, without those that were killed and have expired."""
+    settings.RQ_QUEUES = settings.RQ_QUEUES | {"sync": settings.RQ_QUEUES["mail"] | {"ASYNC": False}}
+    nobody = dispatch.worker_count("default")
+    killed, stopped, _ = (registered_worker(server, "default") for _ in range(3))
+    server.delete(killed.key)
+    stopped.register_death()
+
+    assert (nobody, dispatch.worker_count("default"), dispatch.worker_count("mail")) == (0, 1, 0)
+    assert dispatch.worker_count("sync") is None
+
+
+def test_what_starts_a_worker():
+    """The command can be pasted into a shell."""
+    assert dispatch.worker_command("mail") == "manage.py rqworker mail"
+    assert dispatch.worker_command("night shift") == "manage.py rqworker 'night shift'"
+
+
 def test_one_at_a_time_takes_the_turn(server):
     """A turn is taken by one for all, until its time is over; each queue has its own."""
     taken = [dispatch.take_turn("default", 60), dispatch.take_turn("default", 60), dispatch.take_turn("mail", 60)]
@@ -431,8 +477,9 @@ def test_one_at_a_time_takes_the_turn(server):
         (lambda: dispatch.known("default", BELLS), None),
         (lambda: dispatch.known("default", BELLS, listed=set()), None),
         (lambda: dispatch.take_turn("default", 60), False),
+        (lambda: dispatch.worker_count("default"), None),
     ],
-    ids=["mark", "unmark", "listed", "known", "known in the list", "take_turn"],
+    ids=["mark", "unmark", "listed", "known", "known in the list", "take_turn", "worker_count"],
 )
 def test_a_redis_that_is_away_gives_no_answer(settings, ask, answer):
     """Nothing that the relay asks raises while Redis is away, and the queue is left alone for a while."""

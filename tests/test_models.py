@@ -283,6 +283,7 @@ def test_a_doorbell_that_did_not_ring():
     row = run_row(queued_at=Now())
 
     assert row.undispatch() is True
+    assert (row.state, row.queued_at) == (RunState.PENDING, None)
 
     row.refresh_from_db()
     assert (row.state, row.queued_at, row.dispatch_no) == (RunState.PENDING, None, 1)
@@ -295,6 +296,7 @@ def test_a_doorbell_that_rang_after_all(fields):
     FeatureRun.objects.update(**fields)
 
     assert row.undispatch() is False
+    assert row.state == RunState.QUEUED
     assert FeatureRun.objects.get().state == fields.get("state", RunState.QUEUED)
 
 

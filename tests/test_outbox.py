@@ -119,6 +119,7 @@ def test_a_run_that_was_not_rung_for_is_pending(tree, bell, using):
 
     outbox.dispatch(shop, run)
 
+    assert run.state == RunState.PENDING
     run = FeatureRun.objects.using(using).get()
     assert (run.state, run.queued_at, run.dispatch_no) == (RunState.PENDING, None, 1)
 
@@ -202,6 +203,7 @@ def test_a_run_that_was_started_while_redis_is_away(shop, bell):
 
     run = start_run(shop.label)
 
+    assert run.state == RunState.PENDING
     assert FeatureRun.objects.get(pk=run.pk).state == RunState.PENDING
 
 

@@ -77,6 +77,12 @@ LINES = {
         logging.WARNING,
         f"dispatch failed run={ID} feature=market.buy error='RedisError: refused'; the run stays pending",
     ),
+    "dispatch_failed with a hint": (
+        {"run_id": ID, "feature": "market.buy", "error": RedisError("refused"), "hint": "Start Redis."},
+        logging.WARNING,
+        f"dispatch failed run={ID} feature=market.buy error='RedisError: refused' hint='Start Redis.'; "
+        "the run stays pending",
+    ),
     "request_rolled_back": (
         {"run": run_row(reason="RuntimeError: boom")},
         logging.INFO,
@@ -96,7 +102,7 @@ def test_what_happens_is_logged(log, name):
     """Each event is one line for the logger "numflow_django": what happened, then key=value, run and feature first."""
     sent, level, line = LINES[name]
 
-    getattr(signals, name).send_robust(sender=FeatureRun, **sent)
+    getattr(signals, name.partition(" ")[0]).send_robust(sender=FeatureRun, **sent)
 
     assert log.record_tuples == [("numflow_django", level, line)]
     assert re.match(rf"[a-z ]+ run={ID} feature=market\.buy( [a-z]+=|$)", line)

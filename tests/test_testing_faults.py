@@ -5,7 +5,7 @@ from smtplib import SMTPException
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 
 from numflow_django import dispatch, start_run
 from numflow_django.exceptions import UnknownFeature, UnknownTask
@@ -310,6 +310,16 @@ class WithoutRedis(TransactionTestCase):
         assert not connection.in_atomic_block
         assert not dispatch._paused_until
         assert [run.state for run in run_pending()] == ["succeeded"]
+
+    @override_settings(NUMFLOW={"TRACE": True})
+    def test_the_trace_asks_nobody(self):
+        """The trace of such a request does not ask Redis for workers, and has no hint about them."""
+        with self.assertLogs("numflow_django.trace", "INFO") as told:
+            buy(self.client)
+
+        assert not dispatch._paused_until
+        assert "(queue default, queued, run" in told.output[0]
+        assert "no worker" not in told.output[0]
 
 
 def test_redis_is_down_where_there_is_none(client):

@@ -11,7 +11,8 @@ from django.db import connections, transaction
 from django.http import JsonResponse
 from django.test import RequestFactory
 
-from numflow_django import Retry, StepError, trace
+from numflow_django import Retry, StepError, dispatch, trace
+from tests.brokers import registered_worker
 from tests.market.models import Sale
 from tests.serving import ask, feature, posted
 
@@ -50,8 +51,9 @@ def lines(traces):
     return [line for line in text.splitlines() if line != UNREAD]
 
 
-def test_a_request_is_told_step_by_step(tree, traces):
+def test_a_request_is_told_step_by_step(tree, traces, server):
     """A37: method, path, the input, each step with its time and mark, what it stored, masked, and a summary."""
+    registered_worker(server, "default")
     view = feature(
         tree,
         'ctx.sku = request.data["sku"]\nctx.password = request.data["password"]',
@@ -198,6 +200,75 @@ def test_a_run_that_waits_is_told(tree, traces):
     ask(view)
 
     assert lines(traces)[-1].endswith("async tasks: mail (queue default, waiting, run RUN)")
+
+
+def test_a_run_that_could_not_be_handed_to_redis_is_told(tree, traces):
+    """The summary has the state of the run after the dispatch: pending while no Redis can be reached."""
+    ask(feature(tree, ANSWER, tasks=["mail"]))
+
+    assert lines(traces)[-1].endswith("async tasks: mail (queue default, pending, run RUN)")
+
+
+def start_hint(traces):
+    """What the trace says after the summary."""
+    told = lines(traces)
+    return told[next(n for n, line in enumerate(told) if "[Summary]" in line) + 1 :]
+
+
+def test_a_queue_without_a_worker_is_told(tree, traces, server):
+    """The trace ends with what to start when no worker is registered for the run's queue."""
+    registered_worker(server, "default")
+
+    ask(feature(tree, ANSWER, tasks=["mail"], queue="mail"))
+
+    assert start_hint(traces) == ["  (no worker serves the queue mail; start manage.py rqworker mail)"]
+
+
+def test_a_worker_that_was_killed_serves_no_queue(tree, traces, server):
+    """A worker whose key has expired counts no longer, although RQ still lists it."""
+    server.delete(registered_worker(server, "default").key)
+
+    ask(feature(tree, ANSWER, tasks=["mail"]))
+
+    assert server.scard("rq:workers:default") == 1
+    assert start_hint(traces) == ["  (no worker serves the queue default; start manage.py rqworker default)"]
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("bodies", "tasks", "trace_on"),
+    [([ANSWER], [], True), (["response.json({}, 409)"], ["mail"], True), ([ANSWER], ["mail"], False)],
+    ids=["no tasks", "rolled back", "trace off"],
+)
+def test_only_a_run_in_redis_asks_for_a_worker(tree, traces, settings, monkeypatch, bodies, tasks, trace_on):
+    """Redis is asked for workers only by a trace, and only if the request has left a run there."""
+    asked = []
+    monkeypatch.setattr(dispatch, "worker_count", asked.append)
+    settings.NUMFLOW = {"TRACE": trace_on}
+
+    ask(feature(tree, *bodies, tasks=tasks))
+
+    assert asked == []
+
+
+def test_a_run_that_commits_later_asks_for_no_worker(tree, traces, server):
+    """Inside another transaction the run is not in Redis yet, and nothing is said about workers."""
+    view = feature(tree, ANSWER, tasks=["mail"])
+
+    with transaction.atomic():
+        ask(view)
+
+    assert start_hint(traces) == []
+
+
+def test_a_redis_that_fails_after_the_dispatch_harms_nothing(tree, traces, server, monkeypatch):
+    """A Redis that is gone when workers are looked for: the answer and the summary stand, and no hint is given."""
+    view = feature(tree, ANSWER, tasks=["mail"])
+    monkeypatch.setattr(dispatch, "WORKERS_BY_QUEUE_KEY", "numflow:mark:%s")  # a text where RQ keeps a set
+    server.set("numflow:mark:default", "1")
+
+    assert ask(view).status_code == 200
+    assert start_hint(traces) == []
 
 
 def test_each_attempt_is_told(tree, traces):

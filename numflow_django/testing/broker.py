@@ -23,10 +23,14 @@ class without_redis(TestContextDecorator):  # noqa: N801 - a decorator
         # A Redis that is down stays down: run_pending() runs inside of redis_down(), too
         bell = outer._enqueue if isinstance(outer, redis_down) else self._enqueue
         self.bell = mock.patch.object(dispatch, "_enqueue", bell)
+        # The trace would ask Redis
+        self.workers = mock.patch.object(dispatch, "worker_count", return_value=None)
         self.bell.start()
+        self.workers.start()
 
     def disable(self) -> None:
         """Called when it ends."""
+        self.workers.stop()
         self.bell.stop()
 
     def _enqueue(self, *facts: Any) -> None:
