@@ -6,6 +6,7 @@ Any number of relays may run at once: each transition is guarded, and a doorbell
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic
 
 from django.db import Error
@@ -13,7 +14,7 @@ from django.db import Error
 from . import dispatch
 from .conf import conf
 from .losses import record_loss
-from .models import FeatureRun, FeatureRunQuerySet, RunState
+from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
 from .signals import logger
 
@@ -37,6 +38,13 @@ SLOW_CHECK = 60.0
 GRACE = 1.0
 
 
+#: Seconds that a run is queued before the relay looks whether anybody serves its queue; and until it looks again.
+UNSERVED_SECONDS = 60.0
+
+#: Waiting runs of a queue that are counted for a warning.
+COUNTED = 1_000
+
+
 @dataclass
 class Report:
     """What one tick has done."""
@@ -55,6 +63,7 @@ class Relay:
 
     memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
     flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: what its mark told in this tick
+    watched: dict[str, float] = field(default_factory=dict)  # by queue: when its workers were last looked for
 
     def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
         """
@@ -70,6 +79,7 @@ class Relay:
             self._recover(runs, report, deadline)
             self._find_lost_doorbells(alias, runs, report, deadline, thorough=thorough)
             self._dispatch(runs, report, deadline)
+        self._warn_of_unserved()
         if report:
             logger.info(
                 "relay recovered=%s undispatched=%s dispatched=%s",
@@ -115,6 +125,22 @@ class Relay:
                 for run in page:
                     if not dispatch.is_paused(run.queue):
                         report.dispatched += dispatch_due(run)
+
+    def _warn_of_unserved(self) -> None:
+        """Log the queues whose runs no worker takes: once a minute, one relay for all."""
+        for queue in conf.queues:
+            # After a flush, the workers that are alive have to register again first
+            if self._is_flushed(queue) is not False or not self._is_watch_due(queue):
+                continue
+            if dispatch.take_turn(queue, UNSERVED_SECONDS, at=dispatch.WARNED) and dispatch.worker_count(queue) == 0:
+                _warn_if_unserved(queue)
+
+    def _is_watch_due(self, queue: str) -> bool:
+        now = monotonic()
+        if now - self.watched.get(queue, -UNSERVED_SECONDS) < UNSERVED_SECONDS:
+            return False
+        self.watched[queue] = now
+        return True
 
 
 class Memory:
@@ -166,6 +192,26 @@ def dispatch_due(run: FeatureRun) -> bool:
     if not rung:
         run.undispatch()
     return rung
+
+
+def _warn_if_unserved(queue: str) -> None:
+    waits: list[timedelta] = []
+    for alias in registry.databases():
+        runs = FeatureRun.objects.using(alias)
+        if runs.filter(state=RunState.RUNNING, queue=queue).exists():
+            return  # somebody serves it: RQ's own worker does not register again after a flush
+        long_queued = runs.queued(queue).filter(queued_at__lt=NOW - timedelta(seconds=UNSERVED_SECONDS))
+        moments = long_queued.order_by("available_at").values_list("available_at", NOW)[:COUNTED]
+        waits += [now - due for due, now in moments]
+    if waits:
+        logger.warning(
+            "queue not served queue=%s runs=%s%s waited=%.0fs: no worker is registered for it; start %s",
+            queue,
+            len(waits),
+            "+" if len(waits) >= COUNTED else "",
+            max(waits).total_seconds(),
+            dispatch.worker_command(queue),
+        )
 
 
 def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from rq import Queue, Worker
+from rq import Queue, Worker, worker_registration
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.worker.base import WorkerStatus
@@ -127,6 +127,7 @@ class FeatureWorker(Worker):
         self.last_tick = monotonic()
         self.is_in_relay = True
         try:
+            self.stay_registered()
             self.relay.tick()
         except Exception:  # noqa: BLE001 - a database that is away must not end the worker
             logger.exception("relay failed worker=%s; trying again in %s s", self.name, conf.RELAY_SECONDS)
@@ -136,6 +137,17 @@ class FeatureWorker(Worker):
             connections.close_all()
         if self._stop_requested and self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
+
+    def stay_registered(self) -> None:
+        """Register again where Redis has lost its data, or the relays say that nobody serves the queue."""
+        try:
+            is_listed = self.connection.sismember(self.redis_workers_keys, self.key)
+            if not is_listed and not self._stop_requested:
+                self.connection.hset(self.key, mapping=self.serialize())
+                worker_registration.register(self)
+                self.heartbeat()
+        except RedisError as error:
+            logger.warning("not registered worker=%s: %s: %s", self.name, type(error).__name__, error)
 
     # Jobs
 

@@ -1,6 +1,7 @@
 """The sweep: what nobody dispatched, what Redis has lost, and what died."""
 
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
@@ -17,9 +18,9 @@ from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.relay import Relay
 from numflow_django.signals import dispatch_failed
-from tests.brokers import free_port
+from tests.brokers import free_port, registered_worker
 from tests.e2e.processes import own_database
-from tests.running import executions
+from tests.running import executions, messages
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -423,6 +424,118 @@ def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
         last = {dispatch.job_id(run.pk, run.dispatch_no) for run in runs.all()}
         assert last <= set(jobs(server))
         assert sum(len(executions(run)) for run in runs.all()) == 10
+
+
+# Queues that nobody serves
+
+NOT_SERVED = (
+    "queue not served queue=mail runs=2 waited=NNs: no worker is registered for it; start manage.py rqworker mail"
+)
+
+
+def warnings(caplog):
+    return [message for message in messages(caplog, logging.WARNING) if message.startswith("queue not served")]
+
+
+def test_a_queue_that_nobody_serves_is_warned_of(relay_at_work, server, caplog):
+    """Runs that have been queued for a minute while no worker is registered: the log says where, and what to start."""
+    registered_worker(server, "default")
+    for using in ("default", "other"):
+        ring(run_row(ago=LONG_AGO, queue="mail", using=using))
+        ring(run_row(ago=LONG_AGO, using=using))
+
+    relay_at_work.tick()
+
+    [warning] = warnings(caplog)
+    assert re.sub("waited=36[0-9][0-9]s", "waited=NNs", warning) == NOT_SERVED
+
+
+def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
+    """A worker whose key has expired is still listed by RQ, and counts no longer."""
+    server.delete(registered_worker(server, "default").key)
+    ring(run_row(ago=LONG_AGO))
+
+    relay_at_work.tick()
+
+    assert len(warnings(caplog)) == 1
+
+
+def test_a_queue_that_nobody_serves_is_warned_of_once_a_minute(relay_at_work, server, clock, caplog):
+    """However many relays look, and however often, a queue is warned of once a minute."""
+    ring(run_row(ago=LONG_AGO))
+    other = Relay()
+
+    for _ in range(3):
+        relay_at_work.tick()
+        other.tick()
+    in_one_minute = len(warnings(caplog))
+    clock.now += relay.UNSERVED_SECONDS
+    left = server.pttl("numflow:warned:default")
+    server.delete("numflow:warned:default")
+    relay_at_work.tick()
+    other.tick()
+
+    assert (in_one_minute, len(warnings(caplog))) == (1, 2)
+    assert 0 < left <= 60_000
+
+
+SERVED = {
+    "a run that was queued a moment ago": {"ago": timedelta(seconds=50)},
+    "a run that waited for Redis": {"queued_at": Now()},
+    "a run that waits": {"state": RunState.WAITING, "available_at": Now() + LONG_AGO},
+    "a run that has ended": {"state": RunState.SUCCEEDED},
+}
+
+
+@pytest.mark.parametrize("fields", SERVED.values(), ids=list(SERVED))
+def test_what_needs_no_worker_is_not_warned_of(relay_at_work, server, caplog, fields):
+    """Only what is in Redis, and has been there for a minute, waits for a worker."""
+    run_row(**{"ago": LONG_AGO, "queue": "mail"} | fields)
+
+    relay_at_work.tick()
+
+    assert warnings(caplog) == []
+
+
+def test_a_queue_whose_worker_is_busy_is_not_warned_of(relay_at_work, server, caplog):
+    """A worker that is registered, or holds a run of the queue, serves it however long that takes."""
+    registered_worker(server, "default")
+    for queue in ("default", "mail"):
+        ring(run_row(ago=LONG_AGO, queue=queue))
+    run_row(RunState.RUNNING, queue="mail", lease_expires_at=Now() + timedelta(seconds=60))
+
+    relay_at_work.tick()
+
+    assert warnings(caplog) == []
+
+
+def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog):
+    """A flush of Redis takes the registrations along; the workers come back, and nothing is said meanwhile."""
+    ring(run_row(ago=LONG_AGO))
+    server.flushall()
+
+    relay_at_work.tick()
+
+    assert warnings(caplog) == []
+
+
+def test_a_redis_that_is_away_is_not_taken_for_a_missing_worker(settings, clock, caplog):
+    """While Redis is away nobody can tell who serves its queues."""
+    settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
+    run_row(ago=LONG_AGO)
+
+    Relay().tick()
+
+    assert warnings(caplog) == []
+
+
+def test_a_queue_that_is_served_costs_no_query(relay_at_work, server, django_assert_num_queries):
+    """The database is not asked for the runs of a queue that has a worker."""
+    for queue in ("default", "mail"):
+        registered_worker(server, queue)
+
+    with django_assert_num_queries(0):
+        relay_at_work._warn_of_unserved()
 
 
 # A worker's share

@@ -389,6 +389,19 @@ def test_a_burst(processes):
     assert {ended(run).state for run in runs} == {RunState.SUCCEEDED}
 
 
+def test_a_worker_registers_again_after_a_flush(processes, queues):
+    """A worker whose Redis has lost its data is soon listed again, as at its start."""
+    processes.worker("default")
+    with redis("default", queues) as connection:
+        default = Queue("default", connection=connection)
+        [before] = eventually(lambda: Worker.all(queue=default), timeout=PATIENCE, message="No worker has started")
+        connection.flushdb()
+
+        [after] = eventually(lambda: Worker.all(queue=default), timeout=PATIENCE, message="The worker is not listed")
+
+    assert (after.name, after.pid, after.birth_date) == (before.name, before.pid, before.birth_date)
+
+
 # The relay
 
 
