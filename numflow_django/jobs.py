@@ -13,6 +13,8 @@ from django.db import connections
 from rq import get_current_job
 
 from . import relay, runner
+from .models import WORKER_LENGTH
+from .redaction import plain
 
 
 def run_feature(run_id: str, dispatch_no: int) -> None:
@@ -21,7 +23,9 @@ def run_feature(run_id: str, dispatch_no: int) -> None:
     # A connection that the worker's parent opened must not be shared with its work-horses
     connections.close_all()
     try:
-        run = runner.run(UUID(run_id), dispatch_no, worker=(job and job.worker_name) or "")
+        # RQ's own worker takes a name of any length
+        worker = plain((job and job.worker_name) or "", WORKER_LENGTH)
+        run = runner.run(UUID(run_id), dispatch_no, worker=worker)
         if run is not None:
             relay.after(run)
     finally:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Characters kept of a path or a reason; what is longer than an address bar shows helps nobody.
 PATH_LENGTH = 500
+#: Characters of a worker's name.
+WORKER_LENGTH = 200
 #: Characters kept of an error's message.
 MESSAGE_LENGTH = 2_000
 #: Characters kept of a traceback.
@@ -173,7 +175,7 @@ class FeatureRun(models.Model):
     available_at = TimestampField(_("available at"), db_default=Now())
     queued_at = TimestampField(_("queued at"), null=True)
     lease_expires_at = TimestampField(_("lease expires at"), null=True)
-    worker = models.CharField(_("worker"), max_length=200, blank=True)
+    worker = models.CharField(_("worker"), max_length=WORKER_LENGTH, blank=True)
     cancel_requested = models.BooleanField(_("cancel requested"), default=False)
     reason = models.TextField(_("reason"), blank=True)
     steps = models.JSONField(_("steps"), default=list)  # [{"number", "name", "ms", "error"?}]
@@ -419,7 +421,7 @@ class TaskExecution(models.Model):
     state = models.CharField(_("state"), max_length=12, choices=ExecutionState.choices)
     started_at = TimestampField(_("started at"), null=True)
     finished_at = TimestampField(_("finished at"), null=True)
-    worker = models.CharField(_("worker"), max_length=200, blank=True)
+    worker = models.CharField(_("worker"), max_length=WORKER_LENGTH, blank=True)
     result = models.JSONField(_("result"), null=True)
     error_type = models.CharField(_("error type"), max_length=200, blank=True)
     error_message = models.TextField(_("error message"), blank=True)

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from django.core.management.base import CommandError
 from django.db import connections
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -24,7 +25,7 @@ from .exceptions import ClaimLost
 from .horse import WorkHorse
 from .intake import Intake
 from .losses import record_loss
-from .models import FeatureRun, FeatureRunQuerySet
+from .models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
 from .registry import registry
 from .relay import Relay
 from .shift import MAX_RUNS, STUCK_SECONDS, Shift
@@ -48,7 +49,8 @@ class FeatureWorker(Worker):
     running ends and the run is handed over to the next worker.
     """
 
-    def __init__(self, queues: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, queues: Any, name: str | None = None, *args: Any, **kwargs: Any) -> None:
+        _check_name(name)
         kwargs["job_class"] = FeatureJob
         # rqworker passes pickle on unless it is told otherwise; the queue knows what its settings say
         serializers = {queue.serializer for queue in queues if isinstance(queue, Queue)} if queues else set()
@@ -56,7 +58,7 @@ class FeatureWorker(Worker):
             kwargs["serializer"] = serializers.pop()
         kwargs["job_monitoring_interval"] = max(1, min(int(conf.RELAY_SECONDS), 10))
         try:
-            super().__init__(queues, *args, **kwargs)
+            super().__init__(queues, name, *args, **kwargs)
         except RedisConnectionError as error:
             # rqworker prints the message and ends
             raise RedisConnectionError(f"{error} {broker_hint(error)}") from error
@@ -323,3 +325,13 @@ class FeatureWorker(Worker):
         if self.horse and not self._is_horse:
             self.horse.dismiss()
         super().teardown()  # type: ignore[no-untyped-call]
+
+
+def _check_name(name: str | None) -> None:
+    """Raise CommandError, which rqworker prints without a traceback, for a name that no claim could be made under."""
+    if name and (len(name) > WORKER_LENGTH or not name.isprintable()):
+        shown = name if len(name) <= 40 else f"{name[:37]}..."
+        raise CommandError(
+            f"The worker's name {shown!r} has {len(name)} characters; choose a --name of at most {WORKER_LENGTH}, "
+            "without line breaks and other characters that cannot be printed."
+        )
