@@ -105,7 +105,9 @@ def test_a_run_that_waits():
     """The message says how not to."""
     start_run("market.buy", start_after=timedelta(hours=1))
 
-    assert "run_pending(waiting=True) does not wait" in message("market.buy")
+    assert "run_pending(waiting=True) skips its waits, run_pending(until=60) those within a minute" in message(
+        "market.buy"
+    )
 
 
 def test_a_lost_try_is_told(bought):

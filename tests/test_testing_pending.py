@@ -1,7 +1,8 @@
 """run_pending(): the runs of a test, without Redis, without a worker, without sleep."""
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, transaction
@@ -11,6 +12,7 @@ from numflow_django import runner, start_run
 from numflow_django.exceptions import TaskError
 from numflow_django.models import FeatureRun
 from numflow_django.testing import assert_run, run_pending
+from numflow_django.testing.pending import _seconds_until
 from tests.market.models import Sale
 
 pytestmark = pytest.mark.django_db
@@ -305,6 +307,139 @@ def test_runs_that_wait_are_taken_by_their_hour(feature, journal):
     run_pending(waiting=True)
 
     assert journal() == ["now", "soon", "tomorrow"]
+
+
+# A limit to what is skipped
+
+RETRIES = "max_attempts=9, delay=10, factor=2, jitter=0"
+FAIL = "from ...journal import lines\nlines.append(ctx.task.attempt)\nraise ValueError"
+
+
+@pytest.mark.parametrize(
+    ("until", "attempts"),
+    [(0, 1), (5, 1), (10, 2), (25, 2), (30, 3), (timedelta(minutes=1), 3), (timedelta(seconds=70), 4), (3600, 9)],
+    ids=str,
+)
+def test_the_waits_of_a_run_add_up(feature, journal, until, attempts):
+    """Retries after 10, 20, 40, ... s: only those that come due within the time are run, though no time passes."""
+    start_run(feature(only=retried(FAIL, RETRIES)).label)
+
+    run_pending(until=until)
+
+    assert len(journal()) == attempts
+
+
+def test_a_run_beyond_the_limit_stays_as_it_is(feature):
+    """A reminder of tomorrow is not sent by a test that looks at a retry, and is not given."""
+    shop = feature(only=retried("if ctx.task.attempt < 2:\n    raise ValueError"))
+    tomorrow, now = start_run(shop.label, start_after=timedelta(days=1)), start_run(shop.label)
+
+    runs = run_pending(until=timedelta(minutes=1))
+
+    assert [run.pk for run in runs] == [now.pk]
+    assert_run(now, attempts={"only": 2})
+    assert_run(tomorrow, state="waiting")
+
+
+def test_until_a_moment(feature):
+    """An aware datetime, of any time zone, is a limit too."""
+    label = feature(only="pass").label
+    soon, late = (start_run(label, start_after=timedelta(hours=hours)) for hours in (1, 3))
+
+    run_pending(until=datetime.now(ZoneInfo("America/New_York")) + timedelta(hours=2))
+
+    assert_run(soon)
+    assert_run(late, state="waiting")
+
+
+@pytest.mark.parametrize(("until", "state"), [(95, "waiting"), (100, "succeeded")])
+def test_a_run_that_a_task_starts_begins_where_its_parent_is(feature, until, state):
+    """A run that is started, to begin in 40 s, by a task that has waited for 60 s, is due after 100."""
+    child = feature("child", only="pass").label
+    body = f"from numflow_django import start_run\nstart_run({child!r}, start_after=40)"
+    start_run(feature("parent", only=body).label, start_after=60)
+
+    run_pending(until=until)
+
+    assert_run(FeatureRun.objects.get(feature=child), state=state)
+
+
+@pytest.mark.parametrize(("until", "attempts"), [(65, 1), (70, 2)])
+def test_a_run_that_a_task_starts_at_once_waits_from_there(feature, until, attempts):
+    """The first wait of a run that a task has started begins at the time of that task, too."""
+    child = feature("child", only=retried("if ctx.task.attempt < 2:\n    raise ValueError", RETRIES)).label
+    body = f"from numflow_django import start_run\nstart_run({child!r})"
+    start_run(feature("parent", only=body).label, start_after=60)
+
+    run_pending(until=until)
+
+    assert FeatureRun.objects.get(feature=child).log.count() == attempts
+
+
+def test_a_task_that_starts_later_adds_up(feature):
+    """Each task's own hour counts: of three that start an hour after the one before, two hours run two."""
+    later = retried("pass", "start_after=3600")
+    run = start_run(feature(first=later, second=later, third=later).label)
+
+    run_pending(until=timedelta(hours=2))
+
+    assert_run(run, state="waiting", tasks=["first", "second"])
+
+
+@pytest.mark.parametrize("limit", [{"waiting": True}, {"until": timedelta(days=1)}], ids=str)
+def test_waits_end_in_their_order(feature, journal, limit):
+    """What starts in 25 s comes before a third attempt 30 s from now, although that one's last wait is only 20 s."""
+    retry = FAIL.replace("raise", "if ctx.task.attempt < 4:\n    raise")
+    start_run(feature("retried", only=retried(retry, RETRIES)).label)
+    for seconds in (5, 25):
+        start_run(feature(f"later{seconds}", only=f"lines.append('after {seconds} s')").label, start_after=seconds)
+
+    run_pending(**limit)
+
+    assert journal() == [1, "after 5 s", 2, "after 25 s", 3, 4]
+
+
+def test_each_call_counts_from_its_beginning(feature, journal):
+    """What a call has skipped is not remembered by the next one."""
+    start_run(feature(only=retried(FAIL, RETRIES)).label)
+
+    attempts = []
+    for _ in range(3):
+        run_pending(until=20)
+        attempts.append(len(journal()))
+
+    assert attempts == [2, 3, 3]
+
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"until": -1}, r"run_pending\(until=-1\): give zero or more seconds, at most ten years"),
+        ({"until": timedelta(seconds=-1)}, r"run_pending\(until=datetime.timedelta\(.*\)\): give zero or more seconds"),
+        ({"until": "1m"}, r"run_pending\(until='1m'\): give zero or more seconds"),
+        ({"until": True}, r"run_pending\(until=True\): give zero or more seconds"),
+        ({"until": float("inf")}, r"run_pending\(until=inf\): give zero or more seconds"),
+        ({"until": PAST}, r"run_pending\(until=datetime.datetime\(2020, .*\)\): this moment has passed; give one that"),
+        ({"until": PAST.replace(tzinfo=None)}, r"run_pending\(until=.*\): give an aware datetime, with its time zone"),
+        ({"until": 60, "waiting": True}, r"run_pending\(waiting=True, until=...\): give one of them"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_makes_no_sense(options, message):
+    """The error says what was given and what may be."""
+    with pytest.raises(ValueError, match=message):
+        run_pending(**options)
+
+
+def test_until_a_moment_without_time_zones(feature, settings):
+    """With ``USE_TZ = False``, a naive datetime is a moment, and an aware one too."""
+    settings.USE_TZ = False
+
+    assert _seconds_until(datetime.now() + timedelta(hours=1)) == pytest.approx(3600, abs=60)  # noqa: DTZ005
+    assert _seconds_until(datetime.now(UTC) + timedelta(hours=1)) == pytest.approx(3600, abs=60)
 
 
 def test_a_task_that_the_code_does_not_know(feature):

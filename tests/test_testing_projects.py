@@ -111,7 +111,7 @@ def test_manage_py_test(site):
         code, output = run(site, "manage.py", "test", "--pattern", "test_[!w]*.py", *order)
 
         assert code == 0, output
-        assert "Ran 7 tests" in output
+        assert "Ran 9 tests" in output
 
 
 def test_pytest(site):
@@ -119,7 +119,40 @@ def test_pytest(site):
     code, output = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "shop")
 
     assert code == 0, output
-    assert "8 passed" in output
+    assert "10 passed" in output
+
+
+def test_what_cannot_be_patched(site):
+    """As the page says: a dotted name with a number is a ValueError, and a step's or task's own function is kept."""
+    (site / "shop/tests/test_patching.py").write_text(
+        dedent("""
+        from importlib import import_module
+        from unittest import mock
+        from django.core import mail
+        from django.test import TestCase
+        from numflow_django.testing import run_pending
+
+        FOLDER = "shop.features.create_order"
+
+        class Patching(TestCase):
+            def test_by_its_dotted_name(self):
+                with self.assertRaises(ValueError), mock.patch(f"{FOLDER}.async_tasks.100_send_email.send_mail"):
+                    pass
+
+            def test_the_functions_themselves(self):
+                step = import_module(f"{FOLDER}.steps.100_create_order")
+                task = import_module(f"{FOLDER}.async_tasks.100_send_email")
+                with mock.patch.object(step, "create_order") as first, mock.patch.object(task, "send_email") as second:
+                    self.client.post("/api/orders/", {"sku": "A-1"}, content_type="application/json")
+                    run_pending()
+                self.assertEqual((first.called, second.called, len(mail.outbox)), (False, False, 1))
+        """)
+    )
+
+    code, output = run(site, "manage.py", "test", "shop.tests.test_patching")
+
+    assert code == 0, output
+    assert "Ran 2 tests" in output
 
 
 def test_an_assertion_that_fails(site):

@@ -57,7 +57,7 @@ class Fault(TestContextDecorator):
             often = f"{self.happened} of {self.times} times" if self.happened else "never"
             raise AssertionError(
                 f"{self} happened {often}, so the test proves less than it says; call run_pending() in the block, and "
-                "run_pending(waiting=True) where the task has retries"
+                "run_pending(waiting=True), or until=..., where the task has retries"
             )
 
     def before(self) -> None:

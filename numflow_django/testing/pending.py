@@ -1,38 +1,53 @@
 """What a worker would do, in the test's own process and transaction."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from math import inf
+from typing import Any
+from uuid import UUID
+
+from django.utils.timezone import is_naive, make_naive, now
 
 from .. import runner
 from ..exceptions import TaskError
 from ..losses import record_loss
-from ..models import FeatureRun, FeatureRunQuerySet, RunState
+from ..models import NOW, OPEN, FeatureRun, FeatureRunQuerySet, RunState
+from ..policy import seconds_of
 from ..registry import registry
 from ..signals import task_failed
 from .broker import without_redis
 from .committed import committed
 from .faults import WorkerDied
 
-if TYPE_CHECKING:
-    from uuid import UUID
-
 #: The name under which the task log knows this worker.
 WORKER = "run_pending"
 
 
-def run_pending(*, waiting: bool = False, raise_errors: bool = False, limit: int = 1_000) -> list[FeatureRun]:
+def run_pending(
+    *,
+    waiting: bool = False,
+    until: float | timedelta | datetime | None = None,
+    raise_errors: bool = False,
+    limit: int = 1_000,
+) -> list[FeatureRun]:
     """
     Run the async tasks of all runs that are due, here and now, until none is; give those runs as they ended.
 
     In a TestCase, what the test did so far counts as committed: its on_commit callbacks are called first. Neither
     Redis nor a worker is needed, and nothing sleeps.
 
-    With *waiting*, no run waits: neither for a retry nor for its hour. A task that fails is a failed run and no error;
-    with *raise_errors*, its error is raised once all is done. Raise RuntimeError after *limit* passages of runs, for
-    tasks that start their own run anew for ever, and in an ``atomic`` block of the test's own.
+    With *waiting*, no run waits: neither for a retry nor for its hour. With *until* (seconds, a timedelta, or an aware
+    datetime), waits are skipped as long as they end within that time, counted from this call: the waits of one run add
+    up, and a run that a task starts begins where its parent is. A task that fails is a failed run and no error; with
+    *raise_errors*, its error is raised once all is done.
+
+    Raise RuntimeError after *limit* passages of runs, for tasks that start their own run anew for ever, and in an
+    ``atomic`` block of the test's own; ValueError for an *until* that makes no sense, and for both it and *waiting*.
     """
-    worker = Worker(waiting=waiting, limit=limit)
+    if waiting and until is not None:
+        raise ValueError("run_pending(waiting=True, until=...): give one of them; waiting=True skips every wait")
+    horizon = inf if waiting else 0.0 if until is None else _seconds_until(until)
+    worker = Worker(horizon=horizon, limit=limit)
     task_failed.connect(worker.note_error)
     try:
         with without_redis(), committed():
@@ -49,18 +64,19 @@ def run_pending(*, waiting: bool = False, raise_errors: bool = False, limit: int
 class Worker:
     """One call's worker: takes the runs one after another."""
 
-    def __init__(self, *, waiting: bool, limit: int) -> None:
-        self.waiting = waiting
+    def __init__(self, *, horizon: float, limit: int) -> None:
+        self.horizon = horizon  # seconds of waiting that are skipped at the most
         self.limit = limit
         self.passages = 0
         self.runs: dict[UUID, FeatureRun] = {}  # in the order in which they were begun
         self.errors: dict[UUID, tuple[str, BaseException]] = {}  # of each run, the first task that failed for good
         self.stuck: set[UUID] = set()  # runs that wait for what no hurry brings: code that knows them
+        self.skipped: dict[UUID, float] = {}  # seconds that a run, or the one that started it, has not really waited
 
     def work(self) -> None:
         """Run what is due; then, if nothing is to wait, what waits, one by one; until there is nothing."""
         self.databases = databases()
-        while run := self._next(lambda runs: runs.queued() | runs.due()) or (self.waiting and self._hurried()):
+        while run := self._due() or self._hurried():
             self.passages += 1
             if self.passages > self.limit:
                 raise RuntimeError(
@@ -69,18 +85,39 @@ class Worker:
                 )
             self._run(run)
 
-    def _next(self, select: Callable[[FeatureRunQuerySet], FeatureRunQuerySet]) -> FeatureRun | None:
+    def _due(self) -> FeatureRun | None:
         """The run of all databases that has been due for the longest."""
-        due = [run for runs in self.databases for run in select(runs) if run.pk not in self.stuck]
+        due = [run for runs in self.databases for run in runs.queued() | runs.due() if run.pk not in self.stuck]
         return min(due, key=lambda run: (run.available_at, run.pk), default=None)
 
     def _hurried(self) -> FeatureRun | None:
-        run = self._next(lambda runs: runs.filter(state=RunState.WAITING))
-        if run is not None and run.hurry():
+        """The run whose wait would be the next to end, and does now; None: none ends within the horizon."""
+        if not self.horizon:
+            return None
+        ends = [
+            (self.skipped.get(run.pk, 0.0) + _wait_of(run), run)
+            for runs in self.databases
+            for run in runs.filter(state=RunState.WAITING).annotate(clock=NOW)
+            if run.pk not in self.stuck
+        ]
+        end, run = min(ends, key=lambda each: (each[0], each[1].pk), default=(inf, None))
+        if run is None or end > self.horizon:
+            return None
+        self.skipped[run.pk] = end
+        if run.hurry():
             run.reread()
         return run
 
     def _run(self, run: FeatureRun) -> None:
+        known = self._open() if self.horizon else set()
+        self._pass(run)
+        if self.horizon:
+            self.skipped |= dict.fromkeys(self._open() - known, self.skipped.get(run.pk, 0.0))
+
+    def _open(self) -> set[UUID]:
+        return {pk for runs in self.databases for pk in runs.filter(state__in=OPEN).values_list("pk", flat=True)}
+
+    def _pass(self, run: FeatureRun) -> None:
         if run.state != RunState.QUEUED:
             run.begin_dispatch()
         runs = FeatureRun.objects.using(run._state.db)
@@ -111,6 +148,24 @@ class Worker:
                     raise TaskError(f"run {run.pk} of {run.feature} failed: {run.reason}") from error
                 error.add_note(note)
                 raise error
+
+
+def _wait_of(run: Any) -> float:
+    """Seconds that a run has to wait, by its database's ``clock``."""
+    wait: timedelta = run.available_at - run.clock
+    return max(wait, timedelta(0)).total_seconds()
+
+
+def _seconds_until(until: float | timedelta | datetime) -> float:
+    if not isinstance(until, datetime):
+        return seconds_of(until, "run_pending(until")
+    present = now()
+    if is_naive(until) and not is_naive(present):
+        raise ValueError(f"run_pending(until={until!r}): give an aware datetime, with its time zone")
+    wait = (make_naive(until) if is_naive(present) and not is_naive(until) else until) - present
+    if wait < timedelta(0):
+        raise ValueError(f"run_pending(until={until!r}): this moment has passed; give one that is to come")
+    return seconds_of(wait, "run_pending(until")
 
 
 def databases() -> list[FeatureRunQuerySet]:

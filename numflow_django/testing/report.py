@@ -9,7 +9,7 @@ from ..models import ExecutionState, FeatureRun, RunState, TaskExecution
 REMEDIES = {
     RunState.PENDING: "nobody has run it; call run_pending()",
     RunState.QUEUED: "nobody has run it; call run_pending()",
-    RunState.WAITING: "run_pending(waiting=True) does not wait",
+    RunState.WAITING: "run_pending(waiting=True) skips its waits, run_pending(until=60) those within a minute",
 }
 
 
