@@ -29,13 +29,15 @@ T = TypeVar("T")
 
 #: How long a run waits for code that knows its feature and tasks, as while a deploy is under way.
 DEPLOY_PATIENCE = timedelta(minutes=15)
+#: What to do about a run whose code did not come.
+PUT_BACK = "put it back, restart the workers, and resume the run"
 #: Seconds until the next worker is asked.
 DEPLOY_RETRY = 30
 
 #: Seconds between the tries to write to a database that is away; after the last one, the lease has to end.
 WRITE_WAITS = (0.2, 0.5, 1, 2, 4)
 
-_UNKNOWN_SINCE = re.compile(r"unknown .* since (?P<since>\S+);")
+_UNKNOWN_SINCE = re.compile(rf"{signals.UNKNOWN}.* since (?P<since>\S+);")
 
 #: What a checkpoint wrote: the changes of the run row, the execution, and those of the tasks that are left out.
 Settled = tuple[dict[str, Any], TaskExecution, list[TaskExecution]]
@@ -193,11 +195,13 @@ class Passage:
         """Put the run off until a worker with the right code comes; after a quarter of an hour it fails."""
         known = _UNKNOWN_SINCE.match(self.run.reason)
         since = datetime.fromisoformat(known["since"]) if known else timezone.now()
+        unknown, minutes = f"{signals.UNKNOWN}{what}", DEPLOY_PATIENCE.seconds // 60
         if timezone.now() - since > DEPLOY_PATIENCE:
-            reason = f"unknown {what}: no worker's code has had it for {DEPLOY_PATIENCE.seconds // 60} minutes"
+            reason = f"{unknown}: no worker's code has had it for {minutes} minutes; {PUT_BACK}"
             self._write(lambda: self.run.fail(reason))
         else:
-            reason = f"unknown {what} since {since.isoformat()}; waiting for a worker whose code has it"
+            hope = f"waiting for a worker whose code has it, {minutes} minutes at most"
+            reason = f"{unknown} since {since.isoformat()}; {hope}"
             self._write(lambda: self.run.postpone([], seconds=DEPLOY_RETRY, reason=reason))
 
     def _start(self, task: Module, policy: TaskPolicy) -> None:

@@ -13,6 +13,9 @@ from django.dispatch import Signal, receiver
 
 logger = logging.getLogger("numflow_django")
 
+#: What the reason of a run begins with whose feature or next task is not in the worker's code.
+UNKNOWN = "unknown "
+
 #: A worker has claimed a run and begins its tasks.
 run_started = Signal()
 #: All tasks of a run have succeeded.
@@ -102,6 +105,16 @@ def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
 
 @receiver(run_given_back, dispatch_uid="numflow_django.log")
 def log_run_given_back(run: Any, **kwargs: Any) -> None:
+    if run.reason.startswith(UNKNOWN):
+        # A deploy that is under way ends this, a task that was renamed or removed does not
+        logger.warning(
+            "run waits for code run=%s feature=%s task=%s reason=%r; after that it fails",
+            run.pk,
+            run.feature,
+            run.task_names[run.position],
+            run.reason,
+        )
+        return
     logger.info("run given back run=%s feature=%s state=%s reason=%r", run.pk, run.feature, run.state, run.reason)
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -375,6 +376,97 @@ def test_write_an_idempotent_task(site: Site) -> None:
 
     assert names == ["count_order", "charge", "send_notification"]
     assert outcome == [["succeeded"], 1, True, True]
+
+
+RENAMING = "how-to/rename-or-remove-a-task.md"
+
+
+def test_rename_a_task(site: Site) -> None:
+    """how-to/rename-or-remove-a-task.md: runs of before and after send one mail each, and those in flight are found."""
+    program = """
+        from numflow_django import start_run
+        waiting = start_run("shop.create_order", {"order": Order.objects.create(sku="A-1")}, start_after=3600)
+        result = [post("/api/orders/", {"sku": "A-1"}).status_code, waiting.task_names]
+    """
+    before = site.run(program)
+    site.write({name: text for name, text in files_in(text_of(RENAMING)).items() if "create_order" in name})
+    site.write({"shop/in_flight.py": files_in(text_of(RENAMING))["shop/in_flight.py"]})
+
+    outcome = site.run("""
+        from shop.in_flight import runs_before
+        answer = post("/api/orders/", {"sku": "A-1"})
+        before = [len(runs_before("shop.create_order", name)) for name in ("send_email", "mail_customer")]
+        states, mails = run_tasks(), len(mail.outbox)
+        in_flight = [run.state for run in runs_before("shop.create_order", "send_email")]
+        log = [(row.run.task_names == ["send_email"], row.name) for row in TaskExecution.objects.order_by("id")]
+        result = [answer.status_code, before, sorted(states), mails, in_flight, log, len(run_again()), len(mail.outbox)]
+    """)
+
+    assert before == [201, ["send_email"]]
+    log = [[True, "send_email"], [False, "send_email"], [False, "mail_customer"]]
+    assert outcome == [201, [3, 1], ["succeeded", "succeeded", "waiting"], 2, ["waiting"], log, 3, 3]
+
+
+def test_remove_a_task(site: Site) -> None:
+    """how-to/rename-or-remove-a-task.md: new runs lack it and are no trouble to a worker that has it; old ones wait."""
+    task = site.folder / "shop/features/create_order/async_tasks/100_send_email.py"
+    source = task.read_text(encoding="utf-8")
+    site.write({"shop/features/create_order/async_tasks/200_count.py": "def count(ctx): ...\n"})
+    site.run("result = post('/api/orders/', {'sku': 'A-1'}).status_code")
+    task.unlink()
+
+    without = site.run("""
+        post("/api/orders/", {"sku": "A-1"})
+        run_tasks()
+        result = [(run.state, run.task_names) for run in FeatureRun.objects.order_by("pk")]
+        post("/api/orders/", {"sku": "A-1"})
+    """)
+    warned = site.log
+    task.write_text(source, encoding="utf-8")
+    put_back = site.run("""
+        run_again()
+        result = [len(mail.outbox), [(run.state, run.task_names) for run in FeatureRun.objects.order_by("pk")]]
+    """)
+
+    assert without == [["waiting", ["send_email", "count"]], ["succeeded", ["count"]]]
+    assert re.search(r"run waits for code run=\S+ feature=shop.create_order task=send_email ", warned)
+    assert put_back == [1, [["succeeded", ["send_email", "count"]], *[["succeeded", ["count"]]] * 2]]
+
+
+def test_rename_a_feature(site: Site) -> None:
+    """how-to/rename-or-remove-a-task.md: the runs of the old label end, no request reaches it, and no check objects."""
+    site.run("result = post('/api/orders/', {'sku': 'A-1'}).status_code")
+    shutil.move(site.folder / "shop/features/create_order", site.folder / "shop/features/place_order")
+    files = files_in(text_of(RENAMING))
+    _, at_the_end = python_blocks(text_of(RENAMING))[-1].split("# urls.py, at the end\n")
+    site.write({"shop/retired.py": files["shop/retired.py"], "urls.py": dedent(URLS) + at_the_end})
+
+    checked = site.python("-m", "django", "check")
+    outcome = site.run("""
+        answer = post("/api/orders/", {"sku": "A-1"})
+        states = run_tasks()
+        result = [answer.status_code, list(FeatureRun.objects.order_by("pk").values_list("feature", "state"))]
+    """)
+
+    assert "numflow.E" not in checked.stderr
+    assert "numflow.W205" not in checked.stderr
+    assert outcome == [201, [["shop.create_order", "succeeded"], ["shop.place_order", "succeeded"]]]
+
+
+def test_rename_a_feature_in_a_deeper_folder(site: Site) -> None:
+    """how-to/rename-or-remove-a-task.md: the old folder keeps its label with the steps and tasks of the new one."""
+    old, new = site.folder / "shop/features/api/orders/@post", site.folder / "shop/features/place_order"
+    shutil.move(site.folder / "shop/features/create_order", old)
+    site.run("result = post('/api/orders/', {'sku': 'A-1'}).status_code")
+    shutil.move(old, new)
+    places = {name: f"shop.features.place_order.{name}" for name in ("steps", "async_tasks")}
+    lines = "".join(f"    {name} = {place!r}\n" for name, place in ({"path": "retired/orders/"} | places).items())
+    view = f"from numflow_django import FeatureView\n\n\nclass Retired(FeatureView):\n{lines}"
+    site.write({"shop/features/api/orders/@post/feature.py": view})
+
+    outcome = site.run("run_tasks()\nresult = list(FeatureRun.objects.values_list('feature', 'state'))")
+
+    assert outcome == [["shop.api.orders.@post", "succeeded"]]
 
 
 def test_deploy(site: Site) -> None:

@@ -1,5 +1,6 @@
 """The run row, its dispatch, runs without a request, and the log of a rollback."""
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from numflow_django.exceptions import ContextValueError, UnknownFeature
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
-from tests.serving import Bell, feature
+from tests.serving import Bell, ask, feature
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -194,6 +195,22 @@ def test_a_run_in_a_transaction_that_rolls_back(shop, bell):
 
     assert not FeatureRun.objects.exists()
     assert bell == []
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.parametrize("status", [200, 409])
+def test_a_run_that_a_coroutine_starts(tree, shop, bell, status):
+    """With sync_to_async, an ``async def`` step starts a run in the transaction of its request."""
+    body = "from asgiref.sync import sync_to_async\nfrom numflow_django import start_run\n"
+    body += f"ctx.run = str((await sync_to_async(start_run)({shop.label!r}, {{'item': 'tea'}})).pk)\n"
+    view = feature(tree, f"{body}response.json({{'run': ctx.run}}, status={status})", folder="caller")
+
+    answer = ask(view)
+
+    run = json.loads(answer.content)["run"]
+    kept = [run] if status == 200 else []
+    assert [str(row.pk) for row in FeatureRun.objects.exclude(state=RunState.ROLLED_BACK)] == kept
+    assert [str(rung) for rung in bell] == kept
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """Runs in flight while a deploy changes their tasks."""
 
+import logging
 from datetime import datetime, timedelta
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_feature_that_the_worker_does_not_know(feature):
 
     assert (run.state, run.position, states(run)) == (RunState.WAITING, 0, [])
     since = run.reason.removeprefix("unknown feature shop.unheard_of since ").partition(";")[0]
-    assert run.reason.endswith("; waiting for a worker whose code has it")
+    assert run.reason.endswith("; waiting for a worker whose code has it, 15 minutes at most")
     assert abs(timezone.now() - datetime.fromisoformat(since)) < timedelta(minutes=1)
     assert run.available_at > run.created_at
 
@@ -54,11 +55,14 @@ def test_a_worker_that_knows_the_task_goes_on(feature, journal):
     assert (run.state, run.reason, journal()) == (RunState.SUCCEEDED, "", ["mail", "notify"])
 
 
+REMEDY = "no worker's code has had it for 15 minutes; put it back, restart the workers, and resume the run"
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ({"feature": "shop.unheard_of"}, "unknown feature shop.unheard_of: no worker's code has had it for 15 minutes"),
-        ({"task_names": ["notify", "mail"]}, "unknown task notify: no worker's code has had it for 15 minutes"),
+        ({"feature": "shop.unheard_of"}, f"unknown feature shop.unheard_of: {REMEDY}"),
+        ({"task_names": ["notify", "mail"]}, f"unknown task notify: {REMEDY}"),
     ],
     ids=["feature", "task"],
 )
@@ -75,6 +79,23 @@ def test_nobody_has_the_code(feature, clock, journal, names, reason):
     assert patient == RunState.WAITING
     assert (run.state, run.reason, run.position, journal()) == (RunState.FAILED, reason, 0, [])
     assert run.finished_at is not None
+
+
+@pytest.mark.parametrize("names", [{"feature": "shop.gone"}, {"task_names": ["notify", "mail"]}], ids=list)
+def test_each_hand_over_for_want_of_code_is_warned_of(feature, caplog, names):
+    """One line for each hand-over, a warning: the run, its feature and task, and what happens next."""
+    caplog.set_level(logging.INFO, logger="numflow_django")
+    run = run_through(feature(mail="pass"), **names)
+    go_on(run)
+
+    told = [record for record in caplog.records if not record.getMessage().startswith("run started")]
+    what = f"feature {run.feature}" if "feature" in names else "task notify"
+    line = (
+        f"run waits for code run={run.pk} feature={run.feature} task={run.task_names[0]} reason='unknown {what} since "
+    )
+    assert [record.levelname for record in told] == ["WARNING"] * 2
+    assert all(record.getMessage().startswith(line) for record in told)
+    assert told[0].getMessage().endswith("code has it, 15 minutes at most'; after that it fails")
 
 
 def test_patience_begins_anew_for_a_resumed_run(feature, clock):

@@ -67,6 +67,20 @@ LINES = {
         logging.INFO,
         f"run given back run={ID} feature=market.buy state=waiting reason='mail starts later'",
     ),
+    "run_given_back for want of code": (
+        {
+            "run": run_row(
+                state=RunState.WAITING,
+                reason="unknown task notify since 2026-01-01T00:00:00+00:00; waiting for a worker whose code has it, "
+                "15 minutes at most",
+                task_names=["mail", "notify"],
+                position=1,
+            )
+        },
+        logging.WARNING,
+        f"run waits for code run={ID} feature=market.buy task=notify reason='unknown task notify since "
+        "2026-01-01T00:00:00+00:00; waiting for a worker whose code has it, 15 minutes at most'; after that it fails",
+    ),
     "run_cancelled": (
         {"run": run_row(position=1)},
         logging.INFO,

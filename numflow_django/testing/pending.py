@@ -14,7 +14,7 @@ from ..losses import record_loss
 from ..models import NOW, OPEN, FeatureRun, FeatureRunQuerySet, RunState
 from ..policy import seconds_of
 from ..registry import registry
-from ..signals import task_failed
+from ..signals import UNKNOWN, task_failed
 from .broker import without_redis
 from .committed import committed
 from .faults import WorkerDied
@@ -129,7 +129,7 @@ class Worker:
             runner.run_claimed(claimed, lease=nullcontext)
         except WorkerDied as death:
             record_loss(claimed, f"its worker died {death}", expired=False)
-        if claimed.reason.startswith("unknown "):
+        if claimed.reason.startswith(UNKNOWN):
             self.stuck.add(run.pk)
 
     def note_error(self, run: FeatureRun, execution: Any, error: BaseException | None, **kwargs: Any) -> None:
