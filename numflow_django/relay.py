@@ -13,6 +13,7 @@ from django.db import Error
 
 from . import dispatch
 from .conf import conf
+from .db.timestamps import Now
 from .losses import record_loss
 from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
@@ -200,7 +201,7 @@ def _warn_if_unserved(queue: str) -> None:
         runs = FeatureRun.objects.using(alias)
         if runs.filter(state=RunState.RUNNING, queue=queue).exists():
             return  # somebody serves it: RQ's own worker does not register again after a flush
-        long_queued = runs.queued(queue).filter(queued_at__lt=NOW - timedelta(seconds=UNSERVED_SECONDS))
+        long_queued = runs.queued(queue).filter(queued_at__lt=Now(-UNSERVED_SECONDS))
         moments = long_queued.order_by("available_at").values_list("available_at", NOW)[:COUNTED]
         waits += [now - due for due, now in moments]
     if waits:
