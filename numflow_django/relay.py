@@ -6,8 +6,8 @@ Any number of relays may run at once: each transition is guarded, and a doorbell
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from django.db import Error
 
@@ -18,6 +18,9 @@ from .losses import record_loss
 from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
 from .signals import logger
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200
