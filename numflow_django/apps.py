@@ -1,12 +1,14 @@
 """The app: its features are found when Django starts, and a server does not start with a broken one."""
 
+import os
 import sys
-from glob import escape
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from django.apps import AppConfig
-from django.utils.autoreload import BaseReloader, autoreload_started
+from django.utils.autoreload import BaseReloader, StatReloader, autoreload_started
 from django.utils.translation import gettext_lazy as _
 
 
@@ -25,28 +27,54 @@ class NumflowConfig(AppConfig):
         from .registry import registry
 
         console.install()
-        autoreload_started.connect(watch_folders, dispatch_uid="numflow_django")
+        autoreload_started.connect(watch_features, dispatch_uid="numflow_django")
         registry.checks_follow = _in_management_command()
         for package in feature_packages():
             scan(package)
         registry.raise_mistakes()
 
 
-def watch_folders(sender: BaseReloader, **kwargs: object) -> None:
+def watch_features(sender: BaseReloader, **kwargs: object) -> None:
     """
-    Have ``runserver`` start anew when a file comes into a feature's folder, or goes.
+    Have ``runserver`` restart when a file of a feature is added, changed or removed.
 
-    Django watches the modules that are loaded, and a new step is none of them; but its folder changes.
+    Django watches the modules that are loaded. A new step is none of them, and neither is one whose import failed.
     """
+    from .exceptions import ModuleImportFailed
+    from .registry import registry
+
+    for root in _roots():
+        # A glob over a large tree costs a StatReloader a good part of each second; a file whose name is known does not
+        if isinstance(sender, StatReloader):
+            sender.extra_files.update(_tree(root))
+        else:
+            sender.watch_dir(root, "**/*.py")
+    for mistake in registry.mistakes:
+        if isinstance(mistake, ModuleImportFailed):
+            sender.extra_files.update(Path(file).resolve() for file in mistake.files if Path(file).exists())
+
+
+def _roots() -> Iterator[Path]:
+    """The folders of all packages that are scanned, and those that hold the modules of features routed by hand."""
     from .folders import feature_packages
+    from .registry import registry
 
-    for package in feature_packages():
-        spec = find_spec(package)
-        for root in map(Path, (spec and spec.submodule_search_locations) or ()):
-            for folder in (root, *root.rglob("*/")):
-                # Workers write their bytecode too, and that is no change
-                if folder.is_dir() and folder.name != "__pycache__":
-                    sender.watch_dir(folder.parent, escape(folder.name))
+    for package in {*feature_packages(), *registry.scanned}:
+        with suppress(Exception):  # there is no such package, or its parent cannot be imported: one of the mistakes
+            spec = find_spec(package)
+            yield from (Path(path).resolve() for path in (spec and spec.submodule_search_locations) or ())
+    scanned = {label for labels in registry.scanned.values() for label in labels}
+    by_hand = [feature for feature in registry if feature.label not in scanned]
+    yield from {Path(module.file).parent.resolve() for each in by_hand for module in (*each.steps, *each.tasks)}
+
+
+def _tree(root: Path) -> Iterator[Path]:
+    """The folders in *root*, whose times change with what is added and removed, and their modules."""
+    for folder, inner, files in os.walk(root):
+        # Workers write their bytecode too, and that is no change
+        inner[:] = [name for name in inner if name != "__pycache__"]
+        yield Path(folder)
+        yield from (Path(folder, file) for file in files if file.endswith(".py"))
 
 
 def _in_management_command() -> bool:

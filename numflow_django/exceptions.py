@@ -1,5 +1,6 @@
 """Every error that numflow_django raises: one tree, whose docstrings tell cause and remedy."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
@@ -70,9 +71,13 @@ class InvalidSignature(FeatureConfigurationError):
 
 
 class ModuleImportFailed(FeatureConfigurationError):
-    """A module of a feature raised an error while it was imported. Mend the error that the message quotes."""
+    """A module of a feature raised an error while it was imported. Fix the error that the message quotes."""
 
     code = "numflow.E107"
+
+    def __init__(self, message: str, files: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.files = tuple(dict.fromkeys(files))  # in which a change may fix it
 
 
 class PackageMissing(FeatureConfigurationError):

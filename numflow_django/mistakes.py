@@ -2,7 +2,6 @@
 
 import re
 import sys
-import traceback
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from .exceptions import (
 )
 from .hints import one_of
 from .listing import Folder
+from .origin import files_of, is_placed_by, place_of
 from .signature import Kind
 
 Mistakes = list[FeatureConfigurationError]
@@ -107,11 +107,11 @@ def duplicate_number(first: str, second: str, number: int, example: str, kind: K
 
 def import_failed(dotted: str, where: str, error: Exception) -> ModuleImportFailed:
     """The mistake that a module's import raised *error*, with its place; *where* begins the message."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place, text = f"{last.filename}, line {last.lineno}", str(error)
-    if isinstance(error, SyntaxError):
-        place, text = f"{error.filename}, line {error.lineno}", error.msg
-    return ModuleImportFailed(f"{where}the import of {dotted!r} failed: {type(error).__name__}: {text} ({place})")
+    text = error.msg if isinstance(error, SyntaxError) and is_placed_by(error, dotted) else str(error)
+    return ModuleImportFailed(
+        f"{where}the import of {dotted!r} failed: {type(error).__name__}: {text} ({place_of(error, dotted)})",
+        files=files_of(error),
+    )
 
 
 def no_function(name: str, public: Sequence[Callable[..., Any]], file: str, kind: Kind, feature: str) -> str:

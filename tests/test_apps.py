@@ -1,16 +1,21 @@
 """A site with broken features does not start; its management commands show every mistake by the checks."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
+from urllib.request import urlopen
 
 import pytest
-from django.utils.autoreload import StatReloader
+from django.utils.autoreload import StatReloader, WatchmanReloader
 
-from numflow_django.apps import watch_folders
-from numflow_django.folders import feature_packages
+from numflow_django.apps import watch_features
+from numflow_django.folders import feature_packages, scan
+from tests.brokers import free_port
+from tests.waiting import eventually
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from numflow_django import FeatureView\nclass View(FeatureView): pass\n"
@@ -32,6 +37,12 @@ SETTINGS = """
     USE_TZ = True
     ROOT_URLCONF = {urlconf!r}
 """
+ENVIRONMENT = {
+    **os.environ,
+    "DJANGO_SETTINGS_MODULE": "site_settings",
+    "PYTHONWARNINGS": "",
+    "PYTHONPATH": str(Path(__file__).parent.parent),
+}
 SETUP = "import django; django.setup(); print('started')"
 RESOLVE = "import django; django.setup(); from django.urls import resolve; resolve('/'); print('started')"
 
@@ -40,23 +51,22 @@ RESOLVE = "import django; django.setup(); from django.urls import resolve; resol
 def site(tmp_path):
     """Write a site with the app ``shop`` and run Python in it; give the finished process."""
 
-    def run(files, *command, numflow=None, apps="'shop'", urlconf=None):
-        everything = {
-            "shop/__init__.py": "",
-            "site_settings.py": SETTINGS.format(apps=apps, numflow=numflow or {}, urlconf=urlconf),
-            **files,
-        }
-        for name, source in everything.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dedent(source))
-        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings", "PYTHONWARNINGS": ""}
-        environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    def run(files, *command, **options):
+        write(tmp_path, files, **options)
         return subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, *command], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
         )
 
     return run
+
+
+def write(folder, files, *, numflow=None, apps="'shop'", urlconf=None):
+    """Write *files*, and what every site has."""
+    settings = SETTINGS.format(apps=apps, numflow=numflow or {}, urlconf=urlconf)
+    for name, source in {"shop/__init__.py": "", "site_settings.py": settings, **files}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(source))
 
 
 def test_a_broken_feature_stops_a_plain_process_with_all_mistakes(site):
@@ -159,7 +169,7 @@ def test_a_new_step_restarts_runserver(tree, settings):
     for folder in (steps, steps / "__pycache__"):
         os.utime(folder, (0, 0))
     reloader = StatReloader()
-    watch_folders(reloader)
+    watch_features(reloader)
     before = dict(reloader.snapshot_files())
 
     (steps / "__pycache__" / "100_answer.cpython.pyc").touch()
@@ -167,3 +177,193 @@ def test_a_new_step_restarts_runserver(tree, settings):
 
     after = dict(reloader.snapshot_files())
     assert [path for path in after if after[path] != before[path]] == [steps]
+
+
+def test_a_reloader_that_is_told_of_files_only_watches_all_modules(tree, settings):
+    """Watchman tells of files and never of folders, so it gets the modules of each package as a glob."""
+    tree.write({"orders/@get/steps/100_answer.py": STEP})
+    settings.NUMFLOW = {"FEATURES": [tree.package]}
+    reloader = WatchmanReloader()
+
+    watch_features(reloader)
+
+    assert reloader.directory_globs[tree.root] == {"**/*.py"}
+    assert tree.root / "orders/@get/steps" not in reloader.extra_files
+
+
+def test_the_steps_of_a_feature_that_is_routed_by_hand_are_watched(tree, settings):
+    """A feature outside of the packages that are scanned has its folders of steps and tasks watched too."""
+    tree.feature("buy", steps={"100_answer.py": STEP}, tasks={"100_send.py": "def send(ctx): pass"})
+    tree.view("buy").as_view()
+    settings.NUMFLOW = {"FEATURES": []}
+    reloader = StatReloader()
+
+    watch_features(reloader)
+
+    assert {tree.root / "buy/steps", tree.root / "buy/async_tasks"} <= reloader.extra_files
+
+
+@pytest.mark.parametrize("name", ["shop.features", "no_such_app.features"])
+def test_a_package_that_is_missing_does_not_stop_the_reloader(settings, name):
+    """A package of the setting that does not exist is a mistake, and runserver goes on watching."""
+    settings.NUMFLOW = {"FEATURES": [name]}
+
+    watch_features(StatReloader())
+
+
+def test_the_files_of_a_failed_import_are_watched(tree, settings):
+    """The files on the way to the error are watched, also if another error was raised in its place."""
+    tree.write(
+        {
+            "prices.py": "1 / 0",
+            "lib.py": f"try:\n    import {tree.package}.prices\nexcept Exception as e:\n    raise RuntimeError from e",
+            "features/@get/steps/100_answer.py": f"import {tree.package}.lib",
+        }
+    )
+    settings.NUMFLOW = {"FEATURES": [f"{tree.package}.features"]}
+    scan(f"{tree.package}.features")
+    reloader = StatReloader()
+
+    watch_features(reloader)
+
+    assert {tree.root / "prices.py", tree.root / "lib.py"} <= reloader.extra_files
+
+
+LOGGING = """
+    DEBUG = True
+    LOGGING = {
+        "version": 1,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "loggers": {"django.utils.autoreload": {"handlers": ["console"], "level": "DEBUG"}},
+    }
+"""
+ROUTES = """
+    from django.urls import include, path
+    from numflow_django import feature_urls
+    urlpatterns = [path("", include(feature_urls("shop.features")))]
+"""
+#: Seconds that a busy machine may take for one start.
+PATIENCE = 60
+STEPS = "shop/features/orders/@get/steps"
+PRICING = "from shop.pricing import price\n\n" + STEP
+
+
+class Runserver:
+    """``manage.py runserver`` of a site in *folder*, in a process of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.log = folder / "runserver.log"
+        write(folder, {"site_urls.py": ROUTES}, urlconf="site_urls")
+        with (folder / "site_settings.py").open("a") as settings:
+            settings.write(dedent(LOGGING))
+
+    def __enter__(self):
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "django", "runserver", f"127.0.0.1:{self.port}"],
+                cwd=self.folder,
+                env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *error):
+        os.killpg(self.process.pid, signal.SIGKILL)  # the reloader and its child
+        self.process.wait()
+
+    def save_all(self, files):
+        """Write *files* before the start."""
+        for name, source in files.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            self.save(name, source)
+
+    def save(self, name, source):
+        """Write a file as an editor does that saves in place."""
+        (self.folder / name).write_text(source)
+
+    def wait_until_down(self):
+        """Wait until the mistake is shown and nothing answers."""
+        eventually(lambda: "numflow.E107" in self.last_start, timeout=PATIENCE, message="no mistake is shown")
+
+    def wait_until_watched(self, name):
+        """Wait until the reloader has looked at *name*, so that it sees the next change."""
+        seen = f"File {self.folder / name} first seen"
+        eventually(lambda: seen in self.last_start, timeout=PATIENCE, message=f"{name} is not watched")
+
+    @property
+    def last_start(self):
+        """What was printed since the last start."""
+        return self.log.read_text().rpartition("Watching for file changes with")[2]
+
+    def wait_for_answer(self):
+        """Wait until the site answers."""
+
+        def answers():
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{self.port}/orders/", timeout=PATIENCE) as answer:
+                return answer.status == 200
+
+        eventually(answers, timeout=PATIENCE, message="runserver does not answer")
+
+
+@pytest.fixture
+def runserver(tmp_path):
+    return Runserver(tmp_path.resolve())
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("files", "name", "fixed"),
+    [
+        ({f"{STEPS}/100_answer.py": "def answer(ctx) pass"}, f"{STEPS}/100_answer.py", STEP),
+        ({f"{STEPS}/100_answer.py": "import nonsense\n" + STEP}, f"{STEPS}/100_answer.py", STEP),
+        (
+            {f"{STEPS}/100_answer.py": STEP, "shop/features/orders/@get/feature.py": "class View("},
+            "shop/features/orders/@get/feature.py",
+            VIEW,
+        ),
+        ({f"{STEPS}/100_answer.py": PRICING, "shop/pricing.py": "def price(: pass"}, "shop/pricing.py", "price = 1"),
+    ],
+    ids=["syntax", "import", "feature.py", "elsewhere"],
+)
+def test_runserver_comes_back_when_a_broken_file_is_fixed(runserver, files, name, fixed):
+    """A file whose import failed, in a feature's folder or not, may be saved in place, and runserver answers again."""
+    runserver.save_all(files)
+
+    with runserver:
+        runserver.wait_until_down()
+        runserver.wait_until_watched(name)
+        runserver.save(name, fixed)
+
+        runserver.wait_for_answer()
+
+
+@pytest.mark.e2e
+def test_runserver_comes_back_when_a_missing_module_is_written(runserver):
+    """A module that a step imports and that is not there yet may be written, and runserver answers again."""
+    runserver.save_all({f"{STEPS}/100_answer.py": PRICING})
+
+    with runserver:
+        runserver.wait_until_down()
+        runserver.wait_until_watched("shop")
+        runserver.save("shop/pricing.py", "price = 1")
+
+        runserver.wait_for_answer()
+
+
+@pytest.mark.e2e
+def test_runserver_comes_back_after_a_new_step_that_is_broken(runserver):
+    """A2: A new step that is broken stops a server that answered; once it is fixed in place, it answers again."""
+    runserver.save_all({f"{STEPS}/100_answer.py": STEP})
+
+    with runserver:
+        runserver.wait_for_answer()
+        runserver.wait_until_watched(STEPS)
+        runserver.save(f"{STEPS}/050_check.py", "def check(ctx) pass")
+        runserver.wait_until_down()
+        runserver.wait_until_watched(f"{STEPS}/050_check.py")
+        runserver.save(f"{STEPS}/050_check.py", "def check(ctx): pass")
+
+        runserver.wait_for_answer()

@@ -206,6 +206,10 @@ def test_a_task_that_is_not_named_as_one(mistakes, name, good):
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package' (steps/100_a.py, line 1)"),
         ("def a(ctx:\n", "SyntaxError: '(' was never closed (steps/100_a.py, line 1)"),
         ("from json import nothing", "ImportError: cannot import name 'nothing' from 'json'"),
+        (
+            "import json\njson.loads('')",
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (steps/100_a.py, line 2)",
+        ),
     ],
 )
 def test_an_import_that_fails_in_a_step(tree, mistakes, source, error):
