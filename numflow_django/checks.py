@@ -1,19 +1,26 @@
 """System checks: one small function for each id, each with a hint."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from inspect import getdoc
 from math import isfinite
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+from django.utils.module_loading import import_string
 
 from .conf import KEYS, conf
 from .folders import feature_packages
 from .hints import one_of
 from .registry import load_routes, registry
+from .strays import features_beside
 from .urlconf import places
+
+#: The worker class that the settings should name.
+FEATURE_WORKER = "numflow_django.worker.FeatureWorker"
 
 
 @register("numflow")
@@ -32,6 +39,20 @@ def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
             remedy = one_of(key, KEYS)
             hint = remedy[0].upper() + remedy[1:] + "." * (not remedy.endswith("?"))
             yield Error(f"NUMFLOW has the unknown key {key!r}.", hint=hint, id="numflow.E001")
+
+
+@register("numflow")
+def check_strangers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.W209: a setting has nearly the name of ours, and nothing reads it."""
+    for name in conf.strangers:
+        key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
+        close = get_close_matches(key, KEYS, 1, 0.7) if key != name else []
+        hint = (
+            f'Write NUMFLOW = {{"{close[0]}": ...}}.'
+            if close
+            else "Did you mean NUMFLOW = {...}? Each of its keys is ours."
+        )
+        yield Warning(f"Nothing reads the setting {name}.", hint=hint, id="numflow.W209")
 
 
 @register("numflow")
@@ -70,7 +91,7 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
     """numflow.W201 and W202: the settings do not use FeatureWorker."""
     if conf.uses_feature_worker:
         return
-    hint = 'Set RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}.'
+    hint = f'Set RQ = {{"WORKER_CLASS": "{FEATURE_WORKER}"}}.'
     serialized = sorted(name for name, queue in conf.queues.items() if queue.get("SERIALIZER"))
     if serialized:
         yield Warning(
@@ -83,6 +104,28 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
         hint=f"{hint} Or run manage.py numflow_relay beside the workers.",
         id="numflow.W201",
     )
+
+
+@register("numflow")
+def check_worker_class_import(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E005: the worker class of the settings cannot be imported, or is none."""
+    name = conf.worker_class
+    # Ours is known to be there, and its import takes as long as Django's own start
+    if not conf.uses_feature_worker or name == FEATURE_WORKER:
+        return
+    problem = "is None"
+    try:
+        if name is not None:
+            worker = import_string(name) if isinstance(name, str) else name
+            problem = "" if callable(getattr(worker, "work", None)) else "is no worker class"
+    except Exception as error:  # noqa: BLE001 - whatever a module of the site's raises is the message
+        problem = f"cannot be imported: {type(error).__name__}: {error}"
+    if problem:
+        close = re.search("numflow|feature_?worker", str(name), re.IGNORECASE)
+        hint = (
+            f"Did you mean {FEATURE_WORKER!r}?" if close else f"Set it to {FEATURE_WORKER!r}, or to a class of yours."
+        )
+        yield Error(f'RQ["WORKER_CLASS"] = {name!r} {problem}.', hint=hint, id="numflow.E005")
 
 
 @register("numflow")
@@ -99,15 +142,17 @@ def check_worker_queues(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 
 @register("numflow")
-def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.W204: SQLite refuses a transaction that reads, then writes, while another one writes."""
-    for alias in conf.sqlite_without_immediate:
-        if alias in registry.databases():
-            yield Warning(
-                f"DATABASES[{alias!r}] is SQLite without transaction_mode: requests at the same time would fail with "
-                '"database is locked".',
-                hint='Set "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}; WAL mode is good, too.',
-                id="numflow.W204",
+def check_features_beside(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """numflow.E006: a package of features is empty, and there are features beside it."""
+    load_routes()
+    known = [*registry.scanned, *(feature.package for feature in registry)]
+    for package in (package for package, labels in registry.scanned.items() if not labels):
+        folder, beside = features_beside(package, known)
+        if beside:
+            yield Error(
+                f"{folder} holds no feature, and beside it are {_listed([str(each) for each in beside])}.",
+                hint=f"Move {_listed([each.name for each in beside])} into {folder}.",
+                id="numflow.E006",
             )
 
 

@@ -1,10 +1,12 @@
 """The settings: one dict, ``NUMFLOW``, every key optional. The only reader of ``django.conf.settings``."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 
 class Settings:
@@ -12,8 +14,17 @@ class Settings:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The user's dict as it stands in the settings."""
-        return getattr(settings, "NUMFLOW", {})
+        """The user's dict as it stands in the settings. Raise ImproperlyConfigured if it is none."""
+        values: Any = getattr(settings, "NUMFLOW", {})
+        if not isinstance(values, Mapping):
+            raise ImproperlyConfigured(f'NUMFLOW = {values!r} is no dict; write NUMFLOW = {{"QUEUE": "default"}}')
+        return values
+
+    @property
+    def strangers(self) -> list[str]:
+        """The names of settings that resemble ``NUMFLOW`` and that nothing of ours reads."""
+        others = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
+        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *filter(_begins_with_our_name, others)})
 
     @property
     def QUEUE(self) -> str:
@@ -87,9 +98,26 @@ class Settings:
         return "WORKER_CLASS" in getattr(settings, "RQ", {})
 
     @property
+    def worker_class(self) -> Any:
+        """What django-rq's ``RQ`` names as the worker class: a class or its dotted path."""
+        return getattr(settings, "RQ", {}).get("WORKER_CLASS")
+
+    @property
     def databases(self) -> Mapping[str, Any]:
         """Django's ``DATABASES``."""
         return settings.DATABASES
+
+    @property
+    def usable_databases(self) -> list[str]:
+        """The aliases of the databases that have an engine; Django's docs write ``"default": {}`` for none."""
+        # Django completes the dicts when it first looks at them
+        no_engine = (None, "", "django.db.backends.", "django.db.backends.dummy")
+        return [alias for alias, config in self.databases.items() if config.get("ENGINE") not in no_engine]
+
+    @property
+    def has_routers(self) -> bool:
+        """Whether ``DATABASE_ROUTERS`` decide which tables are where."""
+        return bool(settings.DATABASE_ROUTERS)
 
     @property
     def append_slash(self) -> bool:
@@ -142,6 +170,10 @@ class Settings:
         """The queues whose broker is that of ``numflow_django.embedded``."""
         sockets = {name: str(queue.get("UNIX_SOCKET_PATH", "")) for name, queue in self.queues.items()}
         return [name for name, socket in sockets.items() if socket.endswith("/broker.sock")]
+
+
+def _begins_with_our_name(setting: str) -> bool:
+    return setting.startswith(("NUMFLOW_", "NUM_FLOW"))
 
 
 DEFAULT_REDACT = (

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from .exceptions import DuplicateName, FeatureConfigurationError, FunctionNotFound, PackageMissing, StepsMissing
-from .listing import NUMBERED, Folder
+from .listing import NUMBERED, Folder, module_alike
 from .mistakes import (
     FIRST_STEP,
     Mistakes,
@@ -25,6 +25,7 @@ from .mistakes import (
     invalid_name,
     misspelt_tasks,
     no_function,
+    not_imported,
     package_folder,
     parent_folder,
     steps_missing,
@@ -151,7 +152,8 @@ def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistake
     # Neither has a folder any business there that holds code
     misnamed = [inner.name for inner in folder.folders if inner.holds_python]
     taken = [0]
-    for raw, file in folder.modules.items():
+    modules = folder.modules
+    for raw, file in modules.items():
         stem = unicodedata.normalize("NFC", raw)
         match = NUMBERED.fullmatch(stem)
         if not (match or (kind.number_optional and stem.isidentifier())):
@@ -161,6 +163,10 @@ def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistake
         taken.append(number or 0)
         name = match["name"] if match else stem
         yield _Candidate(number=number, name=name, dotted=f"{package.__name__}.{raw}", file=f"{folder}/{file}")
+    for name in sorted(folder.files.difference(modules.values())):
+        good = module_alike(name, named=kind.number_optional)
+        if good and good not in folder.files:
+            mistakes.append(not_imported(folder, name, good, kind, feature))
     for free, name in enumerate(sorted(misnamed), start=max(taken) // 100 + 1):
         mistakes.append(invalid_name(folder, name, free * 100, kind, feature))
 

@@ -5,6 +5,8 @@ A folder with a ``feature.py`` is an explicit feature; a folder named ``@get @po
 one, whose method and path come from the folders: ``orders/[order_id=int]/@get`` is ``GET orders/<int:order_id>/``.
 """
 
+import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -21,10 +23,10 @@ from .hints import one_of
 from .listing import PARTS, Folder
 from .mistakes import Mistakes, import_failed, missing_features, package_folder
 from .options import BUILT_IN, METHODS
-from .paths import joined, normal, parameter_alike, segment_of
+from .paths import joined, normal, parameter_alike, segment_of, slip_in
 from .registry import label_of, registry
 from .route import Route, collisions
-from .strays import is_method, strays, unclaimed, unimportable
+from .strays import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
 from .views import FeatureView
 
 
@@ -47,7 +49,9 @@ def scan(package_name: str) -> tuple[Route, ...]:
     routes: tuple[Route, ...] = ()
     package = import_package(package_name, "", mistakes)
     if package is not None:
-        routes = tuple(_walk(package.__name__, Folder(package_folder(package)), (), mistakes))
+        folder = Folder(package_folder(package))
+        mistakes += app_for_features(package_name, folder)
+        routes = () if mistakes else tuple(_walk(package.__name__, folder, (), mistakes))
     elif not mistakes:
         mistakes.append(missing_features(package_name))
     for mistake in [*mistakes, *collisions(routes)]:
@@ -72,6 +76,8 @@ def _walk(
     elif not in_feature:
         mistakes += unclaimed(folder, is_root=not segments)
     for child in folder.folders:
+        if child.name == "migrations" and is_app(package):
+            continue  # Django's, and numbered too
         # "steps" is a resource's name like any other, unless it is the steps of a feature
         if is_feature and child.name in PARTS:
             continue
@@ -104,7 +110,10 @@ def _route(
         return None
     if method is not None and not _sets_method(view):
         view.method = method
-    feature = registry.register(view, package=package)
+    found = (
+        [] if "feature.py" in folder.files else [*meant_as_feature(folder, label), *_views_of_package(package, label)]
+    )
+    feature = registry.register(view, package=package, mistakes=found)
     path = _path_of(view, segments, f"feature {label}: {folder}", mistakes)
     if path is None:
         return None
@@ -137,14 +146,26 @@ def _declared_view(package: str, folder: Folder, label: str, mistakes: Mistakes)
     return _only_view(module, label, mistakes)
 
 
+def _views_of_package(package: str, label: str) -> Iterator[InvalidFeature]:
+    """The FeatureViews in the ``__init__.py`` of a feature without a ``feature.py``, which would be ignored."""
+    module = sys.modules[package]
+    for view in _own_views(module):
+        yield InvalidFeature(
+            f"feature {label}: {module.__file__} defines {view.__name__}, which would be ignored; move it into a "
+            "feature.py beside it"
+        )
+
+
+def _own_views(module: ModuleType) -> list[type[FeatureView]]:
+    """The FeatureViews that *module* defines itself."""
+    classes = {value for value in vars(module).values() if isinstance(value, type) and issubclass(value, FeatureView)}
+    return sorted((view for view in classes if view.__module__ == module.__name__), key=lambda view: view.__name__)
+
+
 def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
-    views = {
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, FeatureView) and value.__module__ == module.__name__
-    }
+    views = _own_views(module)
     if len(views) != 1:
-        names = " and ".join(sorted(view.__name__ for view in views))
+        names = " and ".join(view.__name__ for view in views)
         found = (
             f"it defines {names}; move all but one into another module"
             if views
@@ -165,12 +186,19 @@ def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mis
     if not isinstance(declared, str):
         mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
         return None
+    slip = slip_in(declared)
+    if slip:
+        mistakes.append(InvalidRoute(f"{where}: path = {declared!r} {slip}"))
+        return None
     return normal(declared)
 
 
 def _segment(name: str, where: str, mistakes: Mistakes) -> str:
     if name.startswith("@"):
         problem = f"the folder {name!r} is a method and must be the last one; move what is in it"
+        mistakes.append(InvalidRoute(f"{where}: {problem}"))
+    if re.search("[?#]", name):
+        problem = f"the folder {name!r} holds '?' or '#', which no path of a URL does; rename it"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
     segment = segment_of(name)
     if segment is None:

@@ -15,6 +15,12 @@ NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
 #: The folders of a feature that hold its modules.
 PARTS = ("steps", "async_tasks")
 
+#: Other systems' names of the async tasks.
+TASKS_ELSEWHERE = ("tasks", "task", "background_tasks", "background", "bg_tasks")
+
+#: What a file without a suffix, or with another one, is named that was meant to be a module.
+MODULE_ALIKE = re.compile(r"(?P<stem>.+?)(?P<suffix>\.py[w3]?(\.txt)?)?", re.IGNORECASE)
+
 #: How much alike two names must be for one to be a slip of the other, from 0 to 1.
 ALIKE = 0.8
 
@@ -98,14 +104,56 @@ class Folder:
 
     def misspelt(self, part: str) -> "Folder | None":
         """The folder in it that was meant to be *part*, ``"steps"`` or ``"async_tasks"``, if there is one."""
-        alike = (folder for folder in self.folders if part_alike(folder.name) == part and folder.name != part)
+        alike = (folder for folder in self.folders if self.part_meant(folder) == part and folder.name != part)
         return next((folder for folder in alike if folder.holds_python), None)
+
+    def part_meant(self, folder: "Folder") -> str | None:
+        """The part of it that *folder*, one of its folders, is meant to be."""
+        is_feature = "feature.py" in self.files or self.name.startswith("@")
+        # "tasks" is a resource's name like any other, and a package of the site's own outside of a feature
+        if is_feature and folder.name.lower() in TASKS_ELSEWHERE and not folder.holds_features:
+            return "async_tasks"
+        return part_alike(folder.name)
+
+    @property
+    def holds_features(self) -> bool:
+        """Whether it is a feature, or one is in it."""
+        return any(each.name.startswith("@") or "feature.py" in each.files for each in (self, *self.below()))
+
+    @property
+    def feature_alike(self) -> str | None:
+        """The file or folder in it that was meant to be ``feature.py``, if there is one."""
+        folder = self.folder("feature")
+        files = (name for name in sorted(self.files) if _is_feature_alike(name))
+        return next(files, f"feature{os.sep}" if folder and folder.holds_python and not folder.holds_features else None)
 
 
 def is_numbered(file: str) -> bool:
     """Whether *file* is the name of a module that is named as a step is."""
     stem, extension = os.path.splitext(file)  # noqa: PTH122 - a name and no path, and asked of every file
     return extension == ".py" and bool(NUMBERED.fullmatch(unicodedata.normalize("NFC", stem)))
+
+
+def module_alike(file: str, *, named: bool) -> str | None:
+    """
+    The name that *file*, which Python does not import, was meant to have: ``100_check.PY`` is ``100_check.py``.
+
+    *named*: without a number too.
+    """
+    match = MODULE_ALIKE.fullmatch(unicodedata.normalize("NFC", file))
+    stem, suffix = (match["stem"], match["suffix"]) if match else ("", None)
+    if suffix == ".py" or not (NUMBERED.fullmatch(stem) or (named and suffix and stem.isidentifier())):
+        return None
+    return f"{stem}.py"
+
+
+def _is_feature_alike(file: str) -> bool:
+    stem, suffix = os.path.splitext(file.lower())  # noqa: PTH122 - a name and no path
+    if file == "feature.py" or suffix not in (".py", ".pyw", ""):
+        return False
+    return stem == "feature" or (
+        suffix != "" and (stem == "index" or bool(get_close_matches(stem, ["feature"], 1, 0.85)))
+    )
 
 
 def part_alike(name: str) -> str | None:

@@ -20,7 +20,7 @@ from .exceptions import (
     StepsMissing,
 )
 from .hints import one_of
-from .listing import Folder
+from .listing import Folder, part_alike
 from .origin import files_of, is_placed_by, place_of
 from .signature import Kind
 
@@ -49,6 +49,9 @@ def missing_features(package_name: str) -> PackageMissing:
     names = [folder.name for folder in home.folders] if home else []
     meant = one_of(leaf, names)
     remedy = meant if meant.endswith("?") else "create the folder"
+    beside = [str(folder) for folder in (home.folders if home else ()) if folder.holds_features]
+    if beside and "features" not in names and not meant.endswith("?"):
+        remedy += f", and move {', '.join(beside)} into it"
     return PackageMissing(
         f"the package {package_name!r} of features, named by feature_urls() or NUMFLOW['FEATURES'], does not exist; "
         f"{remedy}"
@@ -75,6 +78,7 @@ def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
     if misspelt:
         yield InvalidFeature(
             f"feature {feature}: {misspelt}: did you mean 'async_tasks'? Rename the folder, else nobody runs its tasks"
+            f"{'; start its name with _ if it holds helpers' if part_alike(misspelt.name) is None else ''}"
         )
 
 
@@ -87,6 +91,14 @@ def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str)
     return InvalidModuleName(
         f"feature {feature}: {folder.path / name} {what} {example}, or start its name "
         f"with _ if it is a helper and no {kind.noun}"
+    )
+
+
+def not_imported(folder: Folder, name: str, good: str, kind: Kind, feature: str) -> InvalidModuleName:
+    """The mistake that the file *name* was meant to be the module *good*."""
+    return InvalidModuleName(
+        f"feature {feature}: {folder.path / name} is no module that Python imports; rename it to {good}, or start its "
+        f"name with _ if it is no {kind.noun}"
     )
 
 

@@ -1,12 +1,17 @@
 """What is wrong with the attributes of a FeatureView: each problem in words, with its remedy."""
 
+import re
+import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
 
 from .conf import conf
+from .foreign import ignored_words, late_bases
 from .hints import one_of
+from .listing import PARTS
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -15,6 +20,12 @@ BUILT_IN = ("HEAD", "OPTIONS")
 
 #: Characters of a label; what the run row holds.
 LABEL_LENGTH = 200
+
+#: Characters of an async task's name; what the task log holds.
+TASK_LENGTH = 200
+
+#: Characters of a queue's name; what the run row holds.
+QUEUE_LENGTH = 100
 
 #: Django's handlers, which a FeatureView has no use for.
 HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")
@@ -28,28 +39,67 @@ NAMES = (
     *HOOKS,
 )
 
+#: The dotted name of a package, whose folders may be called anything: shop.features.orders.[id=int].@get.steps.
+DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
+
 #: How much alike a name and one of those must be for it to be a slip, from 0 to 1.
 ALIKE = 0.85
 
 
-def problems(declaration: Any) -> Iterator[str]:
-    """What is wrong with the attributes of a FeatureView class, one by one."""
+def problems(declaration: Any, home: str) -> Iterator[str]:
+    """What is wrong with the attributes of a FeatureView class, one by one; *home* is the package of its folder."""
     yield from _slips(declaration)
+    yield from ignored_words(declaration)
+    yield from late_bases(declaration)
     yield from _aliases(declaration)
     yield from _decorators(declaration.decorators)
     method = declaration.method
     if method is not None and str(method).upper() not in METHODS:
         yield f"method = {method!r} is none that a feature answers; {one_of(method, METHODS)} (None: all of them)"
-    for attribute in ("steps", "async_tasks"):
-        value = getattr(declaration, attribute)
-        if not isinstance(value, str | None):
-            yield f"{attribute} = {value!r} is no str; write the dotted name of a package"
+    for attribute in PARTS:
+        problem = package_problem(attribute, getattr(declaration, attribute), home)
+        if problem:
+            yield problem
     for handler in HANDLERS:
         if hasattr(declaration, handler):
             yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
     for hook in HOOKS:
         if iscoroutinefunction(getattr(declaration, hook, None)):
             yield f"{hook} is 'async def', and nobody awaits it; make it 'def', or move what it awaits into a step"
+
+
+def package_problem(attribute: str, value: Any, home: str) -> str | None:
+    """Why *value* of ``steps`` or ``async_tasks`` cannot be the dotted name of a package, if it cannot."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return f"{attribute} = {value!r} is no str; write the dotted name of a package"
+    folders = getattr(sys.modules.get(home), "__path__", ())
+    is_inside = "." not in value and any(Path(folder, value).is_dir() for folder in folders)
+    if DOTTED.fullmatch(value) and not value.endswith(".py") and not is_inside:
+        return None
+    remedy = f"write {attribute} = {_dotted(value, attribute, home)!r}"
+    return f"{attribute} = {value!r} is no dotted name of a package; {remedy}, or remove it for the folder's own"
+
+
+def _dotted(value: str, attribute: str, home: str) -> str:
+    """The dotted name that *value* was meant to be: a path, a relative name, or nothing."""
+    parts = re.split(r"[/\\]+", value.strip().removesuffix(".py").rstrip("./\\"))
+    if len(parts) == 1 and parts[0].startswith("."):
+        level = len(parts[0]) - len(parts[0].lstrip("."))
+        parts = [".", *[".."] * (level - 1), *parts[0].lstrip(".").split(".")]
+    if not any(part.strip(".") for part in parts):
+        return f"{home}.{attribute}"
+    place = [] if "." in parts[0].strip(".") else home.split(".")
+    known = next((n for n, part in enumerate(parts) if part in place), None)
+    if known is not None and parts[0] not in (".", ".."):
+        place, parts = (
+            place[: place.index(parts[known])],
+            parts[known:],
+        )  # a path from elsewhere that leads through home
+    for part in parts:
+        place = place[:-1] if part == ".." else [*place, *filter(None, part.split("."))]
+    return ".".join(place)
 
 
 def _slips(declaration: type) -> Iterator[str]:
@@ -61,8 +111,15 @@ def _slips(declaration: type) -> Iterator[str]:
 
 
 def _aliases(declaration: Any) -> Iterator[str]:
+    usable = conf.usable_databases
     if declaration.using not in conf.databases:
-        yield f"using = {declaration.using!r} is not in DATABASES; {one_of(declaration.using, conf.databases)}"
+        yield f"using = {declaration.using!r} is not in DATABASES; {one_of(declaration.using, usable)}"
+    elif declaration.using not in usable and declaration.atomic:
+        remedy = f"set using to one of {', '.join(usable)}" if usable else "give it one"
+        yield (
+            f"using = {declaration.using!r} has no ENGINE in DATABASES; {remedy}, or set atomic = False if its steps "
+            "need no transaction"
+        )
     if declaration.queue is not None and declaration.queue not in conf.queues:
         yield f"queue = {declaration.queue!r} is not in RQ_QUEUES; {one_of(declaration.queue, conf.queues)}"
 
@@ -88,3 +145,8 @@ def contradictions(feature: Any) -> Iterator[str]:
             yield f"{step.file}: @async_task means nothing to a step; remove it, or move the module to async_tasks"
     if len(feature.label) > LABEL_LENGTH:
         yield f"its label is longer than {LABEL_LENGTH} characters; shorten the names of its folders"
+    for task in feature.tasks:
+        if len(task.name) > TASK_LENGTH:
+            yield f"{task.file}: the name of an async task has at most {TASK_LENGTH} characters; shorten it"
+    if len(str(feature.queue)) > QUEUE_LENGTH:
+        yield f"the name of its queue, {feature.queue!r}, is longer than {QUEUE_LENGTH} characters; shorten it"

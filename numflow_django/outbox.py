@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, ProgrammingError, transaction
 from django.utils.timezone import is_naive, now
 
 from .conf import conf
@@ -23,6 +23,11 @@ from .steps import StepLog
 
 #: Characters kept of a user's key: as many as the column has.
 USER_LENGTH = 200
+
+#: A table, or a column, that is not there: PostgreSQL's SQLSTATEs, and the numbers of MariaDB and MySQL.
+MISSING = frozenset({"42P01", "42703", 1146, 1054})
+#: SQLite has words only.
+MISSING_IN_SQLITE = ("no such table", "has no column named")
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:
@@ -79,15 +84,30 @@ def dispatch(feature: Feature, run: FeatureRun) -> None:
 
 
 def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
-    return FeatureRun.objects.using(feature.using).open(
-        wait=wait,
-        id=ctx.run_id,
-        feature=feature.label,
-        queue=queue,
-        context=freeze(ctx),
-        task_names=feature.task_names,
-        **facts,
-    )
+    try:
+        return FeatureRun.objects.using(feature.using).open(
+            wait=wait,
+            id=ctx.run_id,
+            feature=feature.label,
+            queue=queue,
+            context=freeze(ctx),
+            task_names=feature.task_names,
+            **facts,
+        )
+    except (OperationalError, ProgrammingError) as error:
+        if _lacks_table(error):
+            error.add_note(
+                f"feature {feature.label}: the run tables in DATABASES[{feature.using!r}] are missing or old: "
+                f"run manage.py migrate --database {feature.using}; manage.py check --database {feature.using} tells "
+                "what else it takes"
+            )
+        raise
+
+
+def _lacks_table(error: Exception) -> bool:
+    """Whether *error* says that a table or a column is not there."""
+    codes = {getattr(error.__cause__, "sqlstate", None), getattr(error.__cause__, "pgcode", None), *error.args[:1]}
+    return not MISSING.isdisjoint(codes) or any(words in str(error) for words in MISSING_IN_SQLITE)
 
 
 def _no_tasks(label: str, feature: Feature | None) -> str:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
 
 from django.urls.converters import get_converters
 
@@ -17,6 +18,29 @@ TYPED = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 
 #: What no folder's name holds unless a parameter was meant, in our syntax or in another framework's.
 BRACKETS = re.compile(r"[\[\]<>{}]|^:")
+
+#: Parameters in the syntax of regular expressions, of folders, and of other frameworks.
+FOREIGN = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\(\?P<(?P<name>\w+)>(?P<kind>(?:[^()]|\([^()]*\))*)\)",  # (?P<id>[0-9]+)
+        r"\[+(?P<kind>\.\.\.)?(?P<name>\w+)\]+",  # [id], [...slug]
+        r"\[(?P<name>\w+)[=:](?P<kind>\w+)\]",  # [id=int]
+        r"\{(?P<kind>\*)?(?P<name>\w+)\}",  # {id}, {*slug}
+        r"\{(?P<name>\w+):(?P<kind>\w+)\}",  # {id:int}
+        r"(?<![^/]):(?P<name>\w+)(?:\((?P<kind>[^()]*)\))?\??",  # :id, :id(\d+), :id?
+    )
+)
+
+#: What another syntax calls a converter, or writes in its place.
+CONVERTERS = {
+    **dict.fromkeys(("number", "integer", r"\d+", "[0-9]+", r"[0-9]*", "[1-9][0-9]*"), "int"),
+    **dict.fromkeys((r"[\w-]+", r"[-\w]+", "[-a-zA-Z0-9_]+", "[a-z0-9-]+"), "slug"),
+    **dict.fromkeys(("...", "*", ".*", ".+"), "path"),
+}
+
+#: What is no part of a route in Django's syntax once its parameters are taken out.
+NOT_IN_A_ROUTE = re.compile(r"[\[\]<>{}?#\\]|^\^|\$$|(?<![^/]):\w|(?<![^/])\*+(?![^/])|%[0-9A-Fa-f]{2}")
 
 #: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
 WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
@@ -82,6 +106,37 @@ def _width(segment: str) -> int:
     return WIDTHS.get(parameter["converter"], 1) if parameter else int("<" in segment)
 
 
+def slip_in(path: str) -> str | None:
+    """What is wrong with the syntax of *path*, to follow it in a message, if anything is."""
+    if "(?P<" not in path and not _foreign_part(path):
+        return None
+    meant = re.sub(r"/\?$", "/", path.removeprefix("^").removesuffix("$"))
+    for syntax in FOREIGN:
+        meant = syntax.sub(_in_django, meant)
+    meant = unquote(re.split("[?#]", meant)[0])
+    if _foreign_part(meant):
+        return "is not in Django's syntax, so that no URL matches it; write a parameter as in 'api/orders/<int:id>/'"
+    why = "holds '?' or '#', which no path of a URL does" if _is_cut(path, meant) else "is not in Django's syntax"
+    return f"{why}; write path = {meant!r}"
+
+
+def _foreign_part(path: str) -> bool:
+    return bool(NOT_IN_A_ROUTE.search(re.sub("<[^<>]*>", "", path)))
+
+
+def _is_cut(path: str, meant: str) -> bool:
+    return path.startswith(meant) and path[len(meant) :][:1] in ("?", "#")
+
+
+def _in_django(match: re.Match[str]) -> str:
+    """A parameter of another syntax in Django's."""
+    name, kind = match["name"], match["kind"] or "str"
+    known = get_converters()
+    if name in known and kind not in known and kind.isidentifier():
+        name, kind = kind, name  # {int:id}
+    return f"<{CONVERTERS.get(kind, kind if kind in known else 'str')}:{name}>"
+
+
 def problems_of(route: str) -> Iterator[str]:
     """What is wrong with the parameters of *route*: an unknown converter, a name that is there twice or taken."""
     names = parameters_of(route)
@@ -92,4 +147,5 @@ def problems_of(route: str) -> Iterator[str]:
     known = get_converters()
     for match in TYPED.finditer(route):
         if match["converter"] and match["converter"] not in known:
-            yield f"{match['converter']!r} is no path converter; {one_of(match['converter'], known)}"
+            swapped = f"did you mean <{match['name']}:{match['converter']}>?" if match["name"] in known else ""
+            yield f"{match['converter']!r} is no path converter; {swapped or one_of(match['converter'], known)}"

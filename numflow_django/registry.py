@@ -3,19 +3,21 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import RLock
 from typing import Any, Protocol
 
 from django.apps import apps
+from django.db import router
 
 from .conf import conf
 from .discovery import Module, find_steps, find_tasks
 from .exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
 from .mistakes import Mistakes
-from .options import contradictions, problems
+from .models import FeatureRun
+from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
 
 #: Seconds that RQ's own limit on a run's job leaves beside the tasks' limits, for claiming and recording.
@@ -88,19 +90,25 @@ class Registry:
         self.mistakes: Mistakes = []
         self.checks_follow = False  # True: the system checks of a management command are about to show the mistakes
 
-    def register(self, declaration: type[Declaration], *, package: str | None = None) -> Feature:
+    def register(
+        self,
+        declaration: type[Declaration],
+        *,
+        package: str | None = None,
+        mistakes: Iterable[FeatureConfigurationError] = (),
+    ) -> Feature:
         """
         Look at a FeatureView class once and keep its facts.
 
-        *package* is the folder's package; by default the package of the module that defines the class. Mistakes are
-        collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
+        *package* is the folder's package; by default the package of the module that defines the class. *mistakes* are
+        those of its folder. All are collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
         """
         key = f"{declaration.__module__}.{declaration.__qualname__}"
         with self._lock:
             if key not in self._by_class:
-                mistakes: Mistakes = []
-                feature = _read(declaration, key, package, mistakes)
-                self._keep(feature, key, mistakes)
+                found: Mistakes = [*mistakes]
+                feature = _read(declaration, key, package, found)
+                self._keep(feature, key, found)
             return self._by_class[key]
 
     def _keep(self, feature: Feature, key: str, mistakes: Mistakes) -> None:
@@ -131,15 +139,16 @@ class Registry:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))
 
     def databases(self) -> Iterator[str]:
-        """The aliases whose databases hold run rows, "default" first."""
+        """The aliases whose databases may hold run rows, "default" first; those without an engine hold none."""
         known = self._aliases()
         yield from known
         load_routes()
         yield from (alias for alias in self._aliases() if alias not in known)
 
     def _aliases(self) -> list[str]:
-        aliases = {feature.using for feature in self._features.values() if feature.tasks}
-        return sorted(aliases | {"default"}, key=lambda alias: (alias != "default", alias))
+        used = [feature.using for feature in self._features.values() if feature.tasks]
+        aliases = [alias for alias in conf.usable_databases if alias in used or _is_home(alias)]
+        return sorted(aliases, key=lambda alias: (alias != "default", alias))
 
     def note(self, mistake: FeatureConfigurationError) -> None:
         """Keep a mistake that may be found more than once."""
@@ -155,6 +164,11 @@ class Registry:
 registry = Registry()
 
 
+def _is_home(alias: str) -> bool:
+    """Whether runs of features that this code no longer has may be in the database."""
+    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, FeatureRun))
+
+
 def load_routes() -> None:
     """Import the URLconf, which registers the features that it routes by hand."""
     if conf.root_urlconf:
@@ -165,7 +179,7 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
     home = package or _package_of(declaration.__module__)
     label = label_of(home) if declaration.__module__ == f"{home}.feature" or package else _label_of_class(declaration)
     where = f"feature {label}: {getattr(sys.modules.get(declaration.__module__), '__file__', None) or key}"
-    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(declaration)]
+    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(declaration, home)]
     feature = Feature(
         label=label,
         package=home,
@@ -180,19 +194,19 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
     return feature
 
 
-# A package that is no str is one of the problems already
+# A package that cannot be one is among the problems already
 
 
 def _steps(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
-    if isinstance(declared, str | None):
-        return find_steps(declared or f"{home}.steps", label, mistakes)
-    return ()
+    if package_problem("steps", declared, home):
+        return ()
+    return find_steps(declared or f"{home}.steps", label, mistakes)
 
 
 def _tasks(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
-    if isinstance(declared, str | None):
-        return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)
-    return ()
+    if package_problem("async_tasks", declared, home):
+        return ()
+    return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)
 
 
 def _package_of(module: str) -> str:

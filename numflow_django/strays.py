@@ -1,12 +1,44 @@
 """What lies in a tree of features and belongs to none of them: modules that nobody would run."""
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+
+from django.apps import apps
 
 from .exceptions import InvalidFeature, InvalidRoute
-from .listing import ALIKE, PARTS, Folder, part_alike
+from .listing import PARTS, Folder, part_alike
+from .mistakes import parent_folder
 from .options import METHODS
 from .paths import parameter_alike, segment_of
+
+
+def app_for_features(package: str, folder: Folder) -> Iterator[InvalidFeature]:
+    """The mistake that *package*, whose features are to be found, is an app with a package of features in it."""
+    inner = folder.folder("features")
+    if is_app(package) and inner and inner.holds_features:
+        yield InvalidFeature(
+            f"the package {package!r}, named by feature_urls() or NUMFLOW['FEATURES'], is an app, and its features lie "
+            f"in {inner}; did you mean '{package}.features'?"
+        )
+
+
+def is_app(package: str) -> bool:
+    """Whether *package* is that of an installed app."""
+    return any(config.name == package for config in apps.get_app_configs())
+
+
+def features_beside(package: str, known: Iterable[str]) -> tuple[Folder | None, list[Folder]]:
+    """
+    The folder of *package*, and, if it holds no features, the folders beside it that do.
+
+    What holds one of the packages *known* is in its right place.
+    """
+    parent, _, leaf = package.rpartition(".")
+    home = parent_folder(package)
+    folder = home and home.folder(leaf)
+    if home is None or folder is None or folder.holds_features:
+        return folder, []
+    placed = {name.removeprefix(f"{parent}.").partition(".")[0] for name in known if name.startswith(f"{parent}.")}
+    return folder, [each for each in home.folders if each.holds_features and each.name not in placed]
 
 
 def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
@@ -16,7 +48,7 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
     for child in folder.folders:
         part = part_alike(child.name)
         # The steps of the root may be those of behave, which are not numbered
-        is_part = child.name == part and not is_root and not _holds_features(child)
+        is_part = child.name == part and not is_root and not child.holds_features
         is_part = is_part and (part == "steps" or bool(child.modules))
         if part and (is_part or child.holds_numbered):
             meant = "" if child.name == part else f" (rename it to {part})"
@@ -31,10 +63,8 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
 
 def _needed(folder: Folder) -> str:
     """What would make *folder* a feature."""
-    files = {name.lower(): name for name in sorted(folder.files)}
-    misspelt = get_close_matches("feature.py", files, 1, ALIKE)
-    if misspelt:
-        return f"did you mean feature.py by {folder.path / files[misspelt[0]]}? Rename it"
+    if folder.feature_alike:
+        return f"did you mean feature.py by {folder}/{folder.feature_alike}? Rename it"
     methods = [str(inner) for inner in folder.folders if is_method(inner.name)]
     if methods:
         return f"move it into {' or '.join(methods)}"
@@ -44,14 +74,19 @@ def _needed(folder: Folder) -> str:
     )
 
 
-def _holds_features(folder: Folder) -> bool:
-    return any(is_method(inner.name) or "feature.py" in inner.files for inner in (folder, *folder.below()))
+def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
+    """What lies in a feature without a ``feature.py`` and was meant to be that: what it says would be ignored."""
+    if folder.feature_alike:
+        yield InvalidFeature(
+            f"feature {label}: {folder}/{folder.feature_alike} would be ignored; did you mean feature.py? Rename it, "
+            "or start its name with _ if it is a helper"
+        )
 
 
 def strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[InvalidFeature]:
     """Numbered modules in *places* of a feature that nobody would run."""
     for place in places:
-        meant = None if place is feature else part_alike(place.name)
+        meant = None if place is feature else feature.part_meant(place)
         # One that is meant to be a missing part is told as that
         if place.name in PARTS or (meant and feature.folder(meant) is None):
             continue
@@ -64,14 +99,14 @@ def strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[In
 
 def unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
     """Why Python cannot import *child*, a folder in *folder*, if it holds features."""
-    if "." in child.name and _holds_features(child):
+    if "." in child.name and child.holds_features:
         if segment_of(child.name) is None:
             return InvalidRoute(f"the folder {child} is no route parameter; {parameter_alike(child.name)}")
         return InvalidRoute(
             f"{child}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
         )
     hidden = f"{child.name}.py" in folder.files and not (child.path / "__init__.py").is_file()
-    if hidden and _holds_features(child):
+    if hidden and child.holds_features:
         return InvalidRoute(
             f"{child.path}.py hides the folder {child} from Python's import; rename the module, or start its name "
             "with _ if it is a helper"

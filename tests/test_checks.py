@@ -6,12 +6,15 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from rq import SimpleWorker
 
 from numflow_django import checks, exceptions
 from numflow_django.conf import KEYS
 from numflow_django.embedded import rq_queues
 from numflow_django.exceptions import FeatureConfigurationError
+from numflow_django.folders import scan
 from numflow_django.registry import load_routes, registry
+from tests.sites import Site
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 
@@ -25,6 +28,11 @@ def errors(settings):
         return [(error.id, error.msg, error.hint) for error in run_checks(tags=["numflow"])]
 
     return check
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path).write({"urls.py": "urlpatterns = []", "shop/models.py": ""})
 
 
 def test_good_settings_and_features_pass(errors):
@@ -215,13 +223,104 @@ def test_a_serializer_without_the_feature_worker_is_a_warning(errors, settings):
     assert errors() == [("numflow.W202", message, f"{SETTING} Or start it with --serializer."), STOCK]
 
 
-@pytest.mark.parametrize("worker", ["numflow_django.worker.FeatureWorker", "shop.workers.OurWorker"])
+@pytest.mark.parametrize("worker", ["numflow_django.worker.FeatureWorker", "rq.SimpleWorker", SimpleWorker])
 def test_a_site_with_a_worker_class_is_not_warned(errors, settings, worker):
     """Settings that name a worker class, ours or one in the site's own care, are no warning."""
     settings.RQ = {"WORKER_CLASS": worker}
     settings.RQ_QUEUES = {"default": {"SERIALIZER": "json"}}
 
     assert errors() == []
+
+
+OURS = "Did you mean 'numflow_django.worker.FeatureWorker'?"
+ANY = "Set it to 'numflow_django.worker.FeatureWorker', or to a class of yours."
+
+
+@pytest.mark.parametrize(
+    ("worker", "problem", "hint"),
+    [
+        (
+            "numflow_django.workers.FeatureWorker",
+            "cannot be imported: ModuleNotFoundError: No module named 'numflow_django.workers'",
+            OURS,
+        ),
+        ("numflow_django.worker.FeatureWorkers", "cannot be imported: ImportError: Module ", OURS),
+        ("FeatureWorker", "cannot be imported: ImportError: FeatureWorker doesn't look like a module path", OURS),
+        ("tests.no_such_module.Worker", "cannot be imported: ModuleNotFoundError: No module named ", ANY),
+        ("django.db.models.Model", "is no worker class", ANY),
+        ("", "cannot be imported: ImportError: ", ANY),
+        (None, "is None", ANY),
+        (5, "is no worker class", ANY),
+    ],
+    ids=str,
+)
+def test_a_worker_class_that_is_none_is_an_error(errors, settings, worker, problem, hint):
+    """A worker class of the settings that cannot be imported, or is none, is an error with what was meant."""
+    settings.RQ = {"WORKER_CLASS": worker}
+
+    [(code, message, remedy)] = errors()
+
+    assert code == "numflow.E005"
+    assert message.startswith(f'RQ["WORKER_CLASS"] = {worker!r} {problem}')
+    assert remedy == hint
+
+
+def test_our_worker_class_is_not_imported(site):
+    """The checks do not import our own worker class, whose import would make each command slower."""
+    program = "from django.core.management import call_command; call_command('check'); import sys; "
+    shown = site.python("-c", f"import django; django.setup(); {program}print('numflow_django.worker' in sys.modules)")
+
+    assert shown.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("NUMFLW", "Did you mean NUMFLOW = {...}? Each of its keys is ours."),
+        ("NUMFLOWS", "Did you mean NUMFLOW = {...}? Each of its keys is ours."),
+        ("NUMFLOW_DJANGO", "Did you mean NUMFLOW = {...}? Each of its keys is ours."),
+        ("NUMFLOW_QUEUE", 'Write NUMFLOW = {"QUEUE": ...}.'),
+        ("NUMFLOW_TASK_TIMEOUTS", 'Write NUMFLOW = {"TASK_TIMEOUT": ...}.'),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_a_warning(errors, settings, name, hint):
+    """A setting whose name is nearly ours, or begins with it, is a warning that shows how to write it."""
+    setattr(settings, name, {"QUEUE": "mail"})
+
+    assert errors() == [("numflow.W209", f"Nothing reads the setting {name}.", hint)]
+
+
+@pytest.mark.parametrize("name", ["WORKFLOW", "NUMBERS", "FLOW", "INFLOW"])
+def test_a_setting_of_the_sites_own_is_none_of_ours(errors, settings, name):
+    """A setting whose name resembles ours only a little is the site's own."""
+    setattr(settings, name, 1)
+
+    assert errors() == []
+
+
+def test_features_beside_their_empty_package_are_an_error(tree, errors, settings):
+    """An empty package of features is an error if features lie beside it: one level too high."""
+    tree.write({"features/__init__.py": "", "buy/feature.py": "", "api/orders/@post/steps/100_answer.py": STEP})
+    scan(f"{tree.package}.features")
+
+    assert errors(FEATURES=[f"{tree.package}.features"]) == [
+        (
+            "numflow.E006",
+            f"{tree.root}/features holds no feature, and beside it are {tree.root}/api, {tree.root}/buy.",
+            f"Move api, buy into {tree.root}/features.",
+        )
+    ]
+
+
+def test_features_that_are_found_elsewhere_lie_beside_nothing(tree, errors):
+    """An empty package is fine where the features beside it are found by another name, or routed by hand."""
+    tree.write({"features/__init__.py": "", "api/orders/@post/steps/100_answer.py": STEP})
+    tree.feature("buy", steps={"100_answer.py": STEP})
+    tree.view("buy").as_view()
+    scan(f"{tree.package}.features")
+    scan(f"{tree.package}.api")
+
+    assert errors(FEATURES=[]) == []
 
 
 @pytest.mark.parametrize("command", ["rqworker", "rqworker-pool"])
@@ -255,43 +354,6 @@ def test_a_site_without_django_rq_is_an_error(errors, settings):
             'Add "django_rq" to INSTALLED_APPS, beside "numflow_django".',
         )
     ]
-
-
-SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/db.sqlite3"}
-LOCKED = (
-    "numflow.W204",
-    "DATABASES['default'] is SQLite without transaction_mode: requests at the same time would fail with \"database is "
-    'locked".',
-    'Set "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}; WAL mode is good, too.',
-)
-
-
-@pytest.mark.parametrize(
-    ("config", "found"),
-    [
-        (SQLITE, [LOCKED]),
-        (SQLITE | {"OPTIONS": {"timeout": 20}}, [LOCKED]),
-        (SQLITE | {"OPTIONS": {"transaction_mode": "DEFERRED"}}, [LOCKED]),
-        (SQLITE | {"ENGINE": "django.contrib.gis.db.backends.spatialite"}, [LOCKED]),
-        (SQLITE | {"OPTIONS": {"transaction_mode": "IMMEDIATE"}}, []),
-        (SQLITE | {"OPTIONS": {"transaction_mode": "exclusive"}}, []),
-        (SQLITE | {"NAME": ":memory:"}, []),
-        ({"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}, []),
-    ],
-    ids=str,
-)
-def test_sqlite_that_locks_late_is_a_warning(errors, settings, monkeypatch, config, found):
-    """SQLite in a file whose transactions do not begin with the write lock is a warning that shows the option."""
-    monkeypatch.setitem(settings.DATABASES, "default", config)
-
-    assert errors() == found
-
-
-def test_a_database_without_features_may_be_as_it_is(errors, settings, monkeypatch):
-    """A database that holds no run is no business of ours."""
-    monkeypatch.setitem(settings.DATABASES, "archive", SQLITE)
-
-    assert errors() == []
 
 
 QUEUES = {"default": {"UNIX_SOCKET_PATH": "/srv/shop/.demo/broker/broker.sock", "DB": 0}, "mail": {"HOST": "redis"}}

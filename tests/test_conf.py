@@ -1,6 +1,7 @@
 """``NUMFLOW`` as typed properties with defaults, read at each use."""
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from numflow_django.conf import DEFAULT_REDACT, KEYS, conf
@@ -81,3 +82,12 @@ def test_the_settings_of_others_are_read_here_too(settings):
     assert not conf.append_slash
     assert not conf.has_csrf_middleware
     assert conf.has_login_middleware
+
+
+@pytest.mark.parametrize("value", [None, [], "mail"], ids=str)
+def test_settings_that_are_no_dict_say_so(settings, value):
+    """NUMFLOW that is no dict is an error that shows one, and no AttributeError of ours."""
+    settings.NUMFLOW = value
+
+    with pytest.raises(ImproperlyConfigured, match=r'NUMFLOW = .* is no dict; write NUMFLOW = {"QUEUE": "default"}'):
+        _ = conf.QUEUE

@@ -158,6 +158,32 @@ def test_a_step_that_is_not_named_as_one(mistakes, name, good):
     ]
 
 
+@pytest.mark.parametrize("name", ["100_check.PY", "100_check.pyw", "100_check.Py", "100_check", "100_check.py.txt"])
+@pytest.mark.parametrize(("kind", "noun"), [("steps", "step"), ("async_tasks", "async task")])
+def test_a_file_that_python_does_not_import(mistakes, kind, noun, name):
+    """A4: A numbered file that Python takes for no module is a mistake, and is not passed over."""
+    assert mistakes({"50_good.py": GOOD, name: GOOD}, kind) == [
+        (
+            "numflow.E102",
+            f"feature shop.buy: {kind}/{name} is no module that Python imports; rename it to 100_check.py, or start "
+            f"its name with _ if it is no {noun}",
+        )
+    ]
+
+
+def test_a_task_without_a_number_that_python_does_not_import(mistakes):
+    """A4: An async task needs no number, so that ``send.PY`` was meant to be one; a step does."""
+    [(_, message)] = mistakes({"send.PY": GOOD}, "async_tasks")
+
+    assert "async_tasks/send.PY is no module that Python imports; rename it to send.py" in message
+
+
+@pytest.mark.parametrize("name", ["100_check.sql", "README", "notes.txt", "100_check.py~", "100_good.pyi", "_1_a.PY"])
+def test_other_files_beside_the_modules_are_the_user_s_own(mistakes, name):
+    """A4: What was not meant to be a module is left alone."""
+    assert mistakes({"100_good.py": GOOD, name: ""}) == []
+
+
 def test_good_names_have_numbers_that_are_free(mistakes):
     """A4: The names that are proposed for modules without a number come after all others."""
     found = mistakes({"100_a.py": GOOD, "450_b.py": GOOD, "check.py": GOOD, "sell.py": GOOD})

@@ -36,16 +36,20 @@ CODES = sorted(
         and issubclass(thing, FeatureConfigurationError)
         and thing is not FeatureConfigurationError
     }
-    | set(re.findall(r'id="(numflow\.\w+)"', (ROOT / "numflow_django/checks.py").read_text()))
+    | {
+        code
+        for file in ("checks.py", "database_checks.py")
+        for code in re.findall(r'id="(numflow\.\w+)"', (ROOT / "numflow_django" / file).read_text())
+    }
 )
 DOCSTRING_IDS = {
     found
     for file in [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "example_project").rglob("test_*.py")]
-    for line in re.findall(r'"""((?:[A-D]\d+(?:, )?)+):', file.read_text(encoding="utf-8"))
+    for line in re.findall(r'"""((?:[A-E]\d+(?:, )?)+):', file.read_text(encoding="utf-8"))
     for found in line.split(", ")
 }
 
-BEHAVIOUR_IDS = re.findall(r"^\| ([A-D]\d+) \|", BEHAVIOURS, re.MULTILINE)
+BEHAVIOUR_IDS = re.findall(r"^\| ([A-E]\d+) \|", BEHAVIOURS, re.MULTILINE)
 
 #: Modules with public names of their own, as far as they are here.
 PUBLIC_MODULES = {

@@ -4,14 +4,14 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from numflow_django import Context, outbox, start_run
 from numflow_django.db.timestamps import Now
 from numflow_django.exceptions import ContextValueError, UnknownFeature
-from numflow_django.models import FeatureRun, RunState
+from numflow_django.models import FeatureRun, FeatureRunQuerySet, RunState
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature
@@ -386,3 +386,51 @@ def test_a_rollback_that_cannot_be_logged_leaves_the_outer_block_sound(shop):
 
     assert not connection.needs_rollback
     assert Sale.objects.create(item="tea").pk
+
+
+# Without our tables
+
+
+@pytest.mark.skipif(not connection.features.can_rollback_ddl, reason="the table would stay renamed")
+def test_a_row_that_finds_no_table_says_which_command_makes_it(tree):
+    """Where the run tables are missing, the error of the INSERT has a note with the feature and the command."""
+    shop = registered(tree, using="other")
+    connection = connections["other"]
+    name = connection.ops.quote_name(FeatureRun._meta.db_table)
+
+    with transaction.atomic(using="other"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {name} RENAME TO hidden")
+        with pytest.raises(DatabaseError) as caught:
+            start_run(shop.label)
+        transaction.set_rollback(True, using="other")
+
+    assert caught.value.__notes__ == [
+        f"feature {shop.label}: the run tables in DATABASES['other'] are missing or old: run manage.py migrate "
+        "--database other; manage.py check --database other tells what else it takes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "has_note"),
+    [
+        (ProgrammingError(1146, "Table 'x.numflow_django_featurerun' doesn't exist"), True),
+        (OperationalError(1054, "Unknown column 'resume' in 'INSERT INTO'"), True),
+        (OperationalError("table numflow_django_featurerun has no column named resume"), True),
+        (OperationalError(2006, "Server has gone away"), False),
+        (OperationalError(), False),
+    ],
+    ids=str,
+)
+def test_an_error_of_another_kind_has_no_such_note(shop, monkeypatch, error, has_note):
+    """A table or a column that is missing, as MariaDB and SQLite say it, has the note; another error has none."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(FeatureRunQuerySet, "open", fail)
+
+    with pytest.raises(type(error)) as caught:
+        start_run(shop.label)
+
+    assert bool(getattr(caught.value, "__notes__", [])) is has_note

@@ -8,6 +8,8 @@ from django.test import override_settings
 
 from numflow_django import FeatureView
 from numflow_django.exceptions import InvalidFeatures
+from numflow_django.models import FeatureRun, TaskExecution
+from numflow_django.options import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from numflow_django.registry import JOB_MARGIN, Registry, label_of, registry
 from tests.market.features.buy.feature import Buy
 
@@ -157,8 +159,87 @@ def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
     ids=str,
 )
 def test_an_option_that_means_nothing_is_a_mistake(mistakes, attributes, problem):
-    """A4: A database, queue, method or path that cannot be is a mistake with the attribute and what it may be."""
+    """A4: An option that cannot be is a mistake with the attribute and what it may be."""
     assert mistakes(**attributes) == [f"feature buy: buy/feature.py: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    {
+        "./flow": "buy.flow",
+        "buy/steps": "buy.steps",
+        "buy/steps/": "buy.steps",
+        "/srv/site/buy/steps": "buy.steps",
+        "../shared/steps": "shared.steps",
+        "": "buy.steps",
+        ".": "buy.steps",
+        ".steps": "buy.steps",
+        "..shared": "shared",
+        "steps": "buy.steps",
+        "steps.py": "buy.steps",
+    }.items(),
+)
+@pytest.mark.parametrize("attribute", ["steps", "async_tasks"])
+def test_a_package_that_is_no_dotted_name_is_a_mistake(tree, attribute, value, good):
+    """E3: A path, a relative name or an empty one in the place of a dotted name is a mistake that shows the name."""
+    modules = {f"buy/{folder}/100_answer.py": "def answer(ctx): pass" for folder in {"steps", attribute}}
+    view = f"from numflow_django import FeatureView\n\nclass View(FeatureView):\n    {attribute} = {value!r}\n"
+    tree.write(modules | {"buy/feature.py": view})
+    if value in ("", "."):
+        good = f"buy.{attribute}"
+
+    mistakes = tree.mistakes()
+
+    assert (
+        f"{attribute} = {value!r} is no dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
+        "remove it for the folder's own"
+    ) in mistakes[0]
+    assert len(mistakes) == 1
+
+
+def test_a_dotted_name_with_a_slip_is_a_mistake(tree):
+    """E3: A dotted name with a dot or a space too many is a mistake that shows it without."""
+    for number, slip in enumerate(["{}..steps", "{}.steps.", " {}.steps"]):
+        package = f"{tree.package}.buy{number}"
+        tree.write(
+            {
+                f"buy{number}/steps/100_answer.py": STEP["100_answer.py"],
+                f"buy{number}/feature.py": "from numflow_django import FeatureView\n\n"
+                f"class View(FeatureView):\n    steps = {slip.format(package)!r}\n",
+            }
+        )
+
+    mistakes = tree.mistakes()
+
+    assert [f"write steps = '{tree.package}.buy{n}.steps'" in mistake for n, mistake in enumerate(mistakes)] == [
+        True
+    ] * 3
+
+
+def test_the_names_of_tasks_and_queues_fit_their_columns():
+    """A name that the row can hold is no mistake, and a longer one is: the lengths are those of the columns."""
+    assert TaskExecution._meta.get_field("name").max_length == TASK_LENGTH
+    assert FeatureRun._meta.get_field("queue").max_length == QUEUE_LENGTH
+    assert FeatureRun._meta.get_field("feature").max_length == LABEL_LENGTH
+
+
+def test_a_task_whose_name_is_too_long(mistakes):
+    """A4: A task's name that the task log would cut is a mistake."""
+    name = "x" * 201
+
+    assert mistakes(tasks={f"100_{name}.py": TASK, f"200_{name[1:]}.py": TASK}) == [
+        f"feature buy: buy/feature.py: buy/async_tasks/100_{name}.py: the name of an async task has at most 200 "
+        "characters; shorten it"
+    ]
+
+
+def test_a_queue_whose_name_is_too_long(mistakes, settings):
+    """A4: A queue's name that the run row cannot hold is a mistake."""
+    settings.RQ_QUEUES = {"q" * 101: {}, "default": {}}
+
+    assert mistakes(queue="q" * 101) == [
+        f"feature buy: buy/feature.py: the name of its queue, {'q' * 101!r}, is longer than 100 characters; shorten it"
+    ]
 
 
 @pytest.mark.parametrize("path", [["a/", "b/"], 5], ids=str)
@@ -260,6 +341,35 @@ def test_databases_are_those_of_features_with_tasks(tree):
     tree.feature("b", steps=STEP, tasks={"send.py": TASK}, using="other")
     registry.register(tree.view("b"))
 
+    assert list(registry.databases()) == ["default", "other"]
+
+
+@pytest.mark.parametrize("config", [{}, {"ENGINE": ""}, {"ENGINE": "django.db.backends.dummy"}], ids=str)
+def test_a_database_without_an_engine_holds_no_runs(tree, settings, monkeypatch, config):
+    """``"default": {}``, as Django's docs have it, before and after Django has completed it, is no database to ask."""
+    tree.feature("b", steps=STEP, tasks={"send.py": TASK}, using="other")
+    registry.register(tree.view("b"))
+    monkeypatch.setitem(settings.DATABASES, "default", config)
+
+    assert list(registry.databases()) == ["other"]
+
+
+def test_a_default_database_that_a_router_keeps_from_us_holds_no_runs(tree, settings):
+    """Where a router keeps our tables out of the default database and no feature uses it, it is not asked."""
+
+    class Router:
+        def allow_migrate(self, db, app_label, **hints):
+            return (db == "other") == (app_label == "numflow_django")
+
+    registry = Registry()
+    tree.feature("b", steps=STEP, tasks={"send.py": TASK}, using="other")
+    registry.register(tree.view("b"))
+    settings.DATABASE_ROUTERS = [Router()]
+
+    assert list(registry.databases()) == ["other"]
+
+    tree.feature("a", steps=STEP, tasks={"send.py": TASK})
+    registry.register(tree.view("a"))
     assert list(registry.databases()) == ["default", "other"]
 
 

@@ -152,6 +152,47 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             "orders/steps belongs to no feature: did you mean feature.py by orders/Feature.py? Rename it",
         ),
         (
+            feature("orders") | {"orders/index.py": VIEW.format("pass")},
+            "E109",
+            "orders/steps belongs to no feature: did you mean feature.py by orders/index.py? Rename it",
+        ),
+        *(
+            (
+                feature("orders/@get") | {f"orders/@get/{name}": VIEW.format("pass")},
+                "E109",
+                f"feature orders.@get: orders/@get/{shown} would be ignored; did you mean feature.py? Rename it, or "
+                "start its name with _ if it is a helper",
+            )
+            for name, shown in {
+                **{
+                    name: name
+                    for name in ("index.py", "features.py", "Feature.py", "feature.PY", "featrue.py", "feature")
+                },
+                "feature/__init__.py": "feature/",
+            }.items()
+        ),
+        (
+            feature("orders/@get") | {"orders/@get/__init__.py": VIEW.format("decorators = []")},
+            "E109",
+            "feature orders.@get: orders/@get/__init__.py defines View, which would be ignored; move it into a "
+            "feature.py beside it",
+        ),
+        *(
+            (
+                feature("orders", "pass") | {f"orders/{name}/send.py": TASK},
+                "E109",
+                f"feature orders: orders/{name}: did you mean 'async_tasks'? Rename the folder, else nobody runs its "
+                "tasks; start its name with _ if it holds helpers",
+            )
+            for name in ("tasks", "task", "Tasks", "background_tasks")
+        ),
+        (
+            feature("orders/@get") | {"orders/@get/tasks/100_send.py": TASK},
+            "E109",
+            "feature orders.@get: orders/@get/tasks: did you mean 'async_tasks'? Rename the folder, else nobody runs "
+            "its tasks; start its name with _ if it holds helpers",
+        ),
+        (
             feature("orders/@options"),
             "E111",
             "feature orders.@options: orders/@options: '@options' is no method; a URL answers HEAD and OPTIONS by "
@@ -204,8 +245,68 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_mistake_is_told_with_its_folder_and_its_remedy(mistakes, files, code, message):
-    """A4, A29, A30: A folder that is no feature or no route, as it is written, is one mistake with a remedy."""
+    """A4, A29, A30, E3: A folder that is no feature or no route, as it is written, is one mistake with a remedy."""
     assert mistakes(files) == [(f"numflow.{code}", message)]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        feature("tasks/@get"),
+        feature("orders", "pass") | feature("orders/tasks/@get"),
+        feature("orders", "pass") | feature("orders/tasks/list", "pass"),
+        feature("orders", "pass") | {"orders/_tasks/send.py": TASK},
+        feature("orders", "pass") | {"orders/tasks/notes.txt": ""},
+        feature("orders", "pass") | {"orders/index.py": "", "orders/features.py": ""},
+        feature("orders/@get") | {"orders/@get/_index.py": "", "orders/@get/future.py": "", "orders/@get/views.py": ""},
+        feature("orders/@get") | {"orders/@get/__init__.py": "from numflow_django import FeatureView"},
+        feature("orders/@get", "pass") | {"orders/@get/__init__.py": VIEW.format("pass")},
+    ],
+)
+def test_what_only_resembles_a_part_of_a_feature(mistakes, files):
+    """E3: A resource named "tasks", helpers, and what lies beside a ``feature.py`` are no mistake."""
+    assert mistakes(files) == []
+
+
+def test_a_feature_with_a_file_that_would_be_ignored_answers_no_request(tree, rf, monkeypatch):
+    """E3: A feature whose ``index.py`` was meant to protect it is not left open: it answers nothing."""
+    monkeypatch.setattr(registry, "checks_follow", True)
+    tree.write(feature("orders/@get") | {"orders/@get/index.py": VIEW.format("decorators = [print]")})
+    [pattern] = feature_urls(tree.package)
+
+    with pytest.raises(InvalidFeatures, match=r"index\.py would be ignored; did you mean feature\.py"):
+        pattern.callback(rf.get("/orders/"))
+
+
+def test_an_app_in_the_place_of_its_features(tree, settings):
+    """A4: ``feature_urls("shop")`` for an app with a package of features is told that package, and nothing else."""
+    tree.write(
+        {
+            "__init__.py": "",
+            "apps.py": f"from django.apps import AppConfig\n\nclass Shop(AppConfig):\n    name = {tree.package!r}\n",
+            "migrations/0001_initial.py": "",
+            "features/buy/steps/100_answer.py": STEP,
+            "features/buy/feature.py": VIEW.format("pass"),
+        }
+    )
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, tree.package]
+
+    with pytest.raises(InvalidFeatures) as caught:
+        feature_urls(tree.package)
+
+    [mistake] = caught.value.errors
+    assert str(mistake) == (
+        f"the package {tree.package!r}, named by feature_urls() or NUMFLOW['FEATURES'], is an app, and its features "
+        f"lie in {tree.root}/features; did you mean '{tree.package}.features'?"
+    )
+
+
+def test_the_migrations_of_an_app_are_no_stray_steps(tree, settings):
+    """A4: In an app that is a package of features itself, Django's migrations are left alone."""
+    tree.write({"__init__.py": "", "migrations/0001_initial.py": "", **feature("buy", "pass")})
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, tree.package]
+
+    assert [str(pattern.pattern) for pattern in feature_urls(tree.package)] == ["buy/"]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +339,73 @@ def test_a_catch_all_of_another_framework(mistakes):
     """A31: ``[...slug]``, which Python cannot import, is told the parameter that was meant."""
     assert mistakes(feature("pages/[...slug]/@get")) == [
         ("numflow.E111", "the folder pages/[...slug] is no route parameter; did you mean [slug=path]?")
+    ]
+
+
+FOREIGN = "is not in Django's syntax"
+CUT = "holds '?' or '#', which no path of a URL does"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("api/orders/[id=int]/", f"{FOREIGN}; write path = 'api/orders/<int:id>/'"),
+        ("users/[id]/", f"{FOREIGN}; write path = 'users/<str:id>/'"),
+        ("users/[[...rest]]/", f"{FOREIGN}; write path = 'users/<path:rest>/'"),
+        ("/users/:id", f"{FOREIGN}; write path = '/users/<str:id>'"),
+        (":id", f"{FOREIGN}; write path = '<str:id>'"),
+        (r"users/:id(\d+)/:tab?", f"{FOREIGN}; write path = 'users/<int:id>/<str:tab>'"),
+        ("users/{id}/", f"{FOREIGN}; write path = 'users/<str:id>/'"),
+        ("users/{int:id}.json", f"{FOREIGN}; write path = 'users/<int:id>.json'"),
+        ("files/{where:path}", f"{FOREIGN}; write path = 'files/<path:where>'"),
+        ("users/(?P<id>[0-9]+)/", f"{FOREIGN}; write path = 'users/<int:id>/'"),
+        (r"^users/(?P<name>[\w-]+)/?$", f"{FOREIGN}; write path = 'users/<slug:name>/'"),
+        ("^users/$", f"{FOREIGN}; write path = 'users/'"),
+        ("caf%C3%A9/", f"{FOREIGN}; write path = 'café/'"),
+        ("users/?page=1", f"{CUT}; write path = 'users/'"),
+        ("users/#top", f"{CUT}; write path = 'users/'"),
+        *(
+            (
+                path,
+                f"{FOREIGN}, so that no URL matches it; write a parameter as in 'api/orders/<int:id>/'",
+            )
+            for path in ("users/<id/", "users/id>/", "users/[a b]/", "files/*", "users/\\d+/")
+        ),
+    ],
+)
+def test_a_path_in_the_syntax_of_another_framework(mistakes, path, problem):
+    """E2: A ``path`` that Django would take literally is a mistake that shows it in Django's syntax."""
+    assert mistakes(feature("users", f"path = {path!r}")) == [
+        ("numflow.E111", f"feature users: users: path = {path!r} {problem}")
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "a/", "a/<id>/", "a/<uuid:id>.json", "a:batch/", "검증/", "a/(b)/", "a+b/", "~me/", "a/b*/", "5%/"],
+)
+def test_a_path_that_django_can_match(mistakes, path):
+    """E2: What only resembles another syntax is a good path."""
+    assert mistakes(feature("users", f"path = {path!r}")) == []
+
+
+def test_a_view_whose_path_is_a_slip_answers_no_request(tree, monkeypatch):
+    """E2: A feature whose ``path`` is a mistake has no URL, not even a literal one."""
+    monkeypatch.setattr(registry, "checks_follow", True)
+    tree.write(feature("users", "path = 'users/{id}/'") | feature("orders/@get"))
+
+    assert [str(pattern.pattern) for pattern in feature_urls(tree.package)] == ["orders/"]
+
+
+@pytest.mark.parametrize("name", ["page?", "a#b"])
+def test_a_folder_whose_name_no_url_holds(mistakes, name):
+    """E2: A folder with a question mark or a number sign in its name is a route that no URL matches."""
+    assert mistakes(feature(f"{name}/@get")) == [
+        (
+            "numflow.E111",
+            f"feature {name}.@get: {name}/@get: the folder {name!r} holds '?' or '#', which no path of a URL does; "
+            "rename it",
+        )
     ]
 
 
@@ -356,11 +524,12 @@ def test_a_converter_that_one_method_lacks(mistakes):
             "a/[request]/@get: its path is 'a/<str:request>/': it has the parameter 'request', which Django itself "
             "hands to every view; rename it, such as request_id",
         ),
+        (feature("a", "path = 'x/<id:int>/'"), "'id' is no path converter; did you mean <int:id>?"),
         (feature("a", "path = 'x/<self>/'"), "it has the parameter 'self', which Django itself hands to every view; "),
         (feature("a", "path = 'x/<int: id>/'"), "a: its path is 'x/<int: id>/': URL route 'x/<int: id>/' "),
         (feature("a", "path = 'x/<int:2d>/'"), "a: its path is 'x/<int:2d>/': URL route 'x/<int:2d>/' uses parameter"),
     ],
-    ids=["converter", "unlike", "twice", "request", "self", "space", "name"],
+    ids=["converter", "unlike", "twice", "request", "swapped", "self", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
     """A31: A route whose converter is unknown, or whose parameter is there twice or taken, is a mistake told once."""
@@ -434,6 +603,16 @@ def test_a_missing_package(tree):
         f"(numflow.E108) the package '{tree.package}.none' of features, named by feature_urls() or "
         "NUMFLOW['FEATURES'], does not exist; create the folder"
     )
+
+
+def test_a_missing_package_beside_features(tree):
+    """A4: A package that does not exist, with features where it should lie, is told which folders to move."""
+    tree.write(feature("shop/buy", "pass") | feature("shop/api/@get") | {"shop/views.py": "", "shop/lib/a.py": ""})
+
+    with pytest.raises(InvalidFeatures, match="does not exist; create the folder, and move ") as caught:
+        feature_urls(f"{tree.package}.shop.features")
+
+    assert str(caught.value).endswith(f"and move {tree.root}/shop/api, {tree.root}/shop/buy into it")
 
 
 def test_a_package_that_is_misspelt(tree):

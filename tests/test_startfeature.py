@@ -196,6 +196,7 @@ def test_a_dry_run_writes_nothing(start, files):
         ("_buy", [], "'_buy' is passed over by discovery; begin it with a letter"),
         ("orders/@get", ["--method", "GET"], "'@get' takes method and path from its folders; leave out --method"),
         ("orders/@get", ["--path", "x/"], "'@get' takes method and path from its folders; leave out --path"),
+        ("buy", ["--path", "a/{id}/"], "path = 'a/{id}/' is not in Django's syntax; write path = 'a/<str:id>/'"),
         ("buy", ["--path", "a/<int:b c>/"], "path = 'a/<int:b c>/': URL route"),
         ("there/steps/buy", [], "is a feature, and its steps hold no features; write it beside that"),
         ("buy", ["--path", "there/"], "there/ is answered by two features: "),
