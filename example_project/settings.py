@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import django
 
 from numflow_django.embedded import rq_queues
 
@@ -87,8 +88,14 @@ RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
 # REDIS_URL, or a unix socket in DEMO_DIR that `manage.py demo` starts a server on
 RQ_QUEUES = rq_queues(DEMO_DIR.parent)
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = DEMO_DIR / "mail"
+# Each mail is a file. Django before 6.1 does not know MAILERS; Django 6.1 does not start with both
+MAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+MAIL_DIR = DEMO_DIR / "mail"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": MAIL_BACKEND, "OPTIONS": {"file_path": MAIL_DIR}}}
+else:
+    EMAIL_BACKEND = MAIL_BACKEND
+    EMAIL_FILE_PATH = MAIL_DIR
 DEFAULT_FROM_EMAIL = "shop@example.com"
 
 # Shared by the web server and the worker, as the default cache, in each process's own memory, is not

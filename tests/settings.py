@@ -78,4 +78,5 @@ RQ_QUEUES = {
     "mail": {"HOST": "127.0.0.1", "PORT": 1, "DB": 0},
 }
 RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # from Django 6.1 on
 NUMFLOW: dict[str, object] = {}

@@ -22,7 +22,7 @@ SETTINGS = """
     MIDDLEWARE = ["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"]
     RQ_QUEUES = {"default": {"URL": "redis://127.0.0.1:1/0"}}
     RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
-    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # from Django 6.1 on
     DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 """
 PRELUDE = """
@@ -32,10 +32,11 @@ django.setup()
 from django.core import mail
 from django.core.management import call_command
 from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
 call_command("makemigrations", "shop", verbosity=0)
 call_command("migrate", verbosity=0)
 call_command("check")
-mail.outbox = []
 from numflow_django.models import FeatureRun, TaskExecution
 from numflow_django.testing import run_pending
 from shop.models import *

@@ -22,6 +22,7 @@ SITE = {
         INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_rq", "numflow_django", "shop"]
         RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": 1}}
         DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+        MAILERS = {"default": {"BACKEND": "django.core.mail.backends.console.EmailBackend"}}
     """,
     "urls.py": """
         from django.urls import include, path

@@ -27,6 +27,8 @@ import django, json
 django.setup()
 from django.core.management import call_command
 from django.test import Client
+from django.test.utils import setup_test_environment
+setup_test_environment()
 call_command("migrate", run_syncdb=True, verbosity=0)
 client = Client()
 answers = [client.post("/api/orders/", {"sku": "A-1"}, content_type="application/json"), client.get("/orders/1/")]

@@ -10,4 +10,4 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_
 RQ_QUEUES = {"default": {"URL": "redis://127.0.0.1:1/0"}}
 RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # from Django 6.1 on

@@ -73,7 +73,7 @@ class Command(BaseCommand):
         return (
             f"The run:  http://{HOST}:{port}{page}\n"
             f"Login:    {LOGIN}, password {PASSWORD}\n"
-            f"Mail:     {settings.EMAIL_FILE_PATH}"
+            f"Mail:     {settings.MAIL_DIR}"
         )
 
     def write(self, text: str) -> None:
