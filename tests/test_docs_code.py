@@ -55,7 +55,7 @@ def text_of(page: str) -> str:
 def site(tmp_path: Path) -> Site:
     """A project with the README's feature, whose orders have a reference and a total too."""
     files = {name: text for name, text in FEATURE.items() if name.startswith("shop/")}
-    return Site(tmp_path).write({"urls.py": URLS, "shop/models.py": MODELS, **files})
+    return Site(tmp_path).write({**files, "urls.py": URLS, "shop/models.py": MODELS})
 
 
 def test_add_a_step(site: Site) -> None:

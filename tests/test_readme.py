@@ -1,84 +1,111 @@
-"""The README's own example, written to disk as it stands there and run."""
+"""The README, followed in an empty folder as it stands: its files, its commands, and what they are said to print."""
+
+from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sites import ROOT, Site, files_in, python_blocks
+from tests.reader import PATIENCE, WHEELS, Reader, reading, sections
+from tests.sites import ROOT
+from tests.waiting import eventually
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-MODELS = """
-    from django.db import models
-    class Order(models.Model):
-        sku = models.CharField(max_length=20)
-"""
-PROGRAM = """
-    answer = post("/api/orders/", %r)
-    result = {
-        "status": answer.status_code,
-        "body": answer.json(),
-        "states": run_tasks(),
-        "mails": [message.body for message in mail.outbox],
-        "orders": list(Order.objects.values_list("sku", flat=True)),
-    }
-"""
+README = ROOT / "README.md"
+
+ORDERS = "from shop.models import Order; print(*Order.objects.values_list('sku', flat=True))"
+RUNS = "from numflow_django.models import FeatureRun; print(*FeatureRun.objects.values_list('pk', 'state'))"
+COUNTS = (
+    "from numflow_django.models import FeatureRun; from shop.models import Order; "
+    "print(FeatureRun.objects.count(), Order.objects.count())"
+)
+FILE = "import numflow_django; print(numflow_django.__file__)"
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    """Somebody who has done all that "Use it" says, and whose four terminals are open."""
+    with reading() as reader:
+        reader.follow(sections(README)["Use it"])
+        yield reader
+
+
+def order(reader: Reader, **data: str) -> str:
+    """Type the README's last command with other data; return what it prints."""
+    command = re.findall(r"^curl .*", README.read_text(encoding="utf-8"), re.MULTILINE)[-1]
+    return reader.run(re.sub("'{.*?}'", f"'{json.dumps(data)}'", command).replace("curl", "curl -sS"))
+
+
+def wait_for_the_run(reader: Reader, answer: str) -> None:
+    """Wait until the run that *answer* names has succeeded."""
+    run_id = re.search(r"^Numflow-Run: (\S+)", answer, re.MULTILINE)[1]
+    done = f"UUID('{run_id}'), 'succeeded'"
+    eventually(lambda: done in reader.ask(RUNS), timeout=PATIENCE, message=f"{run_id} has not succeeded")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A new Django project that holds what the README shows, and nothing else of numflow_django."""
-    urls = next(block for block in python_blocks(README) if "urlpatterns" in block).partition("# urls.py\n")[2]
-    files = {name: text for name, text in files_in(README).items() if name.startswith("shop/")}
-    return Site(tmp_path).write({"urls.py": urls, "shop/models.py": MODELS, **files})
+def coupon(reader: Reader) -> Iterator[None]:
+    """A step that somebody has dropped between 100 and 200."""
+    path = "shop/features/create_order/steps/150_check_coupon.py"
+    reader.write(f"# {path}\ndef check_coupon(ctx):\n    ctx.sku += ' with coupon'\n")
+    yield
+    with reader.restarting():
+        (reader.folder / path).unlink()
 
 
-def test_the_readmes_feature_works_as_it_is_printed(site: Site) -> None:
-    """A folder copied from the README answers 201, and its task sends the mail."""
-    outcome = site.run(PROGRAM % '{"sku": "A-1"}')
+@pytest.mark.e2e
+def test_it_answers_and_its_task_runs(reader: Reader) -> None:
+    """The order that the README posts is a 201 with its run's id, and the worker's terminal shows its task."""
+    answer = order(reader, sku="A-2")
 
-    assert outcome == {
-        "status": 201,
-        "body": {"id": 1},
-        "states": ["succeeded"],
-        "mails": ["Order 1"],
-        "orders": ["A-1"],
-    }
+    assert re.search(r"^HTTP/1.1 201 ", answer)
+    wait_for_the_run(reader, answer)
+    number = json.loads(answer.splitlines()[-1])["id"]
+    assert f"Thank you for order {number}\n" in reader.log("rqworker")
+    assert {"A-1", "A-2"} <= {*reader.ask(ORDERS).split()}
 
 
-def test_the_readmes_validation_refuses(site: Site) -> None:
-    """The README's StepError is a 400 with its message, and no run is written."""
-    outcome = site.run(PROGRAM % "{}")
+@pytest.mark.e2e
+def test_its_validation_refuses(reader: Reader) -> None:
+    """The README's StepError is a 400 with its message, and neither a run nor an order is stored."""
+    before = reader.ask(COUNTS)
 
-    assert outcome["status"] == 400
-    assert outcome["body"] == {
+    answer = order(reader)
+
+    assert re.search(r"^HTTP/1.1 400 ", answer)
+    assert json.loads(answer.splitlines()[-1]) == {
         "error": {"message": "sku is required", "status": 400, "step": {"number": 100, "name": "validate"}}
     }
-    assert outcome["states"] == outcome["orders"] == []
+    assert reader.ask(COUNTS) == before
 
 
-def test_a_step_dropped_into_the_readmes_folder_runs(site: Site) -> None:
+@pytest.mark.e2e
+@pytest.mark.usefixtures("coupon")
+def test_a_step_dropped_into_its_folder_runs(reader: Reader) -> None:
     """A2: A file inserted between two steps runs between them, with no other edit."""
-    site.write(
-        {
-            "shop/features/create_order/steps/150_check_coupon.py": """
-                def check_coupon(ctx):
-                    ctx.sku += ' with coupon'
-            """
-        }
-    )
+    wait_for_the_run(reader, order(reader, sku="A-3"))
 
-    outcome = site.run(PROGRAM % json.dumps({"sku": "A-1"}))
-
-    assert outcome["orders"] == ["A-1 with coupon"]
-    assert outcome["states"] == ["succeeded"]
+    assert "A-3 with coupon" in reader.ask(ORDERS)
 
 
-def test_the_readme_names_the_two_commands() -> None:
-    """The README's two commands are targets of the Makefile."""
-    makefile = (ROOT / "Makefile").read_text()
+@pytest.mark.e2e
+@pytest.mark.skipif(not WHEELS, reason="nothing was installed: NUMFLOW_WHEELS is not set")
+def test_it_is_the_wheel_that_is_tried(reader: Reader) -> None:
+    """The package is the one that the README's "pip install" brought, and not this checkout."""
+    assert reader.ask(FILE).startswith(f"{reader.folder.resolve()}/.venv/")
 
-    for command in re.findall(r"^make (\w+)", README, re.MULTILINE):
-        assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+
+def test_the_commands_of_make_are_there() -> None:
+    """Each ``make`` command of the README is a target of the Makefile, and the first two are its demo and its tests."""
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    named = re.findall(r"(?:^|`)make (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert named[:2] == ["demo", "test"]
+    assert [name for name in named if name not in targets] == []
