@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TextIO
 
 from .conf import conf
@@ -54,6 +55,17 @@ def others(name: str) -> Iterator[logging.Handler]:
     while logger:
         yield from (handler for handler in logger.handlers if not isinstance(handler, ConsoleHandler))
         logger = logger.parent if logger.propagate else None
+
+
+def flush() -> None:
+    """
+    Write out what has been printed.
+
+    To a file or a pipe, Python writes in blocks, and a work-horse ends without writing the last one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # it may be closed, or None
+            stream.flush()
 
 
 def install() -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from . import console
 from .board import Board
 from .signals import logger
 
@@ -27,6 +28,7 @@ class WorkHorse:
         self.board = Board()
         self.status: int | None = None  # how it ended, as waitpid() tells it
         self._pipe, theirs = Pipe()
+        console.flush()  # or the child would have the same text to write
         self.pid = os.fork()
         if not self.pid:
             self._pipe.close()
@@ -82,4 +84,5 @@ def _live(work: Work, pipe: Connection, board: Board) -> None:
     except BaseException:  # noqa: BLE001 - whatever it is, nothing of the worker's own stack may run in its child
         logger.exception("work-horse failed")
     finally:
+        console.flush()
         os._exit(status)

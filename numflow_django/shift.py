@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import connections
 from redis.exceptions import RedisError
 
-from . import relay, runner
+from . import console, relay, runner
 from .ahead import Ahead
 from .board import Board
 from .doorbell import doorbell
@@ -129,6 +129,7 @@ class Shift:
                     self._run(run_id, number)
                 elif not self._is_over and (run := ahead.take(run_id)):
                     self._run_claimed(run)
+                console.flush()  # what its tasks have printed
                 self._board.wipe()
         return [job.name for job in jobs]
 

@@ -53,6 +53,8 @@ FILES = {
         def second(ctx):
             folder = Path(ctx.folder)
             (folder / f"second-{os.getpid()}").touch()
+            if ctx.how == "print":
+                print("printed by a task")
             if ctx.how == "exit" and ctx.task.attempt == 1:
                 os._exit(0)
             while ctx.how == "wait" and not (folder / "go").exists():
@@ -387,6 +389,19 @@ def test_a_burst(processes):
     assert processes.running[-1].wait(PATIENCE) == 0
     assert after_two == 2
     assert {ended(run).state for run in runs} == {RunState.SUCCEEDED}
+
+
+@pytest.mark.parametrize("options", [(), ("--worker-class", "rq.worker.Worker")], ids=["ours", "RQ's"])
+def test_what_a_task_prints_is_in_the_log(processes, options):
+    """A task's print() is in the worker's log file when its run has ended, and once."""
+    processes.environment["PYTHONUNBUFFERED"] = ""
+    processes.worker("default", *options)
+
+    runs = [start(processes, how="print") for _ in range(2)]
+
+    for run in runs:
+        ended(run)
+    assert eventually(lambda: processes.output().count("printed by a task") == 2, timeout=PATIENCE)
 
 
 def test_a_worker_registers_again_after_a_flush(processes, queues):
