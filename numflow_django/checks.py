@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from .conf import KEYS, conf
 from .folders import feature_packages
-from .hints import one_of
+from .hints import listed, one_of
 from .registry import load_routes, registry
 from .strays import features_beside
 from .urlconf import places
@@ -42,9 +42,9 @@ def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 
 @register("numflow")
-def check_strangers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_similar_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W209: a setting has nearly the name of ours, and nothing reads it."""
-    for name in conf.strangers:
+    for name in conf.similar_settings:
         key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
         close = get_close_matches(key, KEYS, 1, 0.7) if key != name else []
         hint = (
@@ -108,23 +108,16 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
 
 @register("numflow")
 def check_worker_class_import(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E005: the worker class of the settings cannot be imported, or is none."""
+    """numflow.E005: the worker class of the settings cannot be imported, or is no worker class."""
     name = conf.worker_class
-    # Ours is known to be there, and its import takes as long as Django's own start
+    # Importing ours takes as long as Django's own start
     if not conf.uses_feature_worker or name == FEATURE_WORKER:
         return
-    problem = "is None"
-    try:
-        if name is not None:
-            worker = import_string(name) if isinstance(name, str) else name
-            problem = "" if callable(getattr(worker, "work", None)) else "is no worker class"
-    except Exception as error:  # noqa: BLE001 - whatever a module of the site's raises is the message
-        problem = f"cannot be imported: {type(error).__name__}: {error}"
+    problem = _problem_of_worker_class(name)
     if problem:
-        close = re.search("numflow|feature_?worker", str(name), re.IGNORECASE)
-        hint = (
-            f"Did you mean {FEATURE_WORKER!r}?" if close else f"Set it to {FEATURE_WORKER!r}, or to a class of yours."
-        )
+        is_ours = re.search("numflow|feature_?worker", str(name), re.IGNORECASE)
+        other = f"Set it to {FEATURE_WORKER!r}, or to a class of yours."
+        hint = f"Did you mean {FEATURE_WORKER!r}?" if is_ours else other
         yield Error(f'RQ["WORKER_CLASS"] = {name!r} {problem}.', hint=hint, id="numflow.E005")
 
 
@@ -150,8 +143,8 @@ def check_features_beside(app_configs: Sequence[AppConfig] | None, **kwargs: Any
         folder, beside = features_beside(package, known)
         if beside:
             yield Error(
-                f"{folder} holds no feature, and beside it are {_listed([str(each) for each in beside])}.",
-                hint=f"Move {_listed([each.name for each in beside])} into {folder}.",
+                f"{folder} holds no feature, and beside it are {listed([str(each) for each in beside])}.",
+                hint=f"Move {listed([each.name for each in beside])} into {folder}.",
                 id="numflow.E006",
             )
 
@@ -166,7 +159,7 @@ def check_routed(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
         if missing:
             what = f"{len(missing)} features" if len(missing) > 1 else "A feature"
             yield Warning(
-                f"{what} of {package} cannot be reached by any URL: {_listed(missing)}.",
+                f"{what} of {package} cannot be reached by any URL: {listed(missing)}.",
                 hint=f'Add path("", include(feature_urls("{package}"))) to urlpatterns in {conf.root_urlconf}.',
                 id="numflow.W205",
             )
@@ -179,7 +172,7 @@ def check_hidden(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
         rival = place.rival
         if rival:
             yield Warning(
-                f"{_listed([view.feature.label for view in place.views])} cannot be reached: /{place.route} is "
+                f"{listed([view.feature.label for view in place.views])} cannot be reached: /{place.route} is "
                 f"answered by {rival}, which comes first in the URLconf.",
                 hint="Move its include() before the other route, give it a prefix, or change one of the paths.",
                 id="numflow.W206",
@@ -213,10 +206,15 @@ def check_embedded(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
         )
 
 
-def _listed(names: list[str]) -> str:
-    """*names* in a line, not more than five of them."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+def _problem_of_worker_class(name: Any) -> str:
+    """Return why *name*, a class or its dotted path, cannot be the worker class; "" if it can."""
+    if name is None:
+        return "is None"
+    try:
+        worker = import_string(name) if isinstance(name, str) else name
+    except Exception as error:  # noqa: BLE001 - the site's module may raise anything; the message quotes it
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return "" if callable(getattr(worker, "work", None)) else "is no worker class"
 
 
 def _is_positive(value: object) -> bool:

@@ -14,17 +14,18 @@ class Settings:
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The user's dict as it stands in the settings. Raise ImproperlyConfigured if it is none."""
+        """The user's dict as it stands in the settings. Raise ImproperlyConfigured if it is no dict."""
         values: Any = getattr(settings, "NUMFLOW", {})
         if not isinstance(values, Mapping):
             raise ImproperlyConfigured(f'NUMFLOW = {values!r} is no dict; write NUMFLOW = {{"QUEUE": "default"}}')
         return values
 
     @property
-    def strangers(self) -> list[str]:
-        """The names of settings that resemble ``NUMFLOW`` and that nothing of ours reads."""
+    def similar_settings(self) -> list[str]:
+        """The names of settings that resemble ``NUMFLOW`` and that we do not read."""
         others = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
-        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *filter(_begins_with_our_name, others)})
+        prefixed = [name for name in others if name.startswith(("NUMFLOW_", "NUM_FLOW"))]
+        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *prefixed})
 
     @property
     def QUEUE(self) -> str:
@@ -110,7 +111,7 @@ class Settings:
     @property
     def usable_databases(self) -> list[str]:
         """The aliases of the databases that have an engine; Django's docs write ``"default": {}`` for none."""
-        # Django completes the dicts when it first looks at them
+        # Django fills in the dummy engine when it first reads DATABASES
         no_engine = (None, "", "django.db.backends.", "django.db.backends.dummy")
         return [alias for alias, config in self.databases.items() if config.get("ENGINE") not in no_engine]
 
@@ -170,10 +171,6 @@ class Settings:
         """The queues whose broker is that of ``numflow_django.embedded``."""
         sockets = {name: str(queue.get("UNIX_SOCKET_PATH", "")) for name, queue in self.queues.items()}
         return [name for name, socket in sockets.items() if socket.endswith("/broker.sock")]
-
-
-def _begins_with_our_name(setting: str) -> bool:
-    return setting.startswith(("NUMFLOW_", "NUM_FLOW"))
 
 
 DEFAULT_REDACT = (

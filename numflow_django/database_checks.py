@@ -12,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from .conf import conf
+from .hints import listed
 from .models import FeatureRun, TaskExecution
 from .registry import Feature, load_routes, registry
 
@@ -34,13 +35,14 @@ def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
 @register("numflow")
 def check_routers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.E007: a router keeps our tables out of a database that holds runs."""
-    for alias, labels in _labels(lambda feature: bool(feature.tasks)):
-        keeper = _keeper(alias)
-        if keeper:
+    for alias, labels in _databases_of(lambda feature: bool(feature.tasks)):
+        blocking = _blocking_router(alias)
+        if blocking:
             yield Error(
-                f"{keeper} keeps the tables of numflow_django out of DATABASES[{alias!r}], which holds the runs of "
+                f"{blocking} keeps the tables of numflow_django out of DATABASES[{alias!r}], which holds the runs of "
                 f"{labels}.",
-                hint=f"{_let_in(alias)}. If migrate finds nothing to do, manage.py check --database {alias} says why.",
+                hint=f"{_how_to_allow(alias)}. If migrate finds nothing to do, manage.py check --database {alias} says "
+                "why.",
                 id="numflow.E007",
             )
 
@@ -48,13 +50,13 @@ def check_routers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
 @register("numflow")
 def check_rollback_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W210: a router keeps the log of rolled-back requests out of the database of their feature."""
-    for alias, labels in _labels(lambda feature: conf.LOG_ROLLBACKS is not None and feature.atomic):
-        keeper = None if alias in registry.databases() else _keeper(alias)
-        if keeper:
+    for alias, labels in _databases_of(lambda feature: conf.LOG_ROLLBACKS is not None and feature.atomic):
+        blocking = None if alias in registry.databases() else _blocking_router(alias)  # else E007 says so
+        if blocking:
             yield Warning(
-                f"{keeper} keeps the tables of numflow_django out of DATABASES[{alias!r}]: rolled-back requests of "
+                f"{blocking} keeps the tables of numflow_django out of DATABASES[{alias!r}]: rolled-back requests of "
                 f"{labels} leave no row.",
-                hint=f'{_let_in(alias)}. Or set atomic = False, or NUMFLOW["LOG_ROLLBACKS"] = None.',
+                hint=f'{_how_to_allow(alias)}. Or set atomic = False, or NUMFLOW["LOG_ROLLBACKS"] = None.',
                 id="numflow.W210",
             )
 
@@ -63,65 +65,67 @@ def check_rollback_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
 def check_tables(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Iterator[CheckMessage]:
-    """numflow.W211: our tables are not in a database that holds runs; asked with ``--database`` only."""
-    for alias in (alias for alias in registry.databases() if alias in (databases or ()) and not _keeper(alias)):
-        is_missing, is_recorded = _tables_of(alias)
-        migrate = f"manage.py migrate --database {alias}"
-        hint = f"Run {migrate}."
-        if is_recorded:
-            hint = (
-                "Django has recorded our migrations there all the same, as it does while a router keeps the tables "
-                f"out. Run {migrate} --fake numflow_django zero, then {migrate}."
-            )
-        # migrate itself is about to make them
+    """numflow.W211: our tables are missing in a database that holds runs. Runs with ``--database`` only."""
+    asked = [alias for alias in registry.databases() if alias in (databases or ())]
+    for alias in (alias for alias in asked if not _blocking_router(alias)):  # else E007 says so
+        is_missing, is_recorded = _read_tables(alias)
+        # migrate itself is about to create them
         if is_missing and (is_recorded or sys.argv[1:2] != ["migrate"]):
             yield Warning(
-                f"The tables of numflow_django are missing in DATABASES[{alias!r}].", hint=hint, id="numflow.W211"
+                f"The tables of numflow_django are missing in DATABASES[{alias!r}].",
+                hint=_how_to_migrate(alias, is_recorded=is_recorded),
+                id="numflow.W211",
             )
 
 
-def _tables_of(alias: str) -> tuple[bool, bool]:
-    """Whether one of our tables is missing, and whether Django has recorded their migrations."""
+def _read_tables(alias: str) -> tuple[bool, bool]:
+    """Return whether one of our tables is missing, and whether Django has recorded their migrations."""
     connection = connections[alias]
     try:
         tables = connection.introspection.table_names()
         recorded = MigrationRecorder(connection).applied_migrations()
     except DatabaseError:
-        return False, False  # a database that cannot be reached is no mistake of the settings
+        return False, False  # a database that cannot be reached is no mistake in the settings
     return any(model._meta.db_table not in tables for model in MODELS), ("numflow_django", "0001_initial") in recorded
 
 
-def _labels(holds: Callable[[Feature], bool]) -> Iterator[tuple[str, str]]:
-    """The databases with an engine that features with a property use, and the labels of those features."""
+def _databases_of(is_meant: Callable[[Feature], bool]) -> Iterator[tuple[str, str]]:
+    """Yield the alias of each database that the meant features use, with their labels, for a message."""
     load_routes()
     for alias in conf.usable_databases:
-        labels = [feature.label for feature in registry if feature.using == alias and holds(feature)]
+        labels = [feature.label for feature in registry if feature.using == alias and is_meant(feature)]
         if labels:
-            more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-            yield alias, ", ".join(labels[:5]) + more
+            yield alias, listed(labels)
 
 
-def _let_in(alias: str) -> str:
+def _how_to_migrate(alias: str, *, is_recorded: bool) -> str:
+    migrate = f"manage.py migrate --database {alias}"
+    if not is_recorded:
+        return f"Run {migrate}."
+    return (
+        "Django has recorded our migrations there without creating the tables, as it does while a router keeps them "
+        f"out. Run {migrate} --fake numflow_django zero, then {migrate}."
+    )
+
+
+def _how_to_allow(alias: str) -> str:
     return (
         f"Let its allow_migrate() return True for {alias!r} and 'numflow_django', and run manage.py migrate --database "
         f"{alias}"
     )
 
 
-def _keeper(alias: str) -> str | None:
-    """The router that keeps one of our tables out of the database *alias*, if one does."""
+def _blocking_router(alias: str) -> str | None:
+    """Return the router that keeps one of our tables out of the database *alias*, if one does."""
     for model in MODELS:
         if not router.allow_migrate_model(alias, model):
-            return next(_name(each) for each in router.routers if _decides(each, alias, model))
+            blocking = next(each for each in router.routers if _decides(each, alias, model))
+            return f"{type(blocking).__module__}.{type(blocking).__qualname__}"
     return None
 
 
 def _decides(each: Any, alias: str, model: type[Model]) -> bool:
-    # As Django asks: the first router with an opinion
+    # As in Django, the first router that does not return None decides
     allow = getattr(each, "allow_migrate", None)
     names = {"model_name": model._meta.model_name, "model": model}
     return allow is not None and allow(alias, model._meta.app_label, **names) is not None
-
-
-def _name(each: object) -> str:
-    return f"{type(each).__module__}.{type(each).__qualname__}"

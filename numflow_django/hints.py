@@ -1,4 +1,4 @@
-"""What was meant by a name that is not known."""
+"""Names in messages: what an unknown name was meant to be, and long lists cut short."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,3 +12,9 @@ def one_of(name: object, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {by_lower[close[0]]!r}?"
     return f"use one of {', '.join(names)}" if names else "there is none"
+
+
+def listed(names: list[str]) -> str:
+    """Return *names* in a line, not more than five of them."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
