@@ -1,9 +1,9 @@
-"""The body of a request as ``request.data``; what no step could store is refused here, as the client's mistake."""
+"""The body of a request as ``request.data``. What no step could store is refused here, as the client's mistake."""
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from django.http import HttpRequest, QueryDict
@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 
 from .codec import MAX_DEPTH, MAX_INT_BITS
 from .exceptions import InvalidRequestData
-from .json_data import JsonArray, JsonObject, missing_key
+from .json_data import JsonArray, JsonObject, missing_key, walk
 
 #: Escapes in JSON that may be a NUL or half of a pair of surrogates.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-#: What PostgreSQL stores in no text, and no database in UTF-8.
+#: NUL, which PostgreSQL does not store, and lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 #: Characters that are shown of what is refused.
@@ -29,7 +29,7 @@ class FormData(QueryDict):
 
     @classmethod
     def of(cls, data: QueryDict) -> Self:
-        """*data* as a FormData. Raise InvalidRequestData if it holds a NUL."""
+        """Return *data* as FormData. Raise InvalidRequestData if it holds a NUL."""
         form = cls(mutable=True, encoding=data.encoding)
         for key, values in data.lists():
             if any(map(_UNSTORABLE.search, (key, *values))):
@@ -68,7 +68,7 @@ def parse(request: HttpRequest) -> Any:
 
 
 def checked(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """*params*, those of a route. Raise InvalidRequestData if one of them holds a NUL."""
+    """Return *params*, the parameters of a route. Raise InvalidRequestData if one of them holds a NUL."""
     for name, value in params.items():
         if isinstance(value, str) and _UNSTORABLE.search(value):
             problem = {"name": repr(name), "problem": _nul()}
@@ -81,14 +81,14 @@ def checked(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _json(body: bytes) -> Any:
     try:
-        # As json does it, but strict: what json lets pass in bytes are surrogates
+        # json.loads() would decode bytes with "surrogatepass"
         text = body.decode(json.detect_encoding(body))
         data = json.loads(
             text,
             object_pairs_hook=JsonObject,
             parse_constant=_no_constant,
             parse_float=_float,
-            # Python's own int is faster, and no number in a short text is too large
+            # int is faster, and a short text has no number that is too large
             parse_int=_int if len(text) > MAX_INT_BITS // 4 else int,
         )
         _check(text, data)
@@ -124,28 +124,16 @@ def _too_large(text: str) -> ValueError:
 
 
 def _check(text: str, data: Any) -> None:
-    """Raise ValueError for what no ctx or no database can hold; the values are looked at only if there is a reason."""
+    """Raise ValueError for what a ctx or a database cannot hold. Most texts need no walk through the values."""
     may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
     if not may_be_deep and not ("\\u" in text and _SUSPECT.search(text)):
         return
-    for depth, value in _values(data):
+    for depth, value in walk(data):
         if depth > MAX_DEPTH and isinstance(value, dict | list):
             raise ValueError(_too_deep())
         found = _UNSTORABLE.search(value) if isinstance(value, str) else None
         if found:
             raise ValueError(_nul() if found[0] == "\0" else _("a text holds a lone surrogate"))
-
-
-def _values(data: Any) -> Iterator[tuple[int, Any]]:
-    """Every value and key in *data* with its depth, from 1."""
-    left = [(1, data)]
-    while left:
-        depth, value = left.pop()
-        yield depth, value
-        if isinstance(value, dict):
-            left += ((depth + 1, part) for part in (*value, *value.values()))
-        elif isinstance(value, list):
-            left += ((depth + 1, item) for item in value)
 
 
 def _too_deep() -> str:

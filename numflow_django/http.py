@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from .body import checked, is_json, parse
 from .exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
+from .json_data import walk
 
 #: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {
@@ -159,7 +160,7 @@ def given(request: Any) -> Any:
 
 
 def attributed(error: Exception, request: HttpRequest) -> Exception:
-    """*error*; an InvalidRequestData in place of a ReservedKey that is the client's."""
+    """Return *error*, or InvalidRequestData if it is a ReservedKey and the client sent that key."""
     if not isinstance(error, ReservedKey) or not _is_sent(error.name, request):
         return error
     refusal = InvalidRequestData(_("reserved key %(key)s: choose another name") % {"key": repr(error.name)})
@@ -168,17 +169,9 @@ def attributed(error: Exception, request: HttpRequest) -> Exception:
 
 
 def _is_sent(key: str | None, request: HttpRequest) -> bool:
-    """Whether *key* is in what the client sent, at any depth."""
-    left: list[Any] = [given(request), request.GET]
-    while left:
-        part = left.pop()
-        if isinstance(part, Mapping):
-            if key in part:
-                return True
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
-    return False
+    """Whether the client sent *key*, at any depth."""
+    sent = [given(request), request.GET]
+    return any(isinstance(part, dict) and key in part for _depth, part in walk(sent))
 
 
 def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:

@@ -1,5 +1,6 @@
 """JSON arrays and objects as ``request.data``: a list and a dict that know when the client sent something else."""
 
+from collections.abc import Iterator
 from typing import Any, Self, SupportsIndex, overload
 
 from django.utils.translation import gettext as _
@@ -43,20 +44,32 @@ class JsonObject(dict[str, Any]):
         raise missing_key(key)
 
     def __delitem__(self, key: str) -> None:
-        self[key]
+        self[key]  # raises MissingKey
         super().__delitem__(key)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """As dict.pop."""
+        """As ``dict.pop()``, with MissingKey for KeyError."""
         return super().pop(key, *default) if default or key in self else self[key]
 
     def copy(self) -> Self:
-        """A copy that knows its missing keys, too."""
+        """Return a JsonObject, where ``dict.copy()`` would return a dict."""
         return type(self)(self)
 
 
+def walk(data: Any) -> Iterator[tuple[int, Any]]:
+    """Yield each value and key in *data* with its depth, from 1. A loop, because a recursion may not get to the end."""
+    left = [(1, data)]
+    while left:
+        depth, value = left.pop()
+        yield depth, value
+        if isinstance(value, dict):
+            left += ((depth + 1, part) for part in (*value, *value.values()))
+        elif isinstance(value, list):
+            left += ((depth + 1, item) for item in value)
+
+
 def missing_key(key: object) -> MissingKey:
-    """The error for a *key* that the client did not send."""
+    """Return the error for a *key* that the client did not send."""
     return MissingKey(_("missing key %(key)s") % {"key": repr(key)})
 
 
