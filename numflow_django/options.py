@@ -39,7 +39,7 @@ NAMES = (
     *HOOKS,
 )
 
-#: The dotted name of a package, whose folders may be called anything: shop.features.orders.[id=int].@get.steps.
+#: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
 DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 
 #: How much alike a name and one of those must be for it to be a slip, from 0 to 1.
@@ -69,7 +69,7 @@ def problems(declaration: Any, home: str) -> Iterator[str]:
 
 
 def package_problem(attribute: str, value: Any, home: str) -> str | None:
-    """Why *value* of ``steps`` or ``async_tasks`` cannot be the dotted name of a package, if it cannot."""
+    """Return why *value* of ``steps`` or ``async_tasks`` cannot be the dotted name of a package; None if it can."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -83,23 +83,29 @@ def package_problem(attribute: str, value: Any, home: str) -> str | None:
 
 
 def _dotted(value: str, attribute: str, home: str) -> str:
-    """The dotted name that *value* was meant to be: a path, a relative name, or nothing."""
-    parts = re.split(r"[/\\]+", value.strip().removesuffix(".py").rstrip("./\\"))
-    if len(parts) == 1 and parts[0].startswith("."):
-        level = len(parts[0]) - len(parts[0].lstrip("."))
-        parts = [".", *[".."] * (level - 1), *parts[0].lstrip(".").split(".")]
-    if not any(part.strip(".") for part in parts):
+    """Return the dotted name that *value*, a path or a relative name, was meant to be."""
+    path = value.strip().removesuffix(".py").rstrip("./\\")
+    if not path.strip("./\\"):
         return f"{home}.{attribute}"
-    place = [] if "." in parts[0].strip(".") else home.split(".")
-    known = next((n for n, part in enumerate(parts) if part in place), None)
-    if known is not None and parts[0] not in (".", ".."):
-        place, parts = (
-            place[: place.index(parts[known])],
-            parts[known:],
-        )  # a path from elsewhere that leads through home
+    package, parts = _start(path, home.split("."))
     for part in parts:
-        place = place[:-1] if part == ".." else [*place, *filter(None, part.split("."))]
-    return ".".join(place)
+        package = package[:-1] if part == ".." else [*package, *filter(None, part.split("."))]
+    return ".".join(package)
+
+
+def _start(path: str, home: list[str]) -> tuple[list[str], list[str]]:
+    """Return the package where *path* starts, and its parts from there."""
+    relative = re.fullmatch(r"\.(?P<up>\.*)(?P<name>[^./\\][^/\\]*)", path)
+    if relative:  # as in "from ..shared import steps"
+        return home, [*[".."] * len(relative["up"]), relative["name"]]
+    parts = re.split(r"[/\\]+", path)
+    if parts[0] in (".", ".."):
+        return home, parts
+    if "." in parts[0].strip("."):
+        return [], parts
+    # A path from the project's root, or from that of the disk, leads through the packages of home
+    known = next((n for n, part in enumerate(parts) if part in home), None)
+    return (home, parts) if known is None else (home[: home.index(parts[known])], parts[known:])
 
 
 def _slips(declaration: type) -> Iterator[str]:
