@@ -1,4 +1,4 @@
-"""What an author sets on a FeatureView and it would ignore: words of other frameworks, and bases in the wrong order."""
+"""What a FeatureView would ignore: words of other frameworks, and bases in the wrong order."""
 
 from collections.abc import Iterable, Iterator
 from inspect import unwrap
@@ -9,9 +9,9 @@ REST = (
     "derive from numflow_django.contrib.rest_framework.FeatureAPIView, which honours it, or protect the view with "
     "decorators = [...]"
 )
-MIXIN = "put {} before FeatureView among the bases of the class, or protect the view with decorators = [...]"
+MIXIN = "put {} before FeatureView in the bases of the class, or protect the view with decorators = [...]"
 
-#: What to write in place of a word of Numflow, Django or Django REST Framework; by the word without "_", in lower case.
+#: What to write instead of a word of Numflow, Django or Django REST Framework; the keys are lower case, without "_".
 REMEDIES = {
     **dict.fromkeys(("middlewares", "middleware"), "write decorators = [...], the outermost first"),
     "contextinitializer": "write def initialize_context(self, ctx, request)",
@@ -29,47 +29,47 @@ REMEDIES = {
     "userpassestest": "write decorators = [user_passes_test(...)]",
 }
 
-#: What a base is there for; one that comes too late among the bases does none of it.
-PURPOSES = ("dispatch", "initialize_context", "on_error", "decorators")
+#: What a base class may override. FeatureView has all of them, so a base after it overrides none.
+OVERRIDABLE = ("dispatch", "initialize_context", "on_error", "decorators")
 
 
 def ignored_words(view: type) -> Iterator[str]:
-    """The words on *view* that mean something elsewhere and that neither a base nor a method of it reads."""
+    """Yield a problem for each word on *view* that means something elsewhere and that no base or method of it reads."""
     base = _feature_view(view)
-    theirs = [cls for cls in view.__mro__ if base and issubclass(cls, base) and not _is_ours(cls)]
-    words = {name for cls in theirs for name in vars(cls) if _plain(name) in REMEDIES}
+    views = [cls for cls in view.__mro__ if base and issubclass(cls, base) and not _is_ours(cls)]
+    words = {name for cls in views for name in vars(cls) if _normal(name) in REMEDIES}
     if getattr(view, "path", None) is not None:
-        words -= {"url", "route"}  # the author knows path; this is something of their own
+        words -= {"url", "route"}  # the author knows path, so these are attributes of their own
     if words:
-        # What a mixin declares, it also reads
-        words -= {name for cls in view.__mro__ if cls not in theirs for name in vars(cls)} | _read_by(view.__mro__)
+        # A mixin reads what it declares
+        words -= {name for cls in view.__mro__ if cls not in views for name in vars(cls)} | _read_by(view.__mro__)
     for word in sorted(words):
         yield (
-            f"{word} means nothing to a FeatureView; {REMEDIES[_plain(word)]} (one that your own code reads belongs "
-            "into a mixin, or begins with _)"
+            f"{word} means nothing to a FeatureView; {REMEDIES[_normal(word)]} (if your own code reads it, declare it "
+            "in a mixin, or start its name with _)"
         )
 
 
 def late_bases(view: type) -> Iterator[str]:
-    """The bases of *view* that come after FeatureView, which does what they were to do."""
+    """Yield a problem for each base of *view* whose methods are ignored, because it comes after FeatureView."""
     known = {base for cls in view.__mro__ if _is_ours(cls) for base in cls.__mro__}
-    passed_over = [name for name in PURPOSES if _is_ours(_home_of(name, view))]
+    from_us = [name for name in OVERRIDABLE if _is_ours(_definer_of(name, view))]
     for cls in (cls for cls in view.__mro__ if cls not in known):
-        names = [name for name in passed_over if name in vars(cls)]
+        names = [name for name in from_us if name in vars(cls)]
         if names:
             ours = next(other.__name__ for other in view.__mro__ if _is_ours(other))
             yield (
-                f"{cls.__name__} comes after {ours} among its bases, so that its {' and '.join(names)} would be "
-                f"ignored; write class {view.__name__}({cls.__name__}, {ours})"
+                f"{cls.__name__} comes after {ours} in its bases, so its {' and '.join(names)} would be ignored; write "
+                f"class {view.__name__}({cls.__name__}, {ours})"
             )
 
 
-def _home_of(name: str, view: type) -> type:
-    """The class that *view* has *name* from."""
+def _definer_of(name: str, view: type) -> type:
+    """Return the class from which *view* gets *name*."""
     return next((cls for cls in view.__mro__ if name in vars(cls)), object)
 
 
-def _plain(name: str) -> str:
+def _normal(name: str) -> str:
     return name.replace("_", "").lower() if name[:1] != "_" else ""
 
 
@@ -82,7 +82,7 @@ def _feature_view(view: type) -> type | None:
 
 
 def _read_by(classes: Iterable[type]) -> set[str]:
-    """The names that stand in the methods of *classes*."""
+    """Return the names that the methods of *classes* use."""
     functions = [_function(value) for cls in classes if not _is_ours(cls) for value in vars(cls).values()]
     return {name for function in functions if function for name in _names(function.__code__)}
 

@@ -21,7 +21,7 @@ from .exceptions import (
 )
 from .hints import one_of
 from .listing import Folder, part_alike
-from .origin import files_of, is_placed_by, place_of
+from .origin import files_of, is_authors_syntax, place_of
 from .signature import Kind
 
 Mistakes = list[FeatureConfigurationError]
@@ -119,7 +119,8 @@ def duplicate_number(first: str, second: str, number: int, example: str, kind: K
 
 def import_failed(dotted: str, where: str, error: Exception) -> ModuleImportFailed:
     """The mistake that a module's import raised *error*, with its place; *where* begins the message."""
-    text = error.msg if isinstance(error, SyntaxError) and is_placed_by(error, dotted) else str(error)
+    # The str() of a SyntaxError repeats its place
+    text = error.msg if is_authors_syntax(error, dotted) else str(error)
     return ModuleImportFailed(
         f"{where}the import of {dotted!r} failed: {type(error).__name__}: {text} ({place_of(error, dotted)})",
         files=files_of(error),

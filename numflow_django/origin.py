@@ -1,4 +1,4 @@
-"""Where an error comes from: the line of the author's that led to it, and the files in which it may be fixed."""
+"""Where the error of a failed import comes from: the author's own line, and the files where a change may fix it."""
 
 import os
 import site
@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import TypeGuard
 
 import django
 
-#: Folders whose code no author of a feature has written: Python's own modules, Django, and this package.
+#: Folders whose code is not the author's: Python's own modules, Django, and this package.
 LIBRARIES = tuple(
     path + os.sep
     for path in (
@@ -28,8 +29,8 @@ INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 def place_of(error: BaseException, module: str) -> str:
-    """File and line of the author's last line on the way to *error*, which the import of *module* raised."""
-    if isinstance(error, SyntaxError) and _is_authors(error.filename or "", module):
+    """Return file and line of the author's last line that led to *error*, which the import of *module* raised."""
+    if is_authors_syntax(error, module):
         return f"{error.filename}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_authors(frame.filename, module)]
@@ -42,16 +43,16 @@ def place_of(error: BaseException, module: str) -> str:
     return f"{frames[-1].filename}, line {frames[-1].lineno}"
 
 
-def is_placed_by(error: BaseException, module: str) -> bool:
-    """Whether *error* is a SyntaxError whose own place is the author's, so that its text need not repeat it."""
+def is_authors_syntax(error: BaseException, module: str) -> TypeGuard[SyntaxError]:
+    """Whether *error* is a SyntaxError in a file of the author's."""
     return isinstance(error, SyntaxError) and _is_authors(error.filename or "", module)
 
 
 def files_of(error: BaseException) -> Iterator[str]:
     """
-    The files, and the folders of packages, in which a change may fix *error*, a failed import.
+    Yield the files, and the folders of packages, where a change may fix *error*, a failed import.
 
-    Where a module was not found, a new file in its package is such a change.
+    A folder, because a new file in it fixes an import that did not find its module.
     """
     for each in _chain(error):
         yield from (frame.filename for frame in traceback.extract_tb(each.__traceback__))
@@ -63,7 +64,7 @@ def files_of(error: BaseException) -> Iterator[str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """*error*, and those that led to it."""
+    """Yield *error* and the errors that led to it."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -75,7 +76,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_authors(file: str, module: str) -> bool:
-    """Whether *file* belongs to the site; what is installed does only if *module* is in the same package."""
+    """Whether *file* is the site's own; a file of an installed package is only if *module* is in that package."""
     if file.startswith("<") or not file:
         return False
     home = sys.modules.get(module.partition(".")[0])

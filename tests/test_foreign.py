@@ -11,7 +11,7 @@ from numflow_django.exceptions import InvalidFeatures
 from numflow_django.foreign import ignored_words, late_bases
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
-OWN = "(one that your own code reads belongs into a mixin, or begins with _)"
+OWN = "(if your own code reads it, declare it in a mixin, or start its name with _)"
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ OWN = "(one that your own code reads belongs into a mixin, or begins with _)"
         ("login_required", "write decorators = [login_required]"),
         ("staff_member_required", "write decorators = [staff_member_required]"),
         ("csrf_exempt", "write decorators = [csrf_exempt]"),
-        ("has_permission", "put PermissionRequiredMixin before FeatureView among the bases of the class, or"),
-        ("test_func", "put UserPassesTestMixin before FeatureView among the bases of the class, or"),
+        ("has_permission", "put PermissionRequiredMixin before FeatureView in the bases of the class, or"),
+        ("test_func", "put UserPassesTestMixin before FeatureView in the bases of the class, or"),
     ],
 )
 def test_a_word_of_another_framework_names_ours(word, remedy):
-    """E1: A word of Numflow, Django or Django REST Framework that a FeatureView ignores is told ours."""
+    """E1: A word of Numflow, Django or Django REST Framework that a FeatureView ignores is an error that names ours."""
     view = type("Buy", (FeatureView,), {word: ["a"]})
 
     [problem] = ignored_words(view)
@@ -126,17 +126,17 @@ class Hooks:
     [
         (
             (FeatureView, LoginRequiredMixin),
-            "LoginRequiredMixin comes after FeatureView among its bases, so that its dispatch would be ignored; write "
+            "LoginRequiredMixin comes after FeatureView in its bases, so its dispatch would be ignored; write "
             "class Buy(LoginRequiredMixin, FeatureView)",
         ),
         (
             (FeatureFormView, Hooks),
-            "Hooks comes after FeatureFormView among its bases, so that its on_error would be ignored; write class "
+            "Hooks comes after FeatureFormView in its bases, so its on_error would be ignored; write class "
             "Buy(Hooks, FeatureFormView)",
         ),
         (
             (FeatureAPIView, LoginRequiredMixin),
-            "LoginRequiredMixin comes after FeatureAPIView among its bases, so that its dispatch would be ignored; "
+            "LoginRequiredMixin comes after FeatureAPIView in its bases, so its dispatch would be ignored; "
             "write class Buy(LoginRequiredMixin, FeatureAPIView)",
         ),
     ],
