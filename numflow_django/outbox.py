@@ -24,9 +24,9 @@ from .steps import StepLog
 #: Characters kept of a user's key: as many as the column has.
 USER_LENGTH = 200
 
-#: A table, or a column, that is not there: PostgreSQL's SQLSTATEs, and the numbers of MariaDB and MySQL.
+#: A table or a column is missing: PostgreSQL's SQLSTATEs, and the error numbers of MariaDB and MySQL.
 MISSING = frozenset({"42P01", "42703", 1146, 1054})
-#: SQLite has words only.
+#: The same on SQLite, which has one code for all such errors.
 MISSING_IN_SQLITE = ("no such table", "has no column named")
 
 
@@ -95,17 +95,17 @@ def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: A
             **facts,
         )
     except (OperationalError, ProgrammingError) as error:
-        if _lacks_table(error):
+        if _is_table_missing(error):
             error.add_note(
                 f"feature {feature.label}: the run tables in DATABASES[{feature.using!r}] are missing or old: "
-                f"run manage.py migrate --database {feature.using}; manage.py check --database {feature.using} tells "
-                "what else it takes"
+                f"run manage.py migrate --database {feature.using}; if that does not help, run manage.py check "
+                f"--database {feature.using}"
             )
         raise
 
 
-def _lacks_table(error: Exception) -> bool:
-    """Whether *error* says that a table or a column is not there."""
+def _is_table_missing(error: Exception) -> bool:
+    """Whether *error* says that a table or a column is missing."""
     codes = {getattr(error.__cause__, "sqlstate", None), getattr(error.__cause__, "pgcode", None), *error.args[:1]}
     return not MISSING.isdisjoint(codes) or any(words in str(error) for words in MISSING_IN_SQLITE)
 

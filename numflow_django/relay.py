@@ -7,7 +7,6 @@ Any number of relays may run at once: each transition is guarded, and a doorbell
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from django.db import Error
 
@@ -18,9 +17,6 @@ from .losses import record_loss
 from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
 from .registry import JOB_MARGIN, registry
 from .signals import logger
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200
@@ -41,11 +37,10 @@ SLOW_CHECK = 60.0
 #: Seconds that lie between a run's COMMIT and its doorbell at the most: a request waits no longer for Redis.
 GRACE = 1.0
 
-
-#: Seconds that a run is queued before the relay looks whether anybody serves its queue; and until it looks again.
+#: Seconds that a run is queued before the relay warns that no worker serves its queue, and between two such warnings.
 UNSERVED_SECONDS = 60.0
 
-#: Waiting runs of a queue that are counted for a warning.
+#: Runs of a queue that one warning counts at the most.
 COUNTED = 1_000
 
 
@@ -67,7 +62,7 @@ class Relay:
 
     memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
     flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: what its mark told in this tick
-    watched: dict[str, float] = field(default_factory=dict)  # by queue: when its workers were last looked for
+    watched: dict[str, float] = field(default_factory=dict)  # by queue: when its workers were last counted
 
     def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
         """
@@ -131,9 +126,9 @@ class Relay:
                         report.dispatched += dispatch_due(run)
 
     def _warn_of_unserved(self) -> None:
-        """Log the queues whose runs no worker takes: once a minute, one relay for all."""
+        """Warn of queues that have long-queued runs and no worker: once a minute, and one relay for all."""
         for queue in conf.queues:
-            # After a flush, the workers that are alive have to register again first
+            # After a flush, live workers have to register again first
             if self._is_flushed(queue) is not False or not self._is_watch_due(queue):
                 continue
             if dispatch.take_turn(queue, UNSERVED_SECONDS, at=dispatch.WARNED) and dispatch.worker_count(queue) == 0:
@@ -199,23 +194,27 @@ def dispatch_due(run: FeatureRun) -> bool:
 
 
 def _warn_if_unserved(queue: str) -> None:
-    waits: list[timedelta] = []
-    for alias in registry.databases():
-        runs = FeatureRun.objects.using(alias)
-        if runs.filter(state=RunState.RUNNING, queue=queue).exists():
-            return  # somebody serves it: RQ's own worker does not register again after a flush
-        long_queued = runs.queued(queue).filter(queued_at__lt=Now(-UNSERVED_SECONDS))
-        moments = long_queued.order_by("available_at").values_list("available_at", NOW)[:COUNTED]
-        waits += [now - due for due, now in moments]
+    databases = [FeatureRun.objects.using(alias) for alias in registry.databases()]
+    # A worker serves it if a run is running: RQ's own worker does not register again after a flush
+    if any(runs.filter(state=RunState.RUNNING, queue=queue).exists() for runs in databases):
+        return
+    waits = [wait for runs in databases for wait in _long_waits(runs, queue)]
     if waits:
         logger.warning(
             "queue not served queue=%s runs=%s%s waited=%.0fs: no worker is registered for it; start %s",
             queue,
             len(waits),
             "+" if len(waits) >= COUNTED else "",
-            max(waits).total_seconds(),
+            max(waits),
             dispatch.worker_command(queue),
         )
+
+
+def _long_waits(runs: FeatureRunQuerySet, queue: str) -> Iterator[float]:
+    """Yield for how many seconds each long-queued run of *queue* has been due, by the database's clock."""
+    long_queued = runs.queued(queue).filter(queued_at__lt=Now(-UNSERVED_SECONDS)).order_by("available_at")
+    for due, now in long_queued.values_list("available_at", NOW)[:COUNTED]:
+        yield (now - due).total_seconds()
 
 
 def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:

@@ -141,7 +141,7 @@ class FeatureWorker(Worker):
             raise StopRequested
 
     def stay_registered(self) -> None:
-        """Register again where Redis has lost its data, or the relays say that nobody serves the queue."""
+        """Register again after Redis has lost its data; else relays would warn that no worker serves the queue."""
         try:
             is_listed = self.connection.sismember(self.redis_workers_keys, self.key)
             if not is_listed and not self._stop_requested:

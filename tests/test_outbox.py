@@ -407,7 +407,7 @@ def test_a_row_that_finds_no_table_says_which_command_makes_it(tree):
 
     assert caught.value.__notes__ == [
         f"feature {shop.label}: the run tables in DATABASES['other'] are missing or old: run manage.py migrate "
-        "--database other; manage.py check --database other tells what else it takes"
+        "--database other; if that does not help, run manage.py check --database other"
     ]
 
 
