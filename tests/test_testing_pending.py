@@ -330,7 +330,7 @@ def test_the_waits_of_a_run_add_up(feature, journal, until, attempts):
 
 
 def test_a_run_beyond_the_limit_stays_as_it_is(feature):
-    """A reminder of tomorrow is not sent by a test that looks at a retry, and is not given."""
+    """A test of a retry does not run tomorrow's reminder, and run_pending() does not return that run."""
     shop = feature(only=retried("if ctx.task.attempt < 2:\n    raise ValueError"))
     tomorrow, now = start_run(shop.label, start_after=timedelta(days=1)), start_run(shop.label)
 
@@ -341,8 +341,8 @@ def test_a_run_beyond_the_limit_stays_as_it_is(feature):
     assert_run(tomorrow, state="waiting")
 
 
-def test_until_a_moment(feature):
-    """An aware datetime, of any time zone, is a limit too."""
+def test_until_a_datetime(feature):
+    """until may be an aware datetime, in any time zone."""
     label = feature(only="pass").label
     soon, late = (start_run(label, start_after=timedelta(hours=hours)) for hours in (1, 3))
 
@@ -354,7 +354,7 @@ def test_until_a_moment(feature):
 
 @pytest.mark.parametrize(("until", "state"), [(95, "waiting"), (100, "succeeded")])
 def test_a_run_that_a_task_starts_begins_where_its_parent_is(feature, until, state):
-    """A run that is started, to begin in 40 s, by a task that has waited for 60 s, is due after 100."""
+    """A task that has waited for 60 s starts a run with start_after=40: that run is due after 100 s."""
     child = feature("child", only="pass").label
     body = f"from numflow_django import start_run\nstart_run({child!r}, start_after=40)"
     start_run(feature("parent", only=body).label, start_after=60)
@@ -377,7 +377,7 @@ def test_a_run_that_a_task_starts_at_once_waits_from_there(feature, until, attem
 
 
 def test_a_task_that_starts_later_adds_up(feature):
-    """Each task's own hour counts: of three that start an hour after the one before, two hours run two."""
+    """Waits between tasks add up: of three tasks, each an hour after the one before, two hours run two."""
     later = retried("pass", "start_after=3600")
     run = start_run(feature(first=later, second=later, third=later).label)
 
@@ -422,20 +422,20 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
         ({"until": "1m"}, r"run_pending\(until='1m'\): give zero or more seconds"),
         ({"until": True}, r"run_pending\(until=True\): give zero or more seconds"),
         ({"until": float("inf")}, r"run_pending\(until=inf\): give zero or more seconds"),
-        ({"until": PAST}, r"run_pending\(until=datetime.datetime\(2020, .*\)\): this moment has passed; give one that"),
-        ({"until": PAST.replace(tzinfo=None)}, r"run_pending\(until=.*\): give an aware datetime, with its time zone"),
-        ({"until": 60, "waiting": True}, r"run_pending\(waiting=True, until=...\): give one of them"),
+        ({"until": PAST}, r"run_pending\(until=datetime.datetime\(2020, .*\)\): this time has passed; pass one in the"),
+        ({"until": PAST.replace(tzinfo=None)}, r"run_pending\(until=.*\): pass an aware datetime, with its time zone"),
+        ({"until": 60, "waiting": True}, r"run_pending\(waiting=True, until=...\): pass only one of them"),
     ],
     ids=str,
 )
 def test_a_limit_that_makes_no_sense(options, message):
-    """The error says what was given and what may be."""
+    """The error says what was passed and what is allowed."""
     with pytest.raises(ValueError, match=message):
         run_pending(**options)
 
 
-def test_until_a_moment_without_time_zones(feature, settings):
-    """With ``USE_TZ = False``, a naive datetime is a moment, and an aware one too."""
+def test_until_a_datetime_without_time_zones(feature, settings):
+    """With ``USE_TZ = False``, until may be naive or aware."""
     settings.USE_TZ = False
 
     assert _seconds_until(datetime.now() + timedelta(hours=1)) == pytest.approx(3600, abs=60)  # noqa: DTZ005

@@ -1,12 +1,12 @@
 """What a worker would do, in the test's own process and transaction."""
 
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 from uuid import UUID
 
-from django.utils.timezone import is_naive, make_naive, now
+from django.utils.timezone import is_naive, make_aware, now
 
 from .. import runner
 from ..exceptions import TaskError
@@ -36,16 +36,16 @@ def run_pending(
     In a TestCase, what the test did so far counts as committed: its on_commit callbacks are called first. Neither
     Redis nor a worker is needed, and nothing sleeps.
 
-    With *waiting*, no run waits: neither for a retry nor for its hour. With *until* (seconds, a timedelta, or an aware
-    datetime), waits are skipped as long as they end within that time, counted from this call: the waits of one run add
-    up, and a run that a task starts begins where its parent is. A task that fails is a failed run and no error; with
-    *raise_errors*, its error is raised once all is done.
+    With *waiting*, every wait is skipped, for a retry and for a later start. With *until* (seconds, a timedelta, or an
+    aware datetime), only the waits that end within that time are skipped, counted from this call: the waits of one run
+    add up, and a run that a task starts begins at the time of that task. A failing task fails its run, not the test;
+    with *raise_errors*, its error is raised once all runs are done.
 
-    Raise RuntimeError after *limit* passages of runs, for tasks that start their own run anew for ever, and in an
-    ``atomic`` block of the test's own; ValueError for an *until* that makes no sense, and for both it and *waiting*.
+    Raise RuntimeError after *limit* runs, for tasks that start their own run again and again, and in an ``atomic``
+    block of the test's own; ValueError for a wrong *until*, and for *until* together with *waiting*.
     """
     if waiting and until is not None:
-        raise ValueError("run_pending(waiting=True, until=...): give one of them; waiting=True skips every wait")
+        raise ValueError("run_pending(waiting=True, until=...): pass only one of them; waiting=True skips every wait")
     horizon = inf if waiting else 0.0 if until is None else _seconds_until(until)
     worker = Worker(horizon=horizon, limit=limit)
     task_failed.connect(worker.note_error)
@@ -65,33 +65,33 @@ class Worker:
     """One call's worker: takes the runs one after another."""
 
     def __init__(self, *, horizon: float, limit: int) -> None:
-        self.horizon = horizon  # seconds of waiting that are skipped at the most
+        self.horizon = horizon  # the longest wait that is skipped, in seconds from the call
         self.limit = limit
         self.passages = 0
         self.runs: dict[UUID, FeatureRun] = {}  # in the order in which they were begun
         self.errors: dict[UUID, tuple[str, BaseException]] = {}  # of each run, the first task that failed for good
-        self.stuck: set[UUID] = set()  # runs that wait for what no hurry brings: code that knows them
-        self.skipped: dict[UUID, float] = {}  # seconds that a run, or the one that started it, has not really waited
+        self.stuck: set[UUID] = set()  # runs whose feature or task is not in this code
+        self.skipped: dict[UUID, float] = {}  # seconds skipped for a run, with those of the run that started it
 
     def work(self) -> None:
-        """Run what is due; then, if nothing is to wait, what waits, one by one; until there is nothing."""
+        """Run what is due; once nothing is due, skip the shortest wait; until no run is left within the horizon."""
         self.databases = databases()
-        while run := self._due() or self._hurried():
+        while run := self._due() or self._skip_shortest_wait():
             self.passages += 1
             if self.passages > self.limit:
                 raise RuntimeError(
                     f"run_pending() stopped: {self.limit} runs were run and more are due, such as {run.feature}; a "
-                    "task that starts its own run anew never ends (or raise the limit: run_pending(limit=...))"
+                    "task that starts its own run again never ends (or raise the limit: run_pending(limit=...))"
                 )
             self._run(run)
 
     def _due(self) -> FeatureRun | None:
-        """The run of all databases that has been due for the longest."""
+        """Return the run of all databases that has been due for the longest."""
         due = [run for runs in self.databases for run in runs.queued() | runs.due() if run.pk not in self.stuck]
         return min(due, key=lambda run: (run.available_at, run.pk), default=None)
 
-    def _hurried(self) -> FeatureRun | None:
-        """The run whose wait would be the next to end, and does now; None: none ends within the horizon."""
+    def _skip_shortest_wait(self) -> FeatureRun | None:
+        """End the wait that would be the next to end and return its run; None if none ends within the horizon."""
         if not self.horizon:
             return None
         ends = [
@@ -109,15 +109,16 @@ class Worker:
         return run
 
     def _run(self, run: FeatureRun) -> None:
-        known = self._open() if self.horizon else set()
-        self._pass(run)
+        known = self._open_runs() if self.horizon else set()
+        self._run_once(run)
         if self.horizon:
-            self.skipped |= dict.fromkeys(self._open() - known, self.skipped.get(run.pk, 0.0))
+            # Runs that its tasks have started begin at its own time
+            self.skipped |= dict.fromkeys(self._open_runs() - known, self.skipped.get(run.pk, 0.0))
 
-    def _open(self) -> set[UUID]:
+    def _open_runs(self) -> set[UUID]:
         return {pk for runs in self.databases for pk in runs.filter(state__in=OPEN).values_list("pk", flat=True)}
 
-    def _pass(self, run: FeatureRun) -> None:
+    def _run_once(self, run: FeatureRun) -> None:
         if run.state != RunState.QUEUED:
             run.begin_dispatch()
         runs = FeatureRun.objects.using(run._state.db)
@@ -151,7 +152,7 @@ class Worker:
 
 
 def _wait_of(run: Any) -> float:
-    """Seconds that a run has to wait, by its database's ``clock``."""
+    """Return for how many seconds *run* still waits, by its database's ``clock``."""
     wait: timedelta = run.available_at - run.clock
     return max(wait, timedelta(0)).total_seconds()
 
@@ -159,12 +160,13 @@ def _wait_of(run: Any) -> float:
 def _seconds_until(until: float | timedelta | datetime) -> float:
     if not isinstance(until, datetime):
         return seconds_of(until, "run_pending(until")
-    present = now()
-    if is_naive(until) and not is_naive(present):
-        raise ValueError(f"run_pending(until={until!r}): give an aware datetime, with its time zone")
-    wait = (make_naive(until) if is_naive(present) and not is_naive(until) else until) - present
+    if is_naive(until):
+        if not is_naive(now()):  # USE_TZ is on
+            raise ValueError(f"run_pending(until={until!r}): pass an aware datetime, with its time zone")
+        until = make_aware(until)
+    wait = until - datetime.now(UTC)
     if wait < timedelta(0):
-        raise ValueError(f"run_pending(until={until!r}): this moment has passed; give one that is to come")
+        raise ValueError(f"run_pending(until={until!r}): this time has passed; pass one in the future")
     return seconds_of(wait, "run_pending(until")
 
 
