@@ -61,7 +61,7 @@ def flush() -> None:
     """
     Write out what has been printed.
 
-    To a file or a pipe, Python writes in blocks, and a work-horse ends without writing the last one.
+    Python buffers output to a file or a pipe, and a work-horse exits without writing out its buffer.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # it may be closed, or None

@@ -28,7 +28,7 @@ class WorkHorse:
         self.board = Board()
         self.status: int | None = None  # how it ended, as waitpid() tells it
         self._pipe, theirs = Pipe()
-        console.flush()  # or the child would have the same text to write
+        console.flush()  # else the child would write the buffered text again
         self.pid = os.fork()
         if not self.pid:
             self._pipe.close()

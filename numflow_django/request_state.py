@@ -1,7 +1,7 @@
 """
 What a request holds before its steps: the session, the user, the messages and the body.
 
-The database takes back what a failed attempt wrote. This takes back what it did to the request, so that the next
+The database rolls back what a failed attempt wrote. This module restores what it did to the request, so that the next
 attempt begins as the first one did.
 """
 
@@ -37,8 +37,8 @@ class RequestState:
         """
         Undo a login or logout; every other change of the session stays, as Django's views leave it.
 
-        Called after a rollback. In the database the old session is back and the new one is gone: the middleware could
-        not save it, and would answer SessionInterrupted.
+        Called after a rollback, which has removed the new session's row and restored the old one's. The middleware
+        could not save the new session, and would raise SessionInterrupted.
         """
         if self._session and self._session.has_new_key:
             self._restore_identity()
@@ -57,7 +57,7 @@ class RequestState:
 
 
 class Users:
-    """Who a request comes from."""
+    """The user, wherever the request keeps it."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._facts = vars(request)
@@ -78,21 +78,21 @@ class Users:
 
 
 class Session:
-    """The session, whose data is read when somebody first asks for it."""
+    """The session. Django reads its data on first use, so there may be none to keep yet."""
 
     def __init__(self, session: SessionBase, *, can_retry: bool) -> None:
         self._session = session
         if can_retry and session.session_key and not isinstance(session, DatabaseSession):
-            # A store without transactions has nothing under this key any more after a login
+            # A login deletes this key for good in a store without transactions, so read its data now
             accessed = session.accessed
-            with suppress(Exception):  # a store that is away fails those who need it
+            with suppress(Exception):  # if the store is down, a step that needs the session fails
                 session.keys()
             session.accessed = accessed
         self._kept = _copied(vars(session))
 
     @property
     def has_new_key(self) -> bool:
-        """Whether somebody has logged in or out."""
+        """Whether a login or logout has changed the session's key."""
         return self._session.session_key != self._kept.get(KEY)
 
     def restore(self) -> None:
@@ -100,18 +100,18 @@ class Session:
         old_key = self._kept.get(KEY)
         is_gone = self.has_new_key and old_key is not None and not self._is_stored(old_key)
         if is_gone and DATA not in self._kept and self._is_stored(session.session_key):
-            return  # its database has no part in the transaction, and holds the data under the new key only
+            return  # its database is not in the transaction, and has the data under the new key only
         accessed = session.accessed
         _put_back(session, _copied(self._kept))
-        session.accessed |= accessed  # the answer may depend on it
+        session.accessed |= accessed  # Vary: Cookie, because the response may depend on the session
         if is_gone:
-            setattr(session, KEY, None)  # to be saved under a new one
+            setattr(session, KEY, None)  # the middleware saves it under a new key
             session.modified = bool(self._kept.get(DATA))
 
     def _is_stored(self, key: str | None) -> bool:
         try:
             return key is not None and self._session.exists(key)
-        except Exception:  # noqa: BLE001 - the store is away; the error that is being handled matters more
+        except Exception:  # noqa: BLE001 - the store is down; the error that is being handled matters more
             return True
 
 
@@ -137,13 +137,13 @@ class Body:
     @property
     def _is_json(self) -> bool:
         data = self._facts.get("data")
-        return isinstance(data, dict | list) and not isinstance(data, QueryDict)  # which nobody can change
+        return isinstance(data, dict | list) and not isinstance(data, QueryDict)  # a QueryDict cannot be changed
 
     def restore(self) -> None:
         if self._kept is not None:
             self._facts["data"] = _deep_copy(self._kept)
         elif self._is_json:
-            del self._facts["data"]  # parsed again, from the bytes that Django keeps
+            del self._facts["data"]  # request.data parses the bytes again, which Django keeps
         uploads = self._facts.get("_files")
         if isinstance(uploads, MultiValueDict):
             for file in chain.from_iterable(files for _, files in uploads.lists()):
@@ -157,7 +157,7 @@ def _put_back(thing: Any, state: dict[str, Any]) -> None:
 
 
 def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of an object, with lists, sets and dicts of their own."""
+    """Return a copy of the attributes of an object, with copies of its lists and sets, and of the session's data."""
     copied = {name: copy(value) if isinstance(value, list | set) else value for name, value in state.items()}
     return copied | {DATA: _deep_copy(state[DATA])} if DATA in state else copied
 
@@ -165,5 +165,5 @@ def _copied(state: dict[str, Any]) -> dict[str, Any]:
 def _deep_copy(data: Any) -> Any:
     try:
         return deepcopy(data)
-    except Exception:  # noqa: BLE001 - a session may hold objects of the site's own, which need not allow it
+    except Exception:  # noqa: BLE001 - a session may hold objects of the site that cannot be deep-copied
         return copy(data)

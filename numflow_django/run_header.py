@@ -1,4 +1,4 @@
-"""The response header with the run's id; also in the answer to an error that nobody handled."""
+"""The response header with the run's id, which the response to an unhandled error has too."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,22 +14,22 @@ from .conf import conf
 #: The response header that carries the run's id.
 RUN_HEADER = "Numflow-Run"
 
-#: Where a request keeps the id of the run that its error has left.
+#: The request's attribute with the id of the run that its error has left.
 ATTRIBUTE = "_numflow_failed_run"
 
 
 def note_failed_run(request: HttpRequest, error: Exception, run_id: UUID) -> None:
-    """Let whoever sees *error*, which goes on to Django, find its run: in the traceback, and in the answer's header."""
+    """Name the run of *error*, which goes on to Django: in the error's notes, and in the response's header."""
     error.add_note(f"run {run_id}, in the admin among the runs")
     setattr(getattr(request, "_request", request), ATTRIBUTE, run_id)
 
 
 class ErrorURLconf:
     """
-    A URLconf with a handler for errors only: the site's own, whose answer gets the header.
+    A URLconf with nothing but a ``handler500``, which calls the site's own and adds the header to its response.
 
-    Django makes the answer to an unhandled error outside of the view, and asks the URLconf for the handler. A
-    middleware could set the header too, but a site would have to install it.
+    Django handles an unhandled error outside the view, with the ``handler500`` of the current URLconf. A middleware
+    could set the header too, but a site would have to install it.
     """
 
     urlpatterns = ()
@@ -46,7 +46,7 @@ class ErrorURLconf:
 
 @lru_cache
 def _error_urlconf(urlconf: Any) -> Any:
-    # Django keeps a resolver for each URLconf that it has seen
+    # One object for each URLconf, because Django caches a resolver for each object
     return ErrorURLconf(urlconf)
 
 

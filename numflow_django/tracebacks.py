@@ -1,4 +1,4 @@
-"""Tracebacks for people: without the frames of this package, which say nothing to the reader."""
+"""Tracebacks without the frames of this package, which do not help the reader."""
 
 import os
 import traceback
@@ -10,9 +10,9 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 
 def traceback_of(error: BaseException) -> str:
     """
-    Return the traceback of *error* and of those that led to it, as Python prints them, without our own frames.
+    Return the traceback of *error* and of the errors that led to it, as Python prints them, without our own frames.
 
-    Never raise: an error that cannot be shown, such as a chain of thousands, must be recorded all the same.
+    Never raise: an error that cannot be shown, such as a chain of thousands, must still be recorded.
     """
     try:
         report = traceback.TracebackException.from_exception(error)
@@ -20,12 +20,12 @@ def traceback_of(error: BaseException) -> str:
             theirs = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
             each.stack[:] = theirs or each.stack[-1:]
         return "".join(report.format())
-    except Exception as failure:  # noqa: BLE001 - whatever it is, the error itself is what matters
+    except Exception as failure:  # noqa: BLE001 - showing an error can raise anything; the error itself matters more
         return f"(the traceback cannot be shown: {type(failure).__name__})"
 
 
 def _chain(report: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """Those that led to an error, and the members of groups; in a loop, because there may be thousands."""
+    """Yield *report*, those that led to it, and the members of groups. A loop, because there may be thousands."""
     waiting = [report]
     while waiting:
         each = waiting.pop()

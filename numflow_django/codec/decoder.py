@@ -67,7 +67,7 @@ def _fetch(label: str, database: str, keys: list[Any], path: str) -> dict[Any, M
 
 
 def _to_python(model: type[Model], key: Any, path: str) -> Any:
-    """*key* as the rows of *model* have it: a UUID, if it was given as text."""
+    """Return *key* in the type that the rows of *model* have: a UUID for its text."""
     field: Any = model._meta.pk
     try:
         if isinstance(field, CompositePrimaryKey):
@@ -79,10 +79,10 @@ def _to_python(model: type[Model], key: Any, path: str) -> Any:
 
 
 def _matched(given: dict[Any, Any], rows: QuerySet[Any]) -> dict[Any, Model]:
-    """The rows by their keys as they were *given*, with what their field makes of each."""
+    """Return the rows by their *given* keys; the values of *given* are those keys in the field's own type."""
     found = rows.in_bulk([*given.values()])
     for key in given.values() if found else ():
-        # A collation may take "a" for "A"; only the database knows which row it means
+        # For some collations "a" equals "A"; only the database knows which row is meant
         if key not in found and (row := rows.filter(pk=key).first()):
             found[key] = row
     return {key: found[wanted] for key, wanted in given.items() if wanted in found}

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 from ..exceptions import ContextValueError
 from ..json_data import JsonArray, JsonObject
-from .refusals import a, refusal
+from .refusals import refusal, with_article
 from .tags import TAG, lookup
 
 #: Containers in containers; far more than data needs, far less than Python's recursion limit.
@@ -25,7 +25,7 @@ MAX_DEPTH = 100
 #: Bits of an int; Python refuses to write or read decimals of more than 4,300 digits, which is 14,284 bits.
 MAX_INT_BITS = 14_000
 
-#: Modules whose subclasses of datetime and date stand in for these in a test; they travel as what they stand for.
+#: Modules whose datetime and date replace the real ones in a test; their instances travel as the real types.
 STAND_INS = frozenset({"freezegun.api"})
 
 
@@ -60,10 +60,12 @@ class _Encoder:
 
     def _container(self, value: Any, path: str) -> Any:
         if id(value) in self.parents:
-            raise ContextValueError(f"{path} is {a(type(value))} that contains itself; store it without the cycle")
+            raise ContextValueError(
+                f"{path} is {with_article(type(value))} that contains itself; store it without the cycle"
+            )
         if len(self.parents) >= MAX_DEPTH:
             raise ContextValueError(
-                f"{path} is {a(type(value))} nested deeper than {MAX_DEPTH} levels; store it flatter"
+                f"{path} is {with_article(type(value))} nested deeper than {MAX_DEPTH} levels; store it flatter"
             )
         self.parents.append(id(value))
         try:
@@ -130,7 +132,7 @@ class _Encoder:
         return {TAG: "model", "m": label, "pk": self._key(value.pk, f"{path}.pk"), "db": value._state.db}
 
     def _key(self, key: Any, path: str) -> Any:
-        """A primary key: what the database has of it, if it is of a class of the developer's own."""
+        """A primary key. Of an instance of the developer's own class, what the database stores."""
         if isinstance(key, tuple):  # of a CompositePrimaryKey
             return {TAG: "tuple", "v": [self._key(part, path) for part in key]}
         if isinstance(key, Enum) or not isinstance(key, tuple(_SCALARS)):
@@ -142,8 +144,8 @@ def _attributes(value: Any) -> Iterator[str]:
     """The names that a dataclass instance has a value for, besides its class."""
     fields = [field.name for field in dataclasses.fields(value)]
     yield from (name for name in fields if hasattr(value, name))
-    # What __post_init__ has set besides the fields; a cached_property is computed again, and the __orig_class__ of a
-    # Page[int](...) was set by Python
+    # What __post_init__ has set besides the fields. Not a cached_property, which is computed again, and not the
+    # __orig_class__ that Python sets on a Page[int](...)
     yield from (
         name
         for name in getattr(value, "__dict__", ())
@@ -152,7 +154,7 @@ def _attributes(value: Any) -> Iterator[str]:
 
 
 def _as_base(value: Any, path: str) -> Any:
-    """An instance of a subclass, as the type that travels."""
+    """Encode an instance of a subclass as its base that can travel."""
     return next(encode(value, path) for base, encode in _SCALARS.items() if isinstance(value, base))
 
 
@@ -183,7 +185,7 @@ def _finite(value: float, path: str) -> float:
 
 def _key(key: Any, path: str) -> str:
     if type(key) not in {str, SafeString}:
-        raise ContextValueError(f"{path} is a dict with the key {key!r}, {a(type(key))}; keys must be str")
+        raise ContextValueError(f"{path} is a dict with the key {key!r}, {with_article(type(key))}; keys must be str")
     return _text(key, f"the key {key!r} of {path}")
 
 

@@ -1,4 +1,4 @@
-"""Refusals: what cannot travel, told with what to store instead."""
+"""The errors for values that cannot travel to the async tasks, with what to store instead."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from ..exceptions import ContextValueError
 
 
 def refusal(value: Any, path: str) -> ContextValueError:
-    """The error for *value*, at *path*."""
+    """Return the error for *value*, at *path*."""
     advice = "store plain values, a model instance or a dataclass"
     for base, hint in _HINTS.items():
         if any(_is_named(cls, base) for cls in type(value).__mro__):
             advice = hint
             break
-    return ContextValueError(f"{path} is {a(type(value))}, which cannot travel to the async tasks; {advice}")
+    return ContextValueError(f"{path} is {with_article(type(value))}, which cannot travel to the async tasks; {advice}")
 
 
 def _is_named(cls: type, name: str) -> bool:
@@ -21,8 +21,8 @@ def _is_named(cls: type, name: str) -> bool:
     return full == name or (name.endswith(".") and full.startswith(name))
 
 
-def a(cls: type) -> str:
-    """The name of *cls* with its article, for messages."""
+def with_article(cls: type) -> str:
+    """Return the name of *cls* with its article, for messages."""
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
