@@ -153,7 +153,7 @@ class MissingKey(InvalidRequestData, MultiValueDictKeyError):
     """
     A step took a key of ``request.data`` that the client did not send. It becomes a 400.
 
-    A KeyError, so that ``except KeyError`` works; an optional key is read with ``request.data.get()``.
+    It is a KeyError, so ``except KeyError`` works; read an optional key with ``request.data.get()``.
     """
 
     __str__ = Exception.__str__  # KeyError's shows a repr
@@ -197,7 +197,7 @@ class ReservedKey(ContextError, AttributeError):
     """
     ``ctx[key] = value`` with a name that ``ctx`` itself has, such as ``run_id``. Choose another name.
 
-    If it is the client who sent the key, it becomes a 400.
+    It becomes a 400 if the client sent the key.
     """
 
 
