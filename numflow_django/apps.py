@@ -44,7 +44,7 @@ def watch_features(sender: BaseReloader, **kwargs: object) -> None:
     from .registry import registry
 
     for root in _roots():
-        # A glob over a large tree costs a StatReloader a good part of each second; a file whose name is known does not
+        # StatReloader runs its globs every second, which is slow for a large tree; stat() of known files is fast
         if isinstance(sender, StatReloader):
             sender.extra_files.update(_tree(root))
         else:
@@ -55,12 +55,12 @@ def watch_features(sender: BaseReloader, **kwargs: object) -> None:
 
 
 def _roots() -> Iterator[Path]:
-    """The folders of all packages that are scanned, and those that hold the modules of features routed by hand."""
+    """Yield the folders of all scanned packages, and those with the modules of features that are routed by hand."""
     from .folders import feature_packages
     from .registry import registry
 
     for package in {*feature_packages(), *registry.scanned}:
-        with suppress(Exception):  # there is no such package, or its parent cannot be imported: one of the mistakes
+        with suppress(Exception):  # the package does not exist, or its parent cannot be imported: the checks say so
             spec = find_spec(package)
             yield from (Path(path).resolve() for path in (spec and spec.submodule_search_locations) or ())
     scanned = {label for labels in registry.scanned.values() for label in labels}
@@ -69,9 +69,9 @@ def _roots() -> Iterator[Path]:
 
 
 def _tree(root: Path) -> Iterator[Path]:
-    """The folders in *root*, whose times change with what is added and removed, and their modules."""
+    """Yield the folders in *root*, whose mtime changes when a file is added or removed, and their modules."""
     for folder, inner, files in os.walk(root):
-        # Workers write their bytecode too, and that is no change
+        # A new .pyc file is no change
         inner[:] = [name for name in inner if name != "__pycache__"]
         yield Path(folder)
         yield from (Path(folder, file) for file in files if file.endswith(".py"))

@@ -30,7 +30,7 @@ TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 #: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
 CANCEL_SECONDS = 1.0
 
-#: NUL and lone surrogates in JSON. An escaped backslash is matched to be kept: the u0000 after it is text.
+#: NUL and lone surrogates in JSON. An escaped backslash is matched, and kept, because the u0000 after it is plain text.
 _UNSTORABLE = re.compile(r"(?P<backslash>\\\\)|\\u0000|[\ud800-\udfff]")
 
 
@@ -90,7 +90,7 @@ def storable(result: Any, *, run: FeatureRun, task: Module) -> Any:
     """
     The task's return value as JSON; None, and a warning, if it has no such form.
 
-    In its texts, what PostgreSQL cannot hold is replaced: NUL and lone surrogates.
+    NUL and lone surrogates, which PostgreSQL cannot store, are replaced.
     """
     try:
         text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)

@@ -15,7 +15,7 @@ from .ids import new_run_id
 #: Names that the engine gives to every context.
 RESERVED = frozenset({"run_id", "task", "_numflow", "get", "keys"})
 
-#: What to write for the methods of dict that a context does not have: a key may have these names.
+#: What to write instead of the methods of dict that a context does not have, because keys may have these names.
 _DICT_METHODS = {
     "items": "dict(ctx).items()",
     "values": "dict(ctx).values()",
@@ -152,7 +152,7 @@ class Context:
         except AttributeError as error:
             # hasattr() and getattr(ctx, key, default) would take a model's AttributeError for a missing key
             raise ContextError(f"{_place(key)} cannot be read: {error}") from error
-        if key not in RESERVED:  # of a row from before it was: kept here, it would hide the method
+        if key not in RESERVED:  # a row of an earlier version may have such a key, which must not hide the method
             self.__dict__[key] = value
         return value
 
@@ -198,7 +198,7 @@ class Context:
         return self[key] if key in self else default  # noqa: SIM401 - that would be this method
 
     def keys(self) -> KeysView[str]:
-        """The keys as they are now; ``dict(ctx)`` and ``{**ctx}`` ask for them."""
+        """Return the keys as they are now, which ``dict(ctx)`` and ``{**ctx}`` need."""
         return dict.fromkeys(self).keys()
 
     def __reduce__(self) -> NoReturn:

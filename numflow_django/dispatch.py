@@ -43,11 +43,11 @@ MARK = "numflow:mark:%s"
 #: A key that lives for as long as the relay's turn is taken.
 TURN = "numflow:turn:%s"
 
-#: A key that lives for as long as a warning of a queue is not repeated.
+#: A key that exists while a queue's warning must not be repeated.
 WARNED = "numflow:warned:%s"
 
-#: Count the workers of a queue: the members of KEYS[1] whose own keys live. Those of a killed worker expire, and RQ
-#: takes it out of KEYS[1] only when another worker cleans up.
+#: Count the workers of a queue: the members of KEYS[1] whose own keys exist. The key of a killed worker expires, but RQ
+#: removes the worker from KEYS[1] only when another worker cleans up.
 COUNT_WORKERS = """
 local count = 0
 for _, worker in ipairs(redis.call("SMEMBERS", KEYS[1])) do count = count + redis.call("EXISTS", worker) end
@@ -200,7 +200,7 @@ def is_paused(queue: str) -> bool:
 
 
 def take_turn(queue: str, seconds: float, *, at: str = TURN) -> bool:
-    """Whether it is the caller's turn at the key *at*: to do what the workers of a queue do once in *seconds*."""
+    """Whether the caller may do what the workers of a queue do once in *seconds*; *at*: the key of a turn."""
     try:
         return bool(_queue(queue).connection.set(at % queue, "1", nx=True, px=int(seconds * 1000)))
     except Exception as error:  # noqa: BLE001 - as below
@@ -209,7 +209,7 @@ def take_turn(queue: str, seconds: float, *, at: str = TURN) -> bool:
 
 
 def worker_count(queue: str) -> int | None:
-    """How many workers are registered for a queue; None: Redis cannot be reached, or the queue needs no worker."""
+    """Return how many workers a queue has; None if Redis cannot be reached, or if the queue needs no worker."""
     try:
         rq_queue = _queue(queue)
         if not rq_queue.is_async:
@@ -221,7 +221,7 @@ def worker_count(queue: str) -> int | None:
 
 
 def worker_command(queue: str) -> str:
-    """What starts a worker of a queue."""
+    """Return the command that starts a worker of a queue."""
     return f"manage.py rqworker {shlex.quote(queue)}"
 
 

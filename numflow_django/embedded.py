@@ -60,7 +60,7 @@ class EmbeddedBrokerError(RuntimeError):
 
 
 def broker_hint(error: object) -> str:
-    """What to do about a broker that refused a connection with *error*: one sentence, to end a message with."""
+    """Return what to do after *error*, a failed connection to the broker: one sentence, to end a message with."""
     if SOCKET in str(error):
         return "Start the embedded broker: manage.py numflow_broker."
     return "Start Redis, or correct its address in RQ_QUEUES."

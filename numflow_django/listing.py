@@ -18,7 +18,7 @@ PARTS = ("steps", "async_tasks")
 #: Other systems' names of the async tasks.
 TASKS_ELSEWHERE = ("tasks", "task", "background_tasks", "background", "bg_tasks")
 
-#: What a file without a suffix, or with another one, is named that was meant to be a module.
+#: The name of a file that may be meant as a module: 100_check, 100_check.PY, 100_check.py.txt.
 MODULE_ALIKE = re.compile(r"(?P<stem>.+?)(?P<suffix>\.py[w3]?(\.txt)?)?", re.IGNORECASE)
 
 #: How much alike two names must be for one to be a slip of the other, from 0 to 1.
@@ -108,9 +108,9 @@ class Folder:
         return next((folder for folder in alike if folder.holds_python), None)
 
     def part_meant(self, folder: "Folder") -> str | None:
-        """The part of it that *folder*, one of its folders, is meant to be."""
+        """Return the part of a feature that *folder*, one of its folders, is meant to be."""
         is_feature = "feature.py" in self.files or self.name.startswith("@")
-        # "tasks" is a resource's name like any other, and a package of the site's own outside of a feature
+        # Outside a feature, "tasks" may be a resource, or a package of the site's own
         if is_feature and folder.name.lower() in TASKS_ELSEWHERE and not folder.holds_features:
             return "async_tasks"
         return part_alike(folder.name)
@@ -122,7 +122,7 @@ class Folder:
 
     @property
     def feature_alike(self) -> str | None:
-        """The file or folder in it that was meant to be ``feature.py``, if there is one."""
+        """The file or folder in it that is meant to be ``feature.py``, if there is one."""
         folder = self.folder("feature")
         files = (name for name in sorted(self.files) if _is_feature_alike(name))
         return next(files, f"feature{os.sep}" if folder and folder.holds_python and not folder.holds_features else None)
@@ -136,9 +136,9 @@ def is_numbered(file: str) -> bool:
 
 def module_alike(file: str, *, named: bool) -> str | None:
     """
-    The name that *file*, which Python does not import, was meant to have: ``100_check.PY`` is ``100_check.py``.
+    Return the name that *file*, which Python does not import, should have: ``100_check.py`` for ``100_check.PY``.
 
-    *named*: without a number too.
+    *named*: a name without a number is allowed.
     """
     match = MODULE_ALIKE.fullmatch(unicodedata.normalize("NFC", file))
     stem, suffix = (match["stem"], match["suffix"]) if match else ("", None)

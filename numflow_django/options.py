@@ -121,7 +121,7 @@ def _aliases(declaration: Any) -> Iterator[str]:
     if declaration.using not in conf.databases:
         yield f"using = {declaration.using!r} is not in DATABASES; {one_of(declaration.using, usable)}"
     elif declaration.using not in usable and declaration.atomic:
-        remedy = f"set using to one of {', '.join(usable)}" if usable else "give it one"
+        remedy = f"set using to one of {', '.join(usable)}" if usable else "add one"
         yield (
             f"using = {declaration.using!r} has no ENGINE in DATABASES; {remedy}, or set atomic = False if its steps "
             "need no transaction"

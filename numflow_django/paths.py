@@ -32,14 +32,14 @@ FOREIGN = tuple(
     )
 )
 
-#: What another syntax calls a converter, or writes in its place.
+#: Django's converters, by their names in other syntaxes and by what those write instead.
 CONVERTERS = {
     **dict.fromkeys(("number", "integer", r"\d+", "[0-9]+", r"[0-9]*", "[1-9][0-9]*"), "int"),
     **dict.fromkeys((r"[\w-]+", r"[-\w]+", "[-a-zA-Z0-9_]+", "[a-z0-9-]+"), "slug"),
     **dict.fromkeys(("...", "*", ".*", ".+"), "path"),
 }
 
-#: What is no part of a route in Django's syntax once its parameters are taken out.
+#: What a route in Django's syntax never contains outside its parameters.
 NOT_IN_A_ROUTE = re.compile(r"[\[\]<>{}?#\\]|^\^|\$$|(?<![^/]):\w|(?<![^/])\*+(?![^/])|%[0-9A-Fa-f]{2}")
 
 #: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
@@ -107,7 +107,7 @@ def _width(segment: str) -> int:
 
 
 def slip_in(path: str) -> str | None:
-    """What is wrong with the syntax of *path*, to follow it in a message, if anything is."""
+    """Return what is wrong with the syntax of *path*, to follow it in a message; None if nothing is."""
     if "(?P<" not in path and not _foreign_part(path):
         return None
     meant = re.sub(r"/\?$", "/", path.removeprefix("^").removesuffix("$"))
@@ -129,7 +129,7 @@ def _is_cut(path: str, meant: str) -> bool:
 
 
 def _in_django(match: re.Match[str]) -> str:
-    """A parameter of another syntax in Django's."""
+    """Return a parameter of another syntax in Django's syntax."""
     name, kind = match["name"], match["kind"] or "str"
     known = get_converters()
     if name in known and kind not in known and kind.isidentifier():

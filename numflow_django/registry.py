@@ -165,7 +165,7 @@ registry = Registry()
 
 
 def _is_home(alias: str) -> bool:
-    """Whether runs of features that this code no longer has may be in the database."""
+    """Whether the database may hold runs of features that this code no longer has."""
     return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, FeatureRun))
 
 
@@ -194,7 +194,7 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
     return feature
 
 
-# A package that cannot be one is among the problems already
+# problems() reports a wrong package already
 
 
 def _steps(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: How long a run waits for code that knows its feature and tasks, as while a deploy is under way.
 DEPLOY_PATIENCE = timedelta(minutes=15)
-#: What to do about a run whose code did not come.
+#: What to do about a run whose feature or task no worker's code has had for so long.
 PUT_BACK = "put it back, restart the workers, and resume the run"
 #: Seconds until the next worker is asked.
 DEPLOY_RETRY = 30

@@ -13,7 +13,7 @@ from django.dispatch import Signal, receiver
 
 logger = logging.getLogger("numflow_django")
 
-#: What the reason of a run begins with whose feature or next task is not in the worker's code.
+#: The beginning of a run's reason if its feature or next task is not in the worker's code.
 UNKNOWN = "unknown "
 
 #: A worker has claimed a run and begins its tasks.
@@ -106,7 +106,7 @@ def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
 @receiver(run_given_back, dispatch_uid="numflow_django.log")
 def log_run_given_back(run: Any, **kwargs: Any) -> None:
     if run.reason.startswith(UNKNOWN):
-        # A deploy that is under way ends this, a task that was renamed or removed does not
+        # After a deploy this ends by itself; after a task was renamed or removed it does not
         logger.warning(
             "run waits for code run=%s feature=%s task=%s reason=%r; after that it fails",
             run.pk,

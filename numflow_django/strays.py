@@ -12,7 +12,7 @@ from .paths import parameter_alike, segment_of
 
 
 def app_for_features(package: str, folder: Folder) -> Iterator[InvalidFeature]:
-    """The mistake that *package*, whose features are to be found, is an app with a package of features in it."""
+    """Yield a mistake if *package* is an app, and the features are in a package inside it."""
     inner = folder.folder("features")
     if is_app(package) and inner and inner.holds_features:
         yield InvalidFeature(
@@ -28,9 +28,9 @@ def is_app(package: str) -> bool:
 
 def features_beside(package: str, known: Iterable[str]) -> tuple[Folder | None, list[Folder]]:
     """
-    The folder of *package*, and, if it holds no features, the folders beside it that do.
+    Return the folder of *package*, and, if it holds no features, the folders beside it that do.
 
-    What holds one of the packages *known* is in its right place.
+    A folder that holds one of the *known* packages is in its right place, and is left out.
     """
     parent, _, leaf = package.rpartition(".")
     home = parent_folder(package)
@@ -75,7 +75,7 @@ def _needed(folder: Folder) -> str:
 
 
 def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
-    """What lies in a feature without a ``feature.py`` and was meant to be that: what it says would be ignored."""
+    """Yield a mistake for what a feature without a ``feature.py`` has in its place, which would be ignored."""
     if folder.feature_alike:
         yield InvalidFeature(
             f"feature {label}: {folder}/{folder.feature_alike} would be ignored; did you mean feature.py? Rename it, "

@@ -282,7 +282,7 @@ class Attempt:
     run: FeatureRun | None = None  # the row, once it is written
     committed: bool = False
     trace: Trace = SILENT
-    before: RequestState | None = None  # the request as it was; None: the steps have not begun
+    before: RequestState | None = None  # the request before the first attempt; None: no step has run yet
 
     @property
     def failed_step(self) -> dict[str, Any] | None:

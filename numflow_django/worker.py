@@ -328,7 +328,7 @@ class FeatureWorker(Worker):
 
 
 def _check_name(name: str | None) -> None:
-    """Raise CommandError, which rqworker prints without a traceback, for a name that no claim could be made under."""
+    """Raise CommandError, which rqworker prints without a traceback, for a name that the run row cannot hold."""
     if name and (len(name) > WORKER_LENGTH or not name.isprintable()):
         shown = name if len(name) <= 40 else f"{name[:37]}..."
         raise CommandError(

@@ -11,7 +11,7 @@ TIMES = {
 
 
 def write_six_digits(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Give the times of earlier versions, which SQLite holds as text, the form of TimestampField."""
+    """Rewrite the times of earlier versions, which SQLite stores as text, in the form of TimestampField."""
     if schema_editor.connection.vendor != "sqlite":
         return
     for name, columns in TIMES.items():
