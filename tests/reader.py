@@ -1,4 +1,4 @@
-"""Somebody who follows a page of the docs: writes its files, types its commands, compares what they print."""
+"""A reader of the docs: writes the files of a page, types its commands, and compares what they print."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: A folder with the wheels of this package and of all that it needs: the pages' ``pip install`` takes them from there.
+#: A folder with the wheels of this package and of its dependencies, from which the pages' ``pip install`` installs.
 #: Without it, nothing is installed, and the tests' own Python runs this checkout.
 WHEELS = os.environ.get("NUMFLOW_WHEELS")
-#: What somebody who has this package already has done.
+#: Commands that install the package, which are skipped without WHEELS.
 INSTALLING = ("python3 -m venv", ". .venv/", "pip install")
-#: Commands that stay, and what they print when they are ready.
+#: Commands that keep running, and what they print when they are ready.
 SERVERS = {"numflow_broker": "The broker is at", "rqworker": "Listening on", "runserver": "Quit the server with"}
-#: Seconds that a site of three processes, on a busy machine, may take for one thing.
+#: Seconds to wait for one event, on a busy machine with three processes.
 PATIENCE = 60
-#: A warning of a check, such as "(numflow.W204)", or of Python. runserver's own is no such thing: it is upper case.
+#: A warning of a check, such as "(numflow.W204)", or of Python. Not runserver's own, in upper case.
 WARNING = re.compile(r"\(\w+\.W\d+\)|Warning")
 
 
@@ -41,14 +41,14 @@ def sections(page: Path) -> dict[str, str]:
 
 @contextmanager
 def reading() -> Iterator[Reader]:
-    """Yield a Reader in an empty folder, and end what it has started."""
+    """Yield a Reader in an empty folder, and stop the processes that it has started."""
     # pytest's own folders can be too long for a socket's path
     with tempfile.TemporaryDirectory(prefix="nf-") as folder, ExitStack() as processes:
         yield Reader(Path(folder), processes)
 
 
 class Reader:
-    """Does what a page says, in *folder*."""
+    """Follows pages in *folder*."""
 
     def __init__(self, folder: Path, processes: ExitStack) -> None:
         self.folder = folder
@@ -56,10 +56,10 @@ class Reader:
         self.output = ""  # of the last block of commands
         self._processes = processes
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
-        # Nothing of the tests' own site and environment is to be inherited
+        # The tests' own site and environment must not be inherited
         unwanted = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "PYTHONPATH", "VIRTUAL_ENV")
         self.environment = {name: value for name, value in os.environ.items() if name not in unwanted}
-        # A terminal shows each line at once, a file only if it is unbuffered; what Django will remove is shown too
+        # Log files must show each line at once, as a terminal does; and warnings of what Django will remove are shown
         self.environment |= {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default::PendingDeprecationWarning"}
         self._find_programs(Path(sys.executable).parent)
         if WHEELS:
@@ -98,7 +98,7 @@ class Reader:
             self.wait_for("runserver", started + 1)
 
     def type(self, block: str, *, may_fail: bool = False) -> None:
-        """Type the commands of a block, each in the terminal where it belongs; one *may fail* if the page shows how."""
+        """Type the commands of a block, each in its terminal; *may_fail*: the page shows their error."""
         self.output = ""
         for command in block.splitlines():
             name = next((name for name in SERVERS if f"manage.py {name}" in command), None)
@@ -120,11 +120,11 @@ class Reader:
         )
         assert may_fail or done.returncode == 0, f"$ {command}\n{done.stdout}"
         assert command.startswith(INSTALLING) or not WARNING.search(done.stdout), f"$ {command}\n{done.stdout}"
-        self._stay(command)
+        self._remember(command)
         return done.stdout
 
     def serve(self, name: str, command: str) -> None:
-        """Start a command that stays; what ran of that name gets Ctrl+C before."""
+        """Start a command that keeps running; first, stop the one of that name with Ctrl+C."""
         if name in self._servers:
             self._servers[name].send_signal(signal.SIGINT)
             self._servers[name].wait(PATIENCE)
@@ -140,12 +140,12 @@ class Reader:
         self.wait_for(name, started + 1)
 
     def log(self, name: str) -> str:
-        """Return what a command that stays has printed."""
+        """Return what a command that keeps running has printed."""
         path = self.folder / f"{name}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def wait_for(self, name: str, times: int) -> None:
-        """Wait until a command that stays is ready, for the *times*-th time."""
+        """Wait until a command that keeps running is ready, for the *times*-th time."""
         ready = SERVERS[name]
         eventually(lambda: self.log(name).count(ready) >= times, timeout=PATIENCE, message=f"{name} is not ready")
         assert not WARNING.search(self.log(name)), self.log(name)
@@ -162,8 +162,8 @@ class Reader:
         """Return what *program* prints in the project's shell."""
         return self.run(f'python manage.py shell --verbosity 0 -c "{program}"').strip()
 
-    def _stay(self, command: str) -> None:
-        """Keep what a command changes in a shell: the folder, and where it finds its programs."""
+    def _remember(self, command: str) -> None:
+        """Remember what a command changes in a shell: the folder, and the path of its programs."""
         if moved := re.search(r"\bcd (\S+)", command):
             self.folder /= moved[1]
         if activated := re.search(r"^\. (\S+)/activate$", command):

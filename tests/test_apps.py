@@ -179,8 +179,8 @@ def test_a_new_step_restarts_runserver(tree, settings):
     assert [path for path in after if after[path] != before[path]] == [steps]
 
 
-def test_a_reloader_that_is_told_of_files_only_watches_all_modules(tree, settings):
-    """Watchman tells of files and never of folders, so it gets the modules of each package as a glob."""
+def test_watchman_watches_all_modules(tree, settings):
+    """Watchman reports files and never folders, so it gets the modules of each package as a glob."""
     tree.write({"orders/@get/steps/100_answer.py": STEP})
     settings.NUMFLOW = {"FEATURES": [tree.package]}
     reloader = WatchmanReloader()

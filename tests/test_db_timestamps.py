@@ -1,4 +1,4 @@
-"""One form of times on each database: equal times are equal, whoever wrote them."""
+"""One form of times on each database: equal times are equal, whether the database or Django wrote them."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -49,7 +49,7 @@ def text_of(run, column="available_at"):
     ids=["default", "now", "no wait", "wait", "past", "whole second", "milliseconds", "microseconds"],
 )
 def test_a_time_is_written_with_six_digits(fields):
-    """Whoever writes a time, the database's clock or a parameter, SQLite's text has six digits after the second."""
+    """SQLite's text of a time has six digits after the second, from the database's clock and from a parameter."""
     row = run_row(**fields)
 
     assert len(text_of(row)) == len("2026-11-29 12:00:00.000000")

@@ -161,7 +161,7 @@ def test_a_step_that_is_not_named_as_one(mistakes, name, good):
 @pytest.mark.parametrize("name", ["100_check.PY", "100_check.pyw", "100_check.Py", "100_check", "100_check.py.txt"])
 @pytest.mark.parametrize(("kind", "noun"), [("steps", "step"), ("async_tasks", "async task")])
 def test_a_file_that_python_does_not_import(mistakes, kind, noun, name):
-    """A4: A numbered file that Python takes for no module is a mistake, and is not passed over."""
+    """A4: A numbered file that Python does not import is a mistake, and is not ignored."""
     assert mistakes({"50_good.py": GOOD, name: GOOD}, kind) == [
         (
             "numflow.E102",

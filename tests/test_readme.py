@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[Reader]:
-    """Somebody who has done all that "Use it" says, and whose four terminals are open."""
+    """A reader who has followed "Use it", and whose four terminals are open."""
     with reading() as reader:
         reader.follow(sections(README)["Use it"])
         yield reader
@@ -51,7 +51,7 @@ def wait_for_the_run(reader: Reader, answer: str) -> None:
 
 @pytest.fixture
 def coupon(reader: Reader) -> Iterator[None]:
-    """A step that somebody has dropped between 100 and 200."""
+    """A step that was dropped between 100 and 200."""
     path = "shop/features/create_order/steps/150_check_coupon.py"
     reader.write(f"# {path}\ndef check_coupon(ctx):\n    ctx.sku += ' with coupon'\n")
     yield
@@ -96,7 +96,7 @@ def test_a_step_dropped_into_its_folder_runs(reader: Reader) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(not WHEELS, reason="nothing was installed: NUMFLOW_WHEELS is not set")
-def test_it_is_the_wheel_that_is_tried(reader: Reader) -> None:
+def test_the_wheel_is_what_runs(reader: Reader) -> None:
     """The package is the one that the README's "pip install" brought, and not this checkout."""
     assert reader.ask(FILE).startswith(f"{reader.folder.resolve()}/.venv/")
 

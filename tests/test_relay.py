@@ -426,7 +426,7 @@ def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
         assert sum(len(executions(run)) for run in runs.all()) == 10
 
 
-# Queues that nobody serves
+# Queues without a worker
 
 NOT_SERVED = (
     "queue not served queue=mail runs=2 waited=NNs: no worker is registered for it; start manage.py rqworker mail"
@@ -437,7 +437,7 @@ def warnings(caplog):
     return [message for message in messages(caplog, logging.WARNING) if message.startswith("queue not served")]
 
 
-def test_a_queue_that_nobody_serves_is_warned_of(relay_at_work, server, caplog):
+def test_a_queue_without_a_worker_is_warned_of(relay_at_work, server, caplog):
     """Runs that have been queued for a minute while no worker is registered: the log says where, and what to start."""
     registered_worker(server, "default")
     for using in ("default", "other"):
@@ -460,7 +460,7 @@ def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
     assert len(warnings(caplog)) == 1
 
 
-def test_a_queue_that_nobody_serves_is_warned_of_once_a_minute(relay_at_work, server, clock, caplog):
+def test_a_queue_without_a_worker_is_warned_of_once_a_minute(relay_at_work, server, clock, caplog):
     """However many relays look, and however often, a queue is warned of once a minute."""
     ring(run_row(ago=LONG_AGO))
     other = Relay()
@@ -520,7 +520,7 @@ def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog
 
 
 def test_a_redis_that_is_away_is_not_taken_for_a_missing_worker(settings, clock, caplog):
-    """While Redis is away nobody can tell who serves its queues."""
+    """While Redis cannot be reached, its workers cannot be counted, and no queue is warned of."""
     settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
     run_row(ago=LONG_AGO)
 

@@ -129,7 +129,7 @@ def test_a_message_that_a_failed_attempt_showed_is_shown_again(tree, settings, c
 
 @pytest.mark.parametrize("asked", [True, False], ids=["loaded before", "loaded by the step"])
 def test_a_user_whom_a_step_changed_is_as_before(tree, settings, client, minji, asked):
-    """A27: a step that changes the user and saves it has changed it once, whoever loaded it."""
+    """A27: a step that changes the user and saves it has changed it once, however it was loaded."""
     change = "request.user.first_name += 'x'\nrequest.user.save()"
     initialize = (lambda self, ctx, request: request.user.is_authenticated and None) if asked else None
     hooks = {"initialize_context": initialize} if initialize else {}

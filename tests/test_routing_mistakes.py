@@ -279,7 +279,7 @@ def test_a_feature_with_a_file_that_would_be_ignored_answers_no_request(tree, rf
 
 
 def test_an_app_in_the_place_of_its_features(tree, settings):
-    """A4: ``feature_urls("shop")`` for an app with a package of features is told that package, and nothing else."""
+    """A4: ``feature_urls("shop")`` for an app with a package of features is one mistake, which names that package."""
     tree.write(
         {
             "__init__.py": "",
@@ -606,7 +606,7 @@ def test_a_missing_package(tree):
 
 
 def test_a_missing_package_beside_features(tree):
-    """A4: A package that does not exist, with features where it should lie, is told which folders to move."""
+    """A4: A package that does not exist, with features where it should be, is a mistake that says which to move."""
     tree.write(feature("shop/buy", "pass") | feature("shop/api/@get") | {"shop/views.py": "", "shop/lib/a.py": ""})
 
     with pytest.raises(InvalidFeatures, match="does not exist; create the folder, and move ") as caught:

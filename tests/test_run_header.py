@@ -1,4 +1,4 @@
-"""The run's id in the answer and in the log of an error that nobody handled."""
+"""The run's id in the answer to an unhandled error, and in its log record."""
 
 import logging
 
@@ -78,14 +78,14 @@ def sorry(request):
 
 
 def test_a_request_without_a_row_names_none(shop, client, settings):
-    """Without the log of rollbacks there is no row, and nothing to name."""
+    """Without the log of rollbacks there is no row, and no header."""
     settings.NUMFLOW = {"LOG_ROLLBACKS": None}
     shop()
 
     assert "Numflow-Run" not in client.post("/shop/").headers
 
 
-def test_the_next_request_is_none_of_its(shop, client):
+def test_the_next_error_does_not_name_the_run(shop, client):
     """The next unhandled error of the process, in a view that is no feature, has no header."""
     shop()
     client.post("/shop/")

@@ -13,7 +13,7 @@ def caught(function):
 
 
 def test_our_own_frames_are_left_out():
-    """The frames of this package say nothing to whoever wrote the step; the place where they called it does."""
+    """The traceback has the author's own frames, and none of this package."""
 
     def fail():
         Registry().register(None)
@@ -41,7 +41,7 @@ def test_the_frames_of_linked_errors_are_left_out_too():
 
 
 def test_a_chain_of_thousands_is_no_error():
-    """An error that cannot be shown has a text all the same."""
+    """An error that cannot be shown still has a text."""
     error = ValueError("last")
     link = error
     for number in range(5_000):

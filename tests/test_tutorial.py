@@ -26,7 +26,7 @@ def reader() -> Iterator[Reader]:
 
 
 def test_the_tutorial(reader: Reader) -> None:
-    """Whoever follows docs/tutorial.md sees what it says: a tested feature, its runs, a retry and a rollback."""
+    """A reader who follows docs/tutorial.md sees what it says: a tested feature, its runs, a retry and a rollback."""
     done = []
     for title, section in sections(TUTORIAL).items():
         reader.follow(section)
@@ -50,7 +50,7 @@ def check_the_test(reader: Reader) -> None:
 
 
 def check_the_run(reader: Reader) -> None:
-    """The run has succeeded, the mail is in the worker's terminal, and the page is in the admin."""
+    """The run has succeeded, what its task printed is in the worker's terminal, and its page is in the admin."""
     eventually(lambda: "succeeded" in reader.ask(STATES), timeout=PATIENCE)
     assert "Mail to minji@example.com: your order 1, 18000 won" in reader.log("rqworker")
     page = reader.ask(

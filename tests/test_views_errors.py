@@ -131,7 +131,7 @@ def test_a_key_that_the_client_did_not_send_is_a_400(tree, body, kind, take):
 
 @pytest.mark.parametrize("take", ["dict(request.data)['sku']", "{}['sku']", "ctx['sku']", "request.POST['sku']"])
 def test_a_key_that_the_author_misses_is_a_500(tree, take):
-    """A KeyError of another dict than request.data is the author's error, as ever."""
+    """A KeyError of another dict than request.data is the author's error: a 500."""
     with pytest.raises(KeyError) as caught:
         ask(feature(tree, take), submitted(b"{}"))
 
