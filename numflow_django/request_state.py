@@ -12,12 +12,19 @@ from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, empty
 
+from .body import is_json
+
 #: Where a request keeps its user: Django's middleware, and Django REST Framework on a request of its own.
 USER_KEYS = ("user", "_cached_user", "auser", "_acached_user", "_user", "_auth", "_authenticator")
+
+#: Where Django REST Framework keeps the body: its class Empty until it is parsed.
+REST_KEYS = ("_data", "_files", "_full_data", "_stream")
 
 #: Where a session keeps its key and, once it is read, its data.
 KEY, DATA = "_SessionBase__session_key", "_session_cache"
@@ -31,7 +38,9 @@ class RequestState:
         self._users = [Users(inner)] if inner is request else [Users(inner), Users(request)]
         session = vars(inner).get("session")
         self._session = Session(session, can_retry=can_retry) if isinstance(session, SessionBase) else None
-        self._others: list[Messages | Body] = [Messages(inner), Body(inner)] if can_retry else []
+        self._others: list[Messages | Body | RestBody] = [Messages(inner), Body(inner)] if can_retry else []
+        if can_retry and inner is not request:
+            self._others.append(RestBody(request, inner))
 
     def undo_login(self) -> None:
         """
@@ -40,7 +49,8 @@ class RequestState:
         Called after a rollback, which has removed the new session's row and restored the old one's. The middleware
         could not save the new session, and would raise SessionInterrupted.
         """
-        if self._session and self._session.has_new_key:
+        session = self._session
+        if session and (session.has_new_key or (session.is_cookie and self._users[0].is_replaced)):
             self._restore_identity()
 
     def restore(self) -> None:
@@ -67,6 +77,11 @@ class Users:
         # A step may change a user in memory and save it
         self._states = [(user, copy(vars(user))) for user in read if user is not empty and hasattr(user, "__dict__")]
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether somebody has logged in or out."""
+        return self._facts.get("user") is not self._kept.get("user")
+
     def restore(self) -> None:
         for name in USER_KEYS:
             self._facts.pop(name, None)
@@ -82,13 +97,20 @@ class Session:
 
     def __init__(self, session: SessionBase, *, can_retry: bool) -> None:
         self._session = session
-        if can_retry and session.session_key and not isinstance(session, DatabaseSession):
+        #: The key is then the signed data: two in the same second are alike, and no store knows them.
+        self.is_cookie = isinstance(session, CookieSession)
+        if can_retry and session.session_key and not (self.is_cookie or isinstance(session, DatabaseSession)):
             # A login deletes this key for good in a store without transactions, so read its data now
-            accessed = session.accessed
-            with suppress(Exception):  # if the store is down, a step that needs the session fails
-                session.keys()
-            session.accessed = accessed
+            self._read_ahead()
         self._kept = _copied(vars(session))
+
+    def _read_ahead(self) -> None:
+        session, before = self._session, dict(vars(self._session))
+        with suppress(Exception):  # if the store is down, a step that needs the session fails
+            session.keys()
+        session.accessed = before["accessed"]
+        if session.session_key is None:
+            _put_back(session, before)  # it has expired; the answer deletes its cookie only if a step reads it
 
     @property
     def has_new_key(self) -> bool:
@@ -104,11 +126,22 @@ class Session:
         accessed = session.accessed
         _put_back(session, _copied(self._kept))
         session.accessed |= accessed  # Vary: Cookie, because the response may depend on the session
-        if is_gone:
+        if is_gone and not self._is_stored_again():
             setattr(session, KEY, None)  # the middleware saves it under a new key
             session.modified = bool(self._kept.get(DATA))
 
+    def _is_stored_again(self) -> bool:
+        """Put the data back under the old key, which the client has; the answer to an error may not set a cookie."""
+        if not self._kept.get(DATA):
+            return False
+        with suppress(Exception):  # the store is down; the error that is being handled matters more
+            self._session.save(must_create=True)
+            return True
+        return False
+
     def _is_stored(self, key: str | None) -> bool:
+        if self.is_cookie:
+            return True  # by the client, for as long as no answer replaces it
         try:
             return key is not None and self._session.exists(key)
         except Exception:  # noqa: BLE001 - the store is down; the error that is being handled matters more
@@ -149,6 +182,25 @@ class Body:
             for file in chain.from_iterable(files for _, files in uploads.lists()):
                 if not file.closed:
                     file.seek(0)
+
+
+class RestBody:
+    """The JSON body of a request of Django REST Framework, which steps may change."""
+
+    def __init__(self, request: HttpRequest, inner: HttpRequest) -> None:
+        self._facts = vars(request)
+        self._kept = {name: self._facts[name] for name in REST_KEYS if name in self._facts} if is_json(inner) else {}
+        self._data = _deep_copy(self._kept.get("_full_data"))
+        if self._kept and isinstance(self._data, type):  # its class Empty: not parsed yet
+            try:
+                _ = inner.body  # else Django REST Framework reads it from the socket, and can parse it only once
+            except RequestDataTooBig:  # which it reads all the same
+                self._kept = {}
+
+    def restore(self) -> None:
+        self._facts.update(self._kept)
+        if self._kept:
+            self._facts["_data"] = self._facts["_full_data"] = _deep_copy(self._data)
 
 
 def _put_back(thing: Any, state: dict[str, Any]) -> None:

@@ -107,6 +107,47 @@ def test_a_counter_in_the_session_counts_once(tree, settings, client, stored):
     assert (client.session["count"], client.session["seen"]) == (2, [1, 1])
 
 
+@pytest.mark.parametrize("bad", ["raise KeyError", "response.status(403).json({})"])
+@pytest.mark.parametrize("stored", STORES, indirect=True)
+def test_a_visitors_session_survives_a_login_that_fails(tree, settings, client, minji, stored, bad):
+    """A27: the visitor keeps the session, and is not logged in, also in a store that has no transactions."""
+    fill = "if 'fill' in request.GET: request.session['cart'] = ['tea']; response.json({})"
+    show = "if 'show' in request.GET: response.json([request.session.get('cart'), request.user.username])"
+    shop(tree, settings, fill, show, LOGIN, bad)
+    client.raise_request_exception = False
+    client.post("/shop/?fill=1")
+
+    assert client.post("/shop/").status_code >= 400
+
+    assert client.post("/shop/?show=1").json() == [["tea"], ""]
+
+
+@pytest.mark.parametrize("bad", ["raise KeyError", "response.status(403).json({})"])
+def test_a_login_that_fails_leaves_the_cookie_alone(tree, settings, client, minji, monkeypatch, bad):
+    """A27: a signed cookie is the session itself: it is not deleted, also if nobody has read it before the login."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    monkeypatch.setattr("django.core.signing.time.time", lambda: 1_800_000_000)  # all in one second
+    fill = "if 'fill' in request.GET: request.session['cart'] = ['tea']; response.json({})"
+    shop(tree, settings, fill, LOGIN, bad, on_error=lambda self, error, ctx, request: None)
+    client.raise_request_exception = False
+    client.post("/shop/?fill=1")
+
+    answer = client.post("/shop/")
+
+    assert (answer.status_code >= 400, settings.SESSION_COOKIE_NAME in answer.cookies) == (True, False)
+
+
+@pytest.mark.parametrize("stored", STORES, indirect=True)
+def test_an_expired_session_that_no_step_reads_is_left_alone(tree, settings, client, stored):
+    """A request whose cookie is out of date is answered as without on_error: no cookie is deleted, none varies it."""
+    shop(tree, settings, "response.json({})")
+    client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
+
+    answer = client.post("/shop/")
+
+    assert (dict(answer.cookies), answer.headers.get("Vary")) == ({}, None)
+
+
 def test_a_message_is_shown_once(tree, settings, client):
     """A27: a message of an attempt that failed is not shown beside that of the next one."""
     show = f"{MESSAGES}\nresponse.json({{'messages': [str(each) for each in messages.get_messages(request)]}})"
