@@ -24,8 +24,15 @@ class Settings:
     def similar_settings(self) -> list[str]:
         """The names of settings that resemble ``NUMFLOW`` and that we do not read."""
         others = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
-        prefixed = [name for name in others if name.startswith(("NUMFLOW_", "NUM_FLOW"))]
-        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *prefixed})
+        ours = (name for name in others if name.startswith(("NUMFLOW_", "NUM_FLOW")) and self._is_meant_for_us(name))
+        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *ours})
+
+    def _is_meant_for_us(self, name: str) -> bool:
+        """Whether the setting *name* is a key of ours or a dict of them, and no value that the site's settings use."""
+        value: Any = getattr(settings, name)
+        is_used = any(value == used for used in self.values.values())  # NUMFLOW = {"QUEUE": NUMFLOW_QUEUE}
+        key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
+        return not is_used and (isinstance(value, Mapping) or bool(get_close_matches(key, KEYS, 1, 0.7)))
 
     @property
     def QUEUE(self) -> str:
@@ -149,6 +156,11 @@ class Settings:
     def debug(self) -> bool:
         """Django's ``DEBUG``."""
         return bool(settings.DEBUG)
+
+    @property
+    def propagates_errors(self) -> bool:
+        """Django's ``DEBUG_PROPAGATE_EXCEPTIONS``."""
+        return bool(settings.DEBUG_PROPAGATE_EXCEPTIONS)
 
     @property
     def sqlite_without_immediate(self) -> list[str]:

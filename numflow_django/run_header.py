@@ -26,16 +26,19 @@ def note_failed_run(request: HttpRequest, error: Exception, run_id: UUID) -> Non
 
 class ErrorURLconf:
     """
-    A URLconf with nothing but a ``handler500``, which calls the site's own and adds the header to its response.
+    The site's URLconf with another ``handler500``, which calls the site's own and adds the header to its response.
 
     Django handles an unhandled error outside the view, with the ``handler500`` of the current URLconf. A middleware
     could set the header too, but a site would have to install it.
     """
 
-    urlpatterns = ()
-
     def __init__(self, urlconf: Any) -> None:
         self._urlconf = urlconf
+
+    @property
+    def urlpatterns(self) -> Any:
+        """The site's, for receivers of Django's signal that reverse() a URL."""
+        return get_resolver(self._urlconf).url_patterns
 
     def handler500(self, request: HttpRequest) -> HttpResponseBase:
         set_urlconf(self._urlconf)
@@ -52,6 +55,6 @@ def _error_urlconf(urlconf: Any) -> Any:
 
 @receiver(got_request_exception, dispatch_uid="numflow_django.run_header")
 def _answer_with_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
-    # While DEBUG is on, Django's own page shows the note on the error
-    if not conf.debug and hasattr(request, ATTRIBUTE):
+    # While DEBUG is on, Django's own page shows the note on the error; propagated, the error is answered by others
+    if not conf.debug and not conf.propagates_errors and hasattr(request, ATTRIBUTE):
         set_urlconf(_error_urlconf(get_urlconf() or conf.root_urlconf))

@@ -3,8 +3,9 @@
 import logging
 
 import pytest
+from django.core.signals import got_request_exception
 from django.http import HttpResponse, JsonResponse
-from django.urls import get_urlconf
+from django.urls import get_urlconf, reverse
 
 from numflow_django.models import FeatureRun
 from tests.serving import feature, route
@@ -49,6 +50,32 @@ def test_the_log_record_of_an_unhandled_error_names_its_run(shop, client, caplog
 
     record = next(record for record in caplog.records if record.name == "django.request")
     assert f"run {FeatureRun.objects.get().pk}, in the admin" in logging.Formatter().format(record)
+
+
+def test_a_receiver_of_the_error_can_reverse_a_url(shop, tree, client, listen):
+    """D2: what receives Django's signal of an unhandled error, such as one that sends an e-mail, can link to a page."""
+    shop()
+    named = (
+        "from django.urls import path\nfrom .shop.feature import View\nurlpatterns = [path('shop/', View.as_view(), "
+    )
+    tree.write({"urls.py": f"{named}name='shop')]\n"})
+    links = []
+    listen(got_request_exception, lambda **facts: links.append(reverse("shop")))
+
+    answer = client.post("/shop/")
+
+    assert (links, answer["Numflow-Run"]) == (["/shop/"], str(FeatureRun.objects.get().pk))
+
+
+def test_a_propagated_error_leaves_the_urlconf_alone(shop, client, settings):
+    """D2: with DEBUG_PROPAGATE_EXCEPTIONS nobody answers the error, and the next reverse() asks the site's URLconf."""
+    settings.DEBUG_PROPAGATE_EXCEPTIONS = True
+    shop()
+
+    with pytest.raises(OSError, match="away"):
+        client.post("/shop/")
+
+    assert get_urlconf() == settings.ROOT_URLCONF
 
 
 def test_the_page_for_developers_names_the_run(shop, client, settings):
