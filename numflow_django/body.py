@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Self
 
 from django.http import HttpRequest, QueryDict
@@ -13,12 +14,15 @@ from django.utils.translation import gettext as _
 
 from .codec import MAX_DEPTH, MAX_INT_BITS
 from .exceptions import InvalidRequestData
-from .json_data import JsonArray, JsonObject, missing_key, walk
+from .json_data import JsonArray, JsonObject, missing_key
 
 #: Escapes in JSON that may be a NUL or half of a pair of surrogates.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 #: NUL, which PostgreSQL does not store, and lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+#: What json makes of arrays and objects.
+_CONTAINERS = frozenset({list, JsonObject})
 
 #: Characters that are shown of what is refused.
 _SHOWN = 50
@@ -125,15 +129,34 @@ def _too_large(text: str) -> ValueError:
 
 def _check(text: str, data: Any) -> None:
     """Raise ValueError for what a ctx or a database cannot hold. Most texts need no walk through the values."""
-    may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
-    if not may_be_deep and not ("\\u" in text and _SUSPECT.search(text)):
-        return
-    for depth, value in walk(data):
-        if depth > MAX_DEPTH and isinstance(value, dict | list):
-            raise ValueError(_too_deep())
-        found = _UNSTORABLE.search(value) if isinstance(value, str) else None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(data):
+        raise ValueError(_too_deep())
+    for value in _texts(data) if "\\u" in text and _SUSPECT.search(text) else ():
+        found = _UNSTORABLE.search(value)
         if found:
             raise ValueError(_nul() if found[0] == "\0" else _("a text holds a lone surrogate"))
+
+
+def _is_too_deep(data: Any) -> bool:
+    level = [data]
+    for _depth in range(MAX_DEPTH):
+        # Of a large body most values are no containers, and this is the time that it takes
+        parts = chain.from_iterable(value.values() if isinstance(value, dict) else value for value in level)
+        level = [part for part in parts if type(part) in _CONTAINERS]
+    return bool(level)
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text and key in *data*."""
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            left += (*value, *value.values())
+        elif isinstance(value, list):
+            left += value
 
 
 def _too_deep() -> str:
