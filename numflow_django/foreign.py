@@ -1,6 +1,6 @@
 """What a FeatureView would ignore: words of other frameworks, and bases in the wrong order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from inspect import unwrap
 from types import CodeType, FunctionType
 from typing import Any
@@ -38,11 +38,13 @@ def ignored_words(view: type) -> Iterator[str]:
     base = _feature_view(view)
     views = [cls for cls in view.__mro__ if base and issubclass(cls, base) and not _is_ours(cls)]
     words = {name for cls in views for name in vars(cls) if _normal(name) in REMEDIES}
-    if getattr(view, "path", None) is not None:
-        words -= {"url", "route"}  # the author knows path, so these are attributes of their own
+    if getattr(view, "path", None) is not None or hasattr(view, "get_context_data"):
+        words -= {"url", "route"}  # the author knows path; or a template, which is given the view, reads them
+    if any(cls.__module__.startswith("rest_framework.") for cls in view.__mro__):
+        words = {word for word in words if REMEDIES[_normal(word)] != REST}  # a throttle asks for its view's scope
     if words:
         # A mixin reads what it declares
-        words -= {name for cls in view.__mro__ if cls not in views for name in vars(cls)} | _read_by(view.__mro__)
+        words -= {name for cls in view.__mro__ if cls not in views for name in vars(cls)} | _read_by(view)
     for word in sorted(words):
         yield (
             f"{word} means nothing to a FeatureView; {REMEDIES[_normal(word)]} (if your own code reads it, declare it "
@@ -81,14 +83,17 @@ def _feature_view(view: type) -> type | None:
     return next((cls for cls in view.__mro__ if cls.__name__ == "FeatureView" and _is_ours(cls)), None)
 
 
-def _read_by(classes: Iterable[type]) -> set[str]:
-    """Return the names that the methods of *classes* use."""
-    functions = [_function(value) for cls in classes if not _is_ours(cls) for value in vars(cls).values()]
+def _read_by(view: Any) -> set[str]:
+    """Return the names that the methods and decorators of *view* use."""
+    methods = [value for cls in view.__mro__ if not _is_ours(cls) for value in vars(cls).values()]
+    decorators = view.decorators if isinstance(view.decorators, list | tuple) else ()
+    functions = [_function(value) for value in (*methods, *decorators)]
     return {name for function in functions if function for name in _names(function.__code__)}
 
 
 def _function(value: Any) -> FunctionType | None:
-    value = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+    for name in ("__func__", "fget", "func"):  # of a classmethod, a property, a cached_property or a partial
+        value = getattr(value, name, None) or value
     function = unwrap(value) if callable(value) else value
     return function if isinstance(function, FunctionType) else None
 

@@ -298,6 +298,15 @@ def test_a_setting_of_the_sites_own_is_none_of_ours(errors, settings, name):
     assert errors() == []
 
 
+@pytest.mark.parametrize(("name", "value"), [("NUMFLOW_QUEUE", "mail"), ("NUMFLOW_REDIS_URL", "redis://redis/1")])
+def test_a_setting_that_the_settings_themselves_use_is_none_of_ours(errors, settings, name, value):
+    """A setting that begins with our name and is a value of NUMFLOW, or no key of it, is the site's own."""
+    setattr(settings, name, value)
+    settings.RQ_QUEUES = {"default": {}, "mail": {}}
+
+    assert errors(QUEUE=getattr(settings, "NUMFLOW_QUEUE", "default")) == []
+
+
 def test_features_beside_their_empty_package_are_an_error(tree, errors, settings):
     """An empty package of features is an error if features lie beside it: one level too high."""
     tree.write({"features/__init__.py": "", "buy/feature.py": "", "api/orders/@post/steps/100_answer.py": STEP})

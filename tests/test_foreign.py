@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.mixins import LoginRequiredMixin, PermissionRequiredMixin
 from django.http import HttpResponse
+from django.utils.functional import cached_property
 from rest_framework.permissions import IsAuthenticated
 
 from numflow_django import FeatureFormView, FeatureView
@@ -85,6 +86,20 @@ class Guarded(FeatureView):
         ctx.url = lambda: getattr(self, "url", None)
 
 
+class Shown:
+    """A mixin whose cached_property reads what the class declares."""
+
+    @cached_property
+    def needed(self):
+        return self.permission_required
+
+
+def guarded(view):
+    """A decorator that reads what the class declares."""
+    needed = view.view_class.permission_required
+    return lambda request: view(request) if request.user.has_perm(needed) else None
+
+
 class Guard:
     """A mixin that honours what it declares."""
 
@@ -104,8 +119,12 @@ class Guard:
         ((Guarded,), {"permission_required": "shop.sell", "url": "x"}),
         ((FeatureView,), {"path": "buy/", "url": "https://example.com", "route": "mine"}),
         ((FeatureView,), {"_middlewares": [], "currency": "KRW"}),
+        ((FeatureAPIView,), {"throttle_scope": "uploads"}),
+        ((FeatureFormView,), {"url": "https://example.com/help", "route": "sea"}),
+        ((Shown, FeatureView), {"permission_required": "shop.buy"}),
+        ((FeatureView,), {"permission_required": "shop.buy", "decorators": [guarded]}),
     ],
-    ids=["Django", "form", "mixin", "REST", "read", "path", "own"],
+    ids=["Django", "form", "mixin", "REST", "read", "path", "own", "scope", "template", "cached", "decorator"],
 )
 def test_a_word_that_somebody_reads_is_fine(bases, facts):
     """E1: A word that a mixin declares, or that a method of the class reads, means what it says."""

@@ -382,7 +382,22 @@ def test_a_path_in_the_syntax_of_another_framework(mistakes, path, problem):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "a/", "a/<id>/", "a/<uuid:id>.json", "a:batch/", "검증/", "a/(b)/", "a+b/", "~me/", "a/b*/", "5%/"],
+    [
+        "",
+        "/",
+        "a/",
+        "a/<id>/",
+        "a/<uuid:id>.json",
+        "a:batch/",
+        "검증/",
+        "a/(b)/",
+        "a+b/",
+        "~me/",
+        "a/b*/",
+        "5%/",
+        "a/<id>:cancel/",
+        "a/<id>*",
+    ],
 )
 def test_a_path_that_django_can_match(mistakes, path):
     """E2: What only resembles another syntax is a good path."""
