@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 from django.apps import apps
 from django.db import connection
-from django.db.models import CharField
+from django.db.models import CharField, F
 from django.db.models.functions import Cast
 from django.db.models.functions import Now as DjangoNow
 
@@ -53,6 +53,15 @@ def test_a_time_is_written_with_six_digits(fields):
     row = run_row(**fields)
 
     assert len(text_of(row)) == len("2026-11-29 12:00:00.000000")
+
+
+def test_a_time_that_is_ahead_can_be_taken_away():
+    """The wait is a part of the time, whatever stands before it: now minus (now plus an hour) is minus an hour."""
+    run_row()
+
+    [wait] = FeatureRun.objects.annotate(wait=F("created_at") - Now(3600.0)).values_list("wait", flat=True)
+
+    assert wait < timedelta(minutes=-50)
 
 
 def test_a_parameter_equals_what_it_wrote():

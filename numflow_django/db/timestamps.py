@@ -48,13 +48,13 @@ class Now(functions.Now):
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """STATEMENT_TIMESTAMP(), as Django's."""
         sql, params = super().as_postgresql(compiler, connection, **context)
-        return (f"{sql} + %s * INTERVAL '1 second'", (*params, self.seconds)) if self.seconds else (sql, params)
+        return (f"({sql} + %s * INTERVAL '1 second')", (*params, self.seconds)) if self.seconds else (sql, params)
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """CURRENT_TIMESTAMP(6), as Django's."""
         sql, params = super().as_mysql(compiler, connection, **context)
         shift = round(self.seconds * 1_000_000)
-        return (f"{sql} + INTERVAL %s MICROSECOND", (*params, shift)) if self.seconds else (sql, params)
+        return (f"({sql} + INTERVAL %s MICROSECOND)", (*params, shift)) if self.seconds else (sql, params)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """STRFTIME(), as Django's, but with six digits after the second."""
