@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from .codec import MAX_DEPTH, MAX_INT_BITS
 from .exceptions import InvalidRequestData
-from .json_data import JsonArray, JsonObject, missing_key
+from .json_data import JsonArray, JsonObject, missing_key, walk
 
 #: Escapes in JSON that may be a NUL or half of a pair of surrogates.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
@@ -131,8 +131,8 @@ def _check(text: str, data: Any) -> None:
     """Raise ValueError for what a ctx or a database cannot hold. Most texts need no walk through the values."""
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(data):
         raise ValueError(_too_deep())
-    for value in _texts(data) if "\\u" in text and _SUSPECT.search(text) else ():
-        found = _UNSTORABLE.search(value)
+    for value in walk(data) if "\\u" in text and _SUSPECT.search(text) else ():
+        found = _UNSTORABLE.search(value) if isinstance(value, str) else None
         if found:
             raise ValueError(_nul() if found[0] == "\0" else _("a text holds a lone surrogate"))
 
@@ -144,19 +144,6 @@ def _is_too_deep(data: Any) -> bool:
         parts = chain.from_iterable(value.values() if isinstance(value, dict) else value for value in level)
         level = [part for part in parts if type(part) in _CONTAINERS]
     return bool(level)
-
-
-def _texts(data: Any) -> Iterator[str]:
-    """Every text and key in *data*."""
-    left = [data]
-    while left:
-        value = left.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            left += (*value, *value.values())
-        elif isinstance(value, list):
-            left += value
 
 
 def _too_deep() -> str:

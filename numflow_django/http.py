@@ -171,7 +171,7 @@ def attributed(error: Exception, request: HttpRequest) -> Exception:
 def _is_sent(key: str | None, request: HttpRequest) -> bool:
     """Whether the client sent *key*, at any depth."""
     sent = [given(request), request.GET]
-    return any(isinstance(part, dict) and key in part for _depth, part in walk(sent))
+    return any(isinstance(part, dict) and key in part for part in walk(sent))
 
 
 def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:

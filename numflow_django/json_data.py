@@ -56,16 +56,16 @@ class JsonObject(dict[str, Any]):
         return type(self)(self)
 
 
-def walk(data: Any) -> Iterator[tuple[int, Any]]:
-    """Yield each value and key in *data* with its depth, from 1. A loop, because a recursion may not get to the end."""
-    left = [(1, data)]
+def walk(data: Any) -> Iterator[Any]:
+    """Yield each value and key in *data*. A loop, because a recursion may not get to the end."""
+    left = [data]
     while left:
-        depth, value = left.pop()
-        yield depth, value
+        value = left.pop()
+        yield value
         if isinstance(value, dict):
-            left += ((depth + 1, part) for part in (*value, *value.values()))
+            left += (*value, *value.values())
         elif isinstance(value, list):
-            left += ((depth + 1, item) for item in value)
+            left += value
 
 
 def missing_key(key: object) -> MissingKey:
