@@ -1,11 +1,25 @@
 """A tiny shop, for the tests' features to write to."""
 
 import uuid
+from typing import Any
 
-from django.db import connection, models
+from django.db import connection, connections, models
+from django.db.models.signals import pre_migrate
+from django.dispatch import receiver
 
 #: A collation that takes "a" and "A" for one; that of MariaDB does so by itself.
 CASELESS = {"sqlite": "NOCASE", "postgresql": "caseless"}.get(connection.vendor)
+
+
+@receiver(pre_migrate, dispatch_uid="tests.market")
+def create_collation(using: str, **kwargs: Any) -> None:
+    """Create the collation that PostgreSQL does not have, before the tables: also where no migrations are run."""
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                "CREATE COLLATION IF NOT EXISTS caseless"
+                " (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
 
 
 class Sale(models.Model):

@@ -1,24 +1,15 @@
 import uuid
 
 import django.db.models.deletion
-from django.db import connection, migrations, models
+from django.db import migrations, models
 
 from tests.market.models import CASELESS
-
-
-def collations():
-    """The collation that PostgreSQL does not have by itself."""
-    if connection.vendor == "postgresql":
-        from django.contrib.postgres.operations import CreateCollation
-
-        yield CreateCollation("caseless", provider="icu", locale="und-u-ks-level2", deterministic=False)
 
 
 class Migration(migrations.Migration):
     dependencies = [("market", "0001_initial")]
 
     operations = [
-        *collations(),
         migrations.CreateModel(
             name="Shipment",
             fields=[("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False))],
