@@ -117,7 +117,10 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:  # more digits than Python reads; its message is for the developer
+        raise _too_large(text) from None
     if value.bit_length() > MAX_INT_BITS:
         raise _too_large(text)
     return value

@@ -53,6 +53,7 @@ def refused_json(body):
         ('{"a": [-1E+400]}', "the number -1E+400 is too large"),
         (f'{{"a": {"9" * 400}.5}}', f"the number {'9' * 50} is too large"),
         (f'{{"a": {"9" * 4250}}}', f"the number {'9' * 50} is too large"),
+        (f'{{"a": {"9" * 5000}}}', f"the number {'9' * 50} is too large"),
         (r'{"a": "\u0000"}', NUL),
         (r'{"a": [{"\u0000": 1}]}', NUL),
         (r'{"a": "\\\u0000"}', NUL),
