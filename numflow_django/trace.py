@@ -174,7 +174,7 @@ class RequestTrace(Trace):
         """What the request brought; a body that nobody has read stays unread."""
         data = given(self.request)
         parts = {
-            "params": getattr(self.request, "_params", None),
+            "params": getattr(self.request, "_params", getattr(self.request, "params", None)),
             "query": self.request.GET,
             "input": None if data is UNREAD else data,
             "files": vars(self.request).get("_files"),

@@ -132,6 +132,16 @@ def test_a_reserved_key_that_the_client_sent_is_a_400(api, client, kind):
 
 
 @pytest.mark.django_db
+def test_steps_find_the_parameters_of_the_route(api, client):
+    """A31: request.params holds the route's parameters, as in any other feature."""
+    api("response.json({'params': request.params})", folder="sales/[number=int]/@post", serializer=None)
+
+    answer = client.post("/sales/7/", {}, content_type="application/json")
+
+    assert answer.json() == {"params": {"number": 7}}
+
+
+@pytest.mark.django_db
 def test_throttles(api, client):
     """A throttle answers 429, with the time to wait; a Retry of the steps does not count as a request."""
     throttle = type("Throttle", (AnonRateThrottle,), {"rate": "1/day"})

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from numflow_django.context import Context
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.http import error_body
+from numflow_django.http import error_body, with_data
 from numflow_django.views import Attempt, FeatureView
 
 try:
@@ -87,7 +87,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
 
     def _respond(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            return self._handle(request)
+            return self._handle(with_data(request, kwargs))
         except Exception as error:
             self._let_go = error  # not for EXCEPTION_HANDLER: it was asked, or the transaction is committed
             raise
