@@ -213,7 +213,7 @@ def _is_method(name: str, value: Any) -> bool:
 
 
 def _reserved(key: str) -> str:
-    return f"ctx.{key} is set by numflow_django; choose another name"
+    return f"ctx.{key} is a name of the context itself; choose another name"
 
 
 def _dict_method(name: str) -> str:

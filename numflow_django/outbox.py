@@ -6,11 +6,12 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from django.db import OperationalError, ProgrammingError, transaction
+from django.db import transaction
 from django.utils.timezone import is_naive, now
 
 from .conf import conf
 from .context import Context, Record, freeze
+from .db.missing_tables import noting_missing_tables
 from .dispatch import ring
 from .exceptions import UnknownFeature
 from .ids import new_run_id
@@ -23,11 +24,6 @@ from .steps import StepLog
 
 #: Characters kept of a user's key: as many as the column has.
 USER_LENGTH = 200
-
-#: A table or a column is missing: PostgreSQL's SQLSTATEs, and the error numbers of MariaDB and MySQL.
-MISSING = frozenset({"42P01", "42703", 1146, 1054})
-#: The same on SQLite, which has one code for all such errors.
-MISSING_IN_SQLITE = ("no such table", "has no column named")
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:
@@ -84,7 +80,7 @@ def dispatch(feature: Feature, run: FeatureRun) -> None:
 
 
 def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
-    try:
+    with noting_missing_tables(feature.using):
         return FeatureRun.objects.using(feature.using).open(
             wait=wait,
             id=ctx.run_id,
@@ -94,20 +90,6 @@ def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: A
             task_names=feature.task_names,
             **facts,
         )
-    except (OperationalError, ProgrammingError) as error:
-        if _is_table_missing(error):
-            error.add_note(
-                f"feature {feature.label}: the run tables in DATABASES[{feature.using!r}] are missing or old: "
-                f"run manage.py migrate --database {feature.using}; if that does not help, run manage.py check "
-                f"--database {feature.using}"
-            )
-        raise
-
-
-def _is_table_missing(error: Exception) -> bool:
-    """Whether *error* says that a table or a column is missing."""
-    codes = {getattr(error.__cause__, "sqlstate", None), getattr(error.__cause__, "pgcode", None), *error.args[:1]}
-    return not MISSING.isdisjoint(codes) or any(words in str(error) for words in MISSING_IN_SQLITE)
 
 
 def _no_tasks(label: str, feature: Feature | None) -> str:

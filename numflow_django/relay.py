@@ -12,6 +12,7 @@ from django.db import Error
 
 from . import dispatch
 from .conf import conf
+from .db.missing_tables import noting_missing_tables
 from .db.timestamps import Now
 from .losses import record_loss
 from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
@@ -75,9 +76,10 @@ class Relay:
         self.flushed.clear()
         for alias in registry.databases():
             runs = FeatureRun.objects.using(alias)
-            self._recover(runs, report, deadline)
-            self._find_lost_doorbells(alias, runs, report, deadline, thorough=thorough)
-            self._dispatch(runs, report, deadline)
+            with noting_missing_tables(alias):
+                self._recover(runs, report, deadline)
+                self._find_lost_doorbells(alias, runs, report, deadline, thorough=thorough)
+                self._dispatch(runs, report, deadline)
         self._warn_of_unserved()
         if report:
             logger.info(

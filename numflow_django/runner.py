@@ -200,7 +200,7 @@ class Passage:
             reason = f"{unknown}: no worker's code has had it for {minutes} minutes; {PUT_BACK}"
             self._write(lambda: self.run.fail(reason))
         else:
-            hope = f"waiting for a worker whose code has it, {minutes} minutes at most"
+            hope = f"restart the workers if it is new; waiting for one whose code has it, {minutes} minutes at most"
             reason = f"{unknown} since {since.isoformat()}; {hope}"
             self._write(lambda: self.run.postpone([], seconds=DEPLOY_RETRY, reason=reason))
 

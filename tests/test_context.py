@@ -112,7 +112,7 @@ def test_names_of_the_engine_cannot_be_set(name):
 
     assert not isinstance(as_attribute.value, ReservedKey)
     assert {str(caught.value) for caught in (as_attribute, as_key, as_argument)} == {
-        f"ctx.{name} is set by numflow_django; choose another name"
+        f"ctx.{name} is a name of the context itself; choose another name"
     }
     assert (as_key.value.name, as_argument.value.name) == (name, name)
     assert not ctx.keys()

@@ -19,6 +19,7 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 import pytest
 
 from numflow_django.embedded import EmbeddedBroker
+from tests.brokers import free_port
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_one_round(start_demo, demo_dir):
     assert "\x1b[" not in output
     assert len(list((demo_dir / ".demo" / "mail").iterdir())) == 1
     assert not processes_of(demo_dir)
-    assert not answers(port_in(output))
+    assert "no worker serves" not in output
 
 
 def test_all_it_stores_is_in_one_directory(start_demo, demo_dir):
@@ -178,8 +179,10 @@ def test_a_killed_demo_leaves_nothing(start_demo, demo_dir):
     """
     After kill -9 its processes end by themselves.
     """
-    demo = start_demo()
-    port = port_in(read_until(demo, "Ctrl+C"))
+    # Not 8000, which another program may take as soon as it is free
+    port = free_port()
+    demo = start_demo("--port", str(port))
+    read_until(demo, "Ctrl+C")
     assert len(processes_of(demo_dir)) >= 3
 
     demo.kill()

@@ -393,7 +393,7 @@ def test_a_rollback_that_cannot_be_logged_leaves_the_outer_block_sound(shop):
 
 @pytest.mark.skipif(not connection.features.can_rollback_ddl, reason="the table would stay renamed")
 def test_a_row_that_finds_no_table_says_which_command_makes_it(tree):
-    """Where the run tables are missing, the error of the INSERT has a note with the feature and the command."""
+    """Where the run tables are missing, the error of the INSERT has a note with the command."""
     shop = registered(tree, using="other")
     connection = connections["other"]
     name = connection.ops.quote_name(FeatureRun._meta.db_table)
@@ -406,8 +406,8 @@ def test_a_row_that_finds_no_table_says_which_command_makes_it(tree):
         transaction.set_rollback(True, using="other")
 
     assert caught.value.__notes__ == [
-        f"feature {shop.label}: the run tables in DATABASES['other'] are missing or old: run manage.py migrate "
-        "--database other; if that does not help, run manage.py check --database other"
+        "the run tables in DATABASES['other'] are missing or old: run manage.py migrate --database other; if that does "
+        "not help, run manage.py check --database other"
     ]
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 from rq.intermediate_queue import IntermediateQueue
 
 from numflow_django import dispatch, relay
@@ -618,3 +618,22 @@ def test_the_command_survives_a_database_that_is_away(monkeypatch, caplog, error
     call_command("numflow_relay")
 
     assert caplog.messages == [f"relay failed error={error!r}; trying again in 10.0 s"] * 2
+
+
+@pytest.mark.skipif(not connection.features.can_rollback_ddl, reason="the table would stay renamed")
+@pytest.mark.django_db
+def test_a_sweep_that_finds_no_table_says_which_command_makes_it():
+    """Where the run tables are missing, the relay's error has a note with the database and the command."""
+    name = connection.ops.quote_name(FeatureRun._meta.db_table)
+
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {name} RENAME TO hidden")
+        with pytest.raises(DatabaseError) as caught:
+            Relay().tick()
+        transaction.set_rollback(True)
+
+    assert caught.value.__notes__ == [
+        "the run tables in DATABASES['default'] are missing or old: run manage.py migrate --database default; if that "
+        "does not help, run manage.py check --database default"
+    ]

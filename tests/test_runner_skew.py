@@ -30,7 +30,9 @@ def test_a_feature_that_the_worker_does_not_know(feature):
 
     assert (run.state, run.position, states(run)) == (RunState.WAITING, 0, [])
     since = run.reason.removeprefix("unknown feature shop.unheard_of since ").partition(";")[0]
-    assert run.reason.endswith("; waiting for a worker whose code has it, 15 minutes at most")
+    assert run.reason.endswith(
+        "; restart the workers if it is new; waiting for one whose code has it, 15 minutes at most"
+    )
     assert abs(timezone.now() - datetime.fromisoformat(since)) < timedelta(minutes=1)
     assert run.available_at > run.created_at
 

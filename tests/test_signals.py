@@ -71,7 +71,8 @@ LINES = {
         {
             "run": run_row(
                 state=RunState.WAITING,
-                reason="unknown task notify since 2026-01-01T00:00:00+00:00; waiting for a worker whose code has it, "
+                reason="unknown task notify since 2026-01-01T00:00:00+00:00; restart the workers if it is new; "
+                "waiting for one whose code has it, "
                 "15 minutes at most",
                 task_names=["mail", "notify"],
                 position=1,
@@ -79,7 +80,8 @@ LINES = {
         },
         logging.WARNING,
         f"run waits for code run={ID} feature=market.buy task=notify reason='unknown task notify since "
-        "2026-01-01T00:00:00+00:00; waiting for a worker whose code has it, 15 minutes at most'; after that it fails",
+        "2026-01-01T00:00:00+00:00; restart the workers if it is new; "
+        "waiting for one whose code has it, 15 minutes at most'; after that it fails",
     ),
     "run_cancelled": (
         {"run": run_row(position=1)},

@@ -40,15 +40,17 @@ class Site:
         self._write = write
         self._interrupt = interrupt
         self._processes: list[Process] = []
+        self._is_served = False  # the worker has registered
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
             if not os.environ.get("REDIS_URL"):
                 started.enter_context(EmbeddedBroker(settings.DEMO_DIR.parent))
-            worker = started.enter_context(Process("worker", "rqworker", "default", write=self._write))
+            worker = started.enter_context(Process("worker", "rqworker", "default", write=self._hear_worker))
             self._processes.append(worker)
             self._processes.append(self._start_web(started))
             self._check()
+            self.wait_until(lambda: self._is_served, "the worker listens")
             self._running = started.pop_all()
         return self
 
@@ -94,4 +96,8 @@ class Site:
         found = LISTENS.search(line)
         if found:
             self.port = int(found[1])
+        self._write(line)
+
+    def _hear_worker(self, line: str) -> None:
+        self._is_served = self._is_served or "Listening on" in line
         self._write(line)
