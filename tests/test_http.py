@@ -166,7 +166,7 @@ def test_json_is_parsed(body, data, kind):
         (b"null", "expected an object or an array, not null"),
         (b'"' + b"long" * 20 + b'"', 'expected an object or an array, not "' + "long" * 12 + "l"),
         (b"[" * 100_000, ""),
-        (b"[" + b"1" * 5000 + b"]", "Exceeds the limit (4300 digits)"),
+        (b"[" + b"1" * 5000 + b"]", f"the number {'1' * 50} is too large"),
     ],
     ids=["empty", "quotes", "bytes", "NaN", "Infinity", "number", "null", "long text", "deep", "long number"],
 )
