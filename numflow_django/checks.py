@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from inspect import getdoc
 from math import isfinite
 from typing import Any
@@ -44,13 +43,9 @@ def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 @register("numflow")
 def check_similar_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W209: a setting has nearly the name of ours, and nothing reads it."""
-    for name in conf.similar_settings:
-        key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
-        close = get_close_matches(key, KEYS, 1, 0.7) if key != name else []
+    for name, key in conf.similar_settings.items():
         hint = (
-            f'Write NUMFLOW = {{"{close[0]}": ...}}.'
-            if close
-            else "Did you mean NUMFLOW = {...}? Each of its keys is ours."
+            f'Write NUMFLOW = {{"{key}": ...}}.' if key else "Did you mean NUMFLOW = {...}? Each of its keys is ours."
         )
         yield Warning(f"Nothing reads the setting {name}.", hint=hint, id="numflow.W209")
 

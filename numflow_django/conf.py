@@ -21,18 +21,20 @@ class Settings:
         return values
 
     @property
-    def similar_settings(self) -> list[str]:
-        """The names of settings that resemble ``NUMFLOW`` and that we do not read."""
-        others = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
-        ours = (name for name in others if name.startswith(("NUMFLOW_", "NUM_FLOW")) and self._is_meant_for_us(name))
-        return sorted({*get_close_matches("NUMFLOW", others, cutoff=0.8), *ours})
+    def similar_settings(self) -> Mapping[str, str | None]:
+        """The settings that resemble ``NUMFLOW`` and that we do not read, each with the key of ours that it is like."""
+        names = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
+        meant = {name: _key_alike(name) for name in names}
+        prefixed = [
+            name for name in names if name.startswith(("NUMFLOW_", "NUM_FLOW")) and self._is_for_us(name, meant[name])
+        ]
+        return {name: meant[name] for name in sorted({*get_close_matches("NUMFLOW", names, cutoff=0.8), *prefixed})}
 
-    def _is_meant_for_us(self, name: str) -> bool:
+    def _is_for_us(self, name: str, key: str | None) -> bool:
         """Whether the setting *name* is a key of ours or a dict of them, and no value that the site's settings use."""
         value: Any = getattr(settings, name)
         is_used = any(value == used for used in self.values.values())  # NUMFLOW = {"QUEUE": NUMFLOW_QUEUE}
-        key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
-        return not is_used and (isinstance(value, Mapping) or bool(get_close_matches(key, KEYS, 1, 0.7)))
+        return not is_used and (isinstance(value, Mapping) or key is not None)
 
     @property
     def QUEUE(self) -> str:
@@ -207,3 +209,9 @@ DEFAULT_REDACT = (
 KEYS = tuple(name for name in vars(Settings) if name.isupper())
 
 conf = Settings()
+
+
+def _key_alike(name: str) -> str | None:
+    """Return the key of ours that a setting called *name* is like."""
+    key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
+    return next(iter(get_close_matches(key, KEYS, 1, 0.7)), None) if key != name else None
