@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 #: Characters kept of a path or a reason; what is longer than an address bar shows helps nobody.
 PATH_LENGTH = 500
-#: Characters of a worker's name.
+#: Characters of a feature's label, of a queue's, an async task's and a worker's name, and of a user's key.
+LABEL_LENGTH = 200
+QUEUE_LENGTH = 100
+TASK_LENGTH = 200
 WORKER_LENGTH = 200
+USER_LENGTH = 200
 #: Characters kept of an error's message.
 MESSAGE_LENGTH = 2_000
 #: Characters kept of a traceback.
@@ -160,8 +164,8 @@ class FeatureRun(models.Model):
     """One passage of a feature: its steps, its context, its async tasks. The row is the outbox and the truth."""
 
     id = models.UUIDField(_("ID"), primary_key=True, default=new_run_id, editable=False)
-    feature = models.CharField(_("feature"), max_length=200)
-    queue = models.CharField(_("queue"), max_length=100)
+    feature = models.CharField(_("feature"), max_length=LABEL_LENGTH)
+    queue = models.CharField(_("queue"), max_length=QUEUE_LENGTH)
     state = models.CharField(_("state"), max_length=12, choices=RunState.choices)
     context = models.TextField(_("context"), default="{}")  # tagged JSON as text: jsonb knows no NUL and no big float
     task_names = models.JSONField(_("async tasks"), default=list)
@@ -183,7 +187,7 @@ class FeatureRun(models.Model):
     path = models.CharField(_("path"), max_length=PATH_LENGTH, blank=True)
     status_code = models.PositiveSmallIntegerField(_("status code"), null=True)
     traceback = models.TextField(_("traceback"), blank=True, db_default="")  # of what rolled the request back
-    created_by = models.CharField(_("created by"), max_length=200, blank=True)
+    created_by = models.CharField(_("created by"), max_length=USER_LENGTH, blank=True)
     created_at = TimestampField(_("created at"), db_default=Now())
     started_at = TimestampField(_("started at"), null=True)
     finished_at = TimestampField(_("finished at"), null=True)
@@ -414,7 +418,7 @@ class TaskExecution(models.Model):
     """One try of one async task; the table is the task log. Written once, never changed."""
 
     run = models.ForeignKey(FeatureRun, models.CASCADE, related_name="executions", verbose_name=_("run"))
-    name = models.CharField(_("async task"), max_length=200)
+    name = models.CharField(_("async task"), max_length=TASK_LENGTH)
     position = models.PositiveIntegerField(_("position"))
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     token = models.PositiveIntegerField(_("claim"))

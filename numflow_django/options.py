@@ -12,20 +12,12 @@ from .conf import conf
 from .foreign import ignored_words, late_bases
 from .hints import one_of
 from .listing import PARTS
+from .models import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 #: Methods that every URL answers by itself: HEAD as it answers GET, OPTIONS with the methods that it knows.
 BUILT_IN = ("HEAD", "OPTIONS")
-
-#: Characters of a label; what the run row holds.
-LABEL_LENGTH = 200
-
-#: Characters of an async task's name; what the task log holds.
-TASK_LENGTH = 200
-
-#: Characters of a queue's name; what the run row holds.
-QUEUE_LENGTH = 100
 
 #: Django's handlers, which a FeatureView has no use for.
 HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")

@@ -15,15 +15,12 @@ from .db.missing_tables import noting_missing_tables
 from .dispatch import ring
 from .exceptions import UnknownFeature
 from .ids import new_run_id
-from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, FeatureRun, RunState
+from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
 from .policy import seconds_of
 from .redaction import plain, scrub
 from .registry import Feature, registry
 from .signals import logger, request_rolled_back
 from .steps import StepLog
-
-#: Characters kept of a user's key: as many as the column has.
-USER_LENGTH = 200
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:

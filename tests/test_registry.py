@@ -8,8 +8,7 @@ from django.test import override_settings
 
 from numflow_django import FeatureView
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.models import FeatureRun, TaskExecution
-from numflow_django.options import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
+from numflow_django.models import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH, FeatureRun, TaskExecution
 from numflow_django.registry import JOB_MARGIN, Registry, label_of, registry
 from tests.market.features.buy.feature import Buy
 
