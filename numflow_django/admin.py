@@ -93,10 +93,9 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A traceback is for a request that raised."""
         shown = super().get_fieldsets(request, obj)
-        raised = obj is not None and obj.traceback
-        return (
-            [*shown, (_("Traceback"), {"fields": ("traceback_text",), "classes": ("collapse",)})] if raised else shown
-        )
+        if obj is None or not obj.traceback:
+            return shown
+        return [*shown, (_("Traceback"), {"fields": ("traceback_text",), "classes": ("collapse",)})]
 
     @admin.display(description=_("progress"))
     def progress(self, run: FeatureRun) -> str:

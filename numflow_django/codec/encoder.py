@@ -129,12 +129,12 @@ class _Encoder:
             )
         if value.pk is None or value._state.adding:
             raise ContextValueError(f"{path} is an unsaved {label}; save it before the last step ends")
-        return {TAG: "model", "m": label, "pk": self._key(value.pk, f"{path}.pk"), "db": value._state.db}
+        return {TAG: "model", "m": label, "pk": self._primary_key(value.pk, f"{path}.pk"), "db": value._state.db}
 
-    def _key(self, key: Any, path: str) -> Any:
+    def _primary_key(self, key: Any, path: str) -> Any:
         """A primary key. Of an instance of the developer's own class, what the database stores."""
         if isinstance(key, tuple):  # of a CompositePrimaryKey
-            return {TAG: "tuple", "v": [self._key(part, path) for part in key]}
+            return {TAG: "tuple", "v": [self._primary_key(part, path) for part in key]}
         if isinstance(key, Enum) or not isinstance(key, tuple(_SCALARS)):
             return self.encode(key, path)
         return _as_base(key, path)
