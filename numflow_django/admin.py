@@ -17,8 +17,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .models import ENDED, OPEN, FeatureRun, FeatureRunQuerySet, RunState, TaskExecution
-from .redaction import mask
 from .relay import dispatch_due
+from .text.redaction import mask
 
 if TYPE_CHECKING:
     RunAdmin = admin.ModelAdmin[FeatureRun]

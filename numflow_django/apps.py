@@ -22,9 +22,10 @@ class NumflowConfig(AppConfig):
 
     def ready(self) -> None:
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
-        from . import checks, console, database_checks, signals  # noqa: F401 - checks and signals register themselves
+        from . import checks, database_checks, signals  # noqa: F401 - checks and signals register themselves
         from .folders import feature_packages, scan
         from .registry import registry
+        from .text import console
 
         console.install()
         autoreload_started.connect(watch_features, dispatch_uid="numflow_django")

@@ -19,10 +19,10 @@ from .context import Context, read_ahead
 from .discovery import Module
 from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
 from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
-from .redaction import plain, scrub
 from .signals import logger
+from .text.redaction import plain, scrub
+from .text.tracebacks import traceback_of
 from .timeout import call_with_limit
-from .tracebacks import traceback_of
 
 #: What a task may end with besides an Exception without ending the worker.
 TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)

@@ -11,10 +11,10 @@ from sysconfig import get_paths
 from django.apps import AppConfig, apps
 
 from .exceptions import NumflowError
-from .hints import one_of
 from .listing import PARTS
 from .options import METHODS
 from .paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
+from .text.suggestions import one_of
 
 #: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
 SEGMENT = re.compile(r"[\w@=\[\]-]+")

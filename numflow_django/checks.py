@@ -13,9 +13,9 @@ from django.utils.module_loading import import_string
 
 from .conf import KEYS, conf
 from .folders import feature_packages
-from .hints import listed, one_of
 from .registry import load_routes, registry
 from .strays import features_beside
+from .text.suggestions import listed, one_of
 from .urlconf import places
 
 #: The worker class that the settings should name.

@@ -12,9 +12,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from .conf import conf
-from .hints import listed
 from .models import FeatureRun, TaskExecution
 from .registry import Feature, load_routes, registry
+from .text.suggestions import listed
 
 MODELS = (FeatureRun, TaskExecution)
 

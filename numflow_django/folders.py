@@ -19,7 +19,6 @@ from django.apps import apps
 from .conf import conf
 from .discovery import import_folder, import_package
 from .exceptions import InvalidFeature, InvalidRoute
-from .hints import one_of
 from .listing import PARTS, Folder
 from .mistakes import Mistakes, import_failed, missing_features, package_folder
 from .options import BUILT_IN, METHODS
@@ -27,6 +26,7 @@ from .paths import joined, normal, parameter_alike, segment_of, slip_in
 from .registry import label_of, registry
 from .route import Route, collisions
 from .strays import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
+from .text.suggestions import one_of
 from .views import FeatureView
 
 

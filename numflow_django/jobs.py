@@ -14,7 +14,7 @@ from rq import get_current_job
 
 from . import relay, runner
 from .models import WORKER_LENGTH
-from .redaction import plain
+from .text.redaction import plain
 
 
 def run_feature(run_id: str, dispatch_no: int) -> None:

@@ -19,10 +19,10 @@ from .exceptions import (
     PackageMissing,
     StepsMissing,
 )
-from .hints import one_of
 from .listing import Folder, part_alike
 from .origin import files_of, is_authors_syntax, place_of
 from .signature import Kind
+from .text.suggestions import one_of
 
 Mistakes = list[FeatureConfigurationError]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from .conf import conf
 from .foreign import ignored_words, late_bases
-from .hints import one_of
 from .listing import PARTS
 from .models import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
+from .text.suggestions import one_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

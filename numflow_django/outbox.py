@@ -17,10 +17,10 @@ from .exceptions import UnknownFeature
 from .ids import new_run_id
 from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
 from .policy import seconds_of
-from .redaction import plain, scrub
 from .registry import Feature, registry
 from .signals import logger, request_rolled_back
 from .steps import StepLog
+from .text.redaction import plain, scrub
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import connections
 from redis.exceptions import RedisError
 
-from . import console, relay, runner
+from . import relay, runner
 from .ahead import Ahead
 from .board import Board
 from .doorbell import doorbell
@@ -26,6 +26,7 @@ from .horse import AT_REST
 from .intake import Intake, Taken
 from .models import FeatureRun, RunState
 from .signals import logger
+from .text import console
 from .timeout import Timeouts
 
 #: What a work-horse serves before another takes its place: runs, seconds, and bytes that it has grown by.

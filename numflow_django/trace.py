@@ -16,10 +16,10 @@ from .conf import conf
 from .context import Context
 from .http import UNREAD, describe, given, status_of
 from .models import RunState
-from .picture import Picture, picture, show
 from .policy import Retry
-from .redaction import scrub
 from .registry import Feature
+from .text.redaction import scrub
+from .text.snapshot import Picture, picture, show
 
 logger = logging.getLogger("numflow_django.trace")
 

@@ -24,8 +24,8 @@ from .registry import Feature, registry
 from .request_state import RequestState
 from .run_header import RUN_HEADER, note_failed_run
 from .steps import StepLog, rendered, run_steps
+from .text.tracebacks import traceback_of
 from .trace import SILENT, Trace, tracing
-from .tracebacks import traceback_of
 
 #: The attributes that are read once, when the feature is registered.
 FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})

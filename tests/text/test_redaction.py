@@ -3,7 +3,7 @@
 import pytest
 
 from numflow_django.conf import DEFAULT_REDACT
-from numflow_django.redaction import MASK, is_secret, mask, plain, scrub
+from numflow_django.text.redaction import MASK, is_secret, mask, plain, scrub
 
 
 @pytest.mark.parametrize("word", DEFAULT_REDACT)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
-from .conf import conf
+from ..conf import conf
 
 NAME = "numflow_django"
 

@@ -1,7 +1,7 @@
 """Tracebacks for people."""
 
 from numflow_django.registry import Registry
-from numflow_django.tracebacks import traceback_of
+from numflow_django.text.tracebacks import traceback_of
 
 
 def caught(function):

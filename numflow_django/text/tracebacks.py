@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 
 def traceback_of(error: BaseException) -> str:

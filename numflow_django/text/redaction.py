@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from .conf import conf
+from ..conf import conf
 
 MASK = "********"
 

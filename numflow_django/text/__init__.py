@@ -1,0 +1,1 @@
+"""Text for people: suggestions in messages, redaction, snapshots of values, tracebacks and the console."""
