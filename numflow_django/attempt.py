@@ -14,8 +14,8 @@ from asgiref.sync import async_to_sync
 from django.core.serializers.json import DjangoJSONEncoder
 
 from .conf import conf
-from .connections import Watch
 from .context import Context, read_ahead
+from .db.connections import Watch
 from .discovery import Module
 from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
 from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun

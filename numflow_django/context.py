@@ -9,8 +9,8 @@ from uuid import UUID
 
 from . import codec
 from .conf import conf
+from .db.ids import new_run_id
 from .exceptions import ContextError, ContextTooLarge, ContextValueError, ReservedKey
-from .ids import new_run_id
 
 #: Names that the engine gives to every context.
 RESERVED = frozenset({"run_id", "task", "_numflow", "get", "keys"})

@@ -18,11 +18,11 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from . import statements
 from .conf import conf
+from .db import statements
+from .db.ids import new_run_id
 from .db.timestamps import Now, TimestampField
 from .exceptions import ClaimLost
-from .ids import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ from django.utils.timezone import is_naive, now
 
 from .conf import conf
 from .context import Context, Record, freeze
+from .db.ids import new_run_id
 from .db.missing_tables import noting_missing_tables
 from .dispatch import ring
 from .exceptions import UnknownFeature
-from .ids import new_run_id
 from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
 from .policy import seconds_of
 from .registry import Feature, registry

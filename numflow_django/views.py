@@ -15,9 +15,9 @@ from . import outbox
 from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
+from .db.ids import new_run_id
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .http import attributed, describe, error_response, status_of, with_data
-from .ids import new_run_id
 from .models import FeatureRun
 from .policy import Retry
 from .registry import Feature, registry

@@ -472,7 +472,7 @@ def test_rename_a_feature_in_a_deeper_folder(site: Site) -> None:
 def test_deploy(site: Site) -> None:
     """how-to/deploy.md: its settings pass the checks, and SQLite's options are those of the example project."""
     settings, prepared, options = (block for block in python_blocks(text_of("how-to/deploy.md")))
-    assert eval(f"{{{prepared}}}")["OPTIONS"] == {"prepare_threshold": 5}  # tests/test_statements.py tries it
+    assert eval(f"{{{prepared}}}")["OPTIONS"] == {"prepare_threshold": 5}  # tests/db/test_statements.py tries it
     assert eval(f"{{{options}}}")["OPTIONS"] == SQLITE["OPTIONS"]
     lines = ["from settings import *", *settings.splitlines(), f"DATABASES['default'].update({{{options}}})"]
     site.write({"deployed.py": "\n".join(line.strip() for line in lines)})

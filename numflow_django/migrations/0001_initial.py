@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import numflow_django.ids
+import numflow_django.db.ids
 from django.db import migrations, models
 
 
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=numflow_django.ids.new_run_id,
+                        default=numflow_django.db.ids.new_run_id,
                         editable=False,
                         primary_key=True,
                         serialize=False,

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..commit import IN_ERROR
-from ..connections import PSYCOPG_ACTIVE
+from ..db.connections import PSYCOPG_ACTIVE
 
 #: What Django keeps of a transaction, as it is where there is none.
 NO_TRANSACTION: dict[str, Any] = {

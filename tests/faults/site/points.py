@@ -56,7 +56,8 @@ def install():
     """Patch the edges; without a folder of plans, nothing."""
     if "FAULTS_FOLDER" not in os.environ:
         return
-    from numflow_django import models, outbox, runner, statements
+    from numflow_django import models, outbox, runner
+    from numflow_django.db import statements
 
     _patch_claim(models.FeatureRunQuerySet)
     _patch_checkpoint(statements)

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .exceptions import TransactionLeftOpen
+from ..exceptions import TransactionLeftOpen
 
 #: psycopg's TransactionStatus of a connection that waits for a query: ACTIVE.
 PSYCOPG_ACTIVE = 1

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from numflow_django import statements
 from numflow_django.context import Context
+from numflow_django.db import statements
 from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun, RunState, TaskExecution
 from tests.running import executions, run_through
