@@ -13,8 +13,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from .body import checked, is_json, parse
+from .context.json_data import walk
 from .exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
-from .json_data import walk
 
 #: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {

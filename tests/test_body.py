@@ -13,8 +13,8 @@ from django.utils import translation
 
 from numflow_django import Context
 from numflow_django.body import FormData, checked
-from numflow_django.codec import MAX_DEPTH, MAX_INT_BITS
 from numflow_django.context import freeze, thaw
+from numflow_django.context.codec import MAX_DEPTH, MAX_INT_BITS
 from numflow_django.exceptions import InvalidRequestData, MissingKey
 from numflow_django.http import with_data
 

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from numflow_django.json_data import JsonArray
+from numflow_django.context.json_data import JsonArray
 from numflow_django.text.snapshot import MAX_PARTS, picture, show
 from tests.market.models import Sale
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..exceptions import ContextValueError
+from ...exceptions import ContextValueError
 
 
 def refusal(value: Any, path: str) -> ContextValueError:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from numflow_django import Context
-from numflow_django.context import freeze, read_ahead, thaw
+from numflow_django.context.context import freeze, read_ahead, thaw
 from numflow_django.exceptions import (
     ContextCorrupt,
     ContextError,
@@ -214,7 +214,7 @@ def test_an_attribute_error_inside_a_value_is_no_missing_key(monkeypatch):
     def fail(tree, path, instances):
         raise AttributeError("the model is broken")
 
-    monkeypatch.setattr("numflow_django.codec.decode", fail)
+    monkeypatch.setattr("numflow_django.context.codec.decode", fail)
 
     with pytest.raises(ContextError, match=r"ctx\.sale cannot be read: the model is broken"):
         getattr(ctx, "sale", None)

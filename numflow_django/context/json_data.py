@@ -5,7 +5,7 @@ from typing import Any, Self, SupportsIndex, overload
 
 from django.utils.translation import gettext as _
 
-from .exceptions import MissingKey, NotAnObject
+from ..exceptions import MissingKey, NotAnObject
 
 
 class JsonArray(list[Any]):

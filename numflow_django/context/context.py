@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self
 from uuid import UUID
 
+from ..conf import conf
+from ..db.ids import new_run_id
+from ..exceptions import ContextError, ContextTooLarge, ContextValueError, ReservedKey
 from . import codec
-from .conf import conf
-from .db.ids import new_run_id
-from .exceptions import ContextError, ContextTooLarge, ContextValueError, ReservedKey
 
 #: Names that the engine gives to every context.
 RESERVED = frozenset({"run_id", "task", "_numflow", "get", "keys"})

@@ -16,7 +16,7 @@ from django.db.models import CompositePrimaryKey, Model, QuerySet
 from django.utils.connection import ConnectionDoesNotExist
 from django.utils.safestring import SafeString
 
-from ..exceptions import ContextCorrupt, ContextInstanceGone
+from ...exceptions import ContextCorrupt, ContextInstanceGone
 from .tags import TAG, lookup
 
 Instances = dict[tuple[str, str], dict[Any, Model]]

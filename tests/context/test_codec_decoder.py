@@ -12,7 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Manager
 from django.utils.functional import SimpleLazyObject
 
-from numflow_django.codec import decode, encode
+from numflow_django.context.codec import decode, encode
 from numflow_django.exceptions import ContextCorrupt, ContextInstanceGone, ContextValueError
 from tests.market.models import Coupon, Day, Invoice, Sale, Shelf, Shipment
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from numflow_django import Context
-from numflow_django.context import RESERVED, TaskInfo, freeze, thaw
+from numflow_django.context.context import RESERVED, TaskInfo, freeze, thaw
 from numflow_django.exceptions import ReservedKey
 
 RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")

@@ -22,8 +22,8 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString
 
-from numflow_django.codec import encode
-from numflow_django.codec.encoder import MAX_DEPTH
+from numflow_django.context.codec import encode
+from numflow_django.context.codec.encoder import MAX_DEPTH
 from numflow_django.exceptions import ContextValueError
 from tests.market.models import Sale
 

@@ -11,9 +11,9 @@ from django.utils import translation
 from django.utils.datastructures import MultiValueDictKeyError
 
 from numflow_django import Context
-from numflow_django.context import freeze, thaw
+from numflow_django.context.context import freeze, thaw
+from numflow_django.context.json_data import JsonObject
 from numflow_django.exceptions import MissingKey
-from numflow_django.json_data import JsonObject
 
 DATA = {"sku": "A-1", "lines": [{"n": 1}, [2, [3]]], "customer": {"name": "Kim"}}
 

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.utils.functional import LazyObject, Promise
 from django.utils.safestring import SafeString
 
-from ..exceptions import ContextValueError
+from ...exceptions import ContextValueError
 from ..json_data import JsonArray, JsonObject
 from .refusals import refusal, with_article
 from .tags import TAG, lookup
