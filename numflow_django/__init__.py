@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import Context as Context
+    from .discovery.policy import Retry as Retry
+    from .discovery.policy import async_task as async_task
     from .exceptions import StepError as StepError
     from .forms import FeatureFormView as FeatureFormView
     from .http import FeatureRequest as FeatureRequest
     from .http import FeatureResponse as FeatureResponse
     from .outbox import start_run as start_run
-    from .policy import Retry as Retry
-    from .policy import async_task as async_task
     from .routing import feature_urls as feature_urls
     from .views import FeatureView as FeatureView
 
@@ -39,9 +39,9 @@ _HOMES = {
     "FeatureRequest": "http",
     "FeatureResponse": "http",
     "FeatureView": "views",
-    "Retry": "policy",
+    "Retry": "discovery.policy",
     "StepError": "exceptions",
-    "async_task": "policy",
+    "async_task": "discovery.policy",
     "feature_urls": "routing",
     "start_run": "outbox",
 }

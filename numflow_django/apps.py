@@ -23,8 +23,8 @@ class NumflowConfig(AppConfig):
     def ready(self) -> None:
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
         from . import checks, database_checks, signals  # noqa: F401 - checks and signals register themselves
+        from .discovery.registry import registry
         from .folders import feature_packages, scan
-        from .registry import registry
         from .text import console
 
         console.install()
@@ -41,8 +41,8 @@ def watch_features(sender: BaseReloader, **kwargs: object) -> None:
 
     Django watches the modules that are loaded. A new step is none of them, and neither is one whose import failed.
     """
+    from .discovery.registry import registry
     from .exceptions import ModuleImportFailed
-    from .registry import registry
 
     for root in _roots():
         # StatReloader runs its globs every second, which is slow for a large tree; stat() of known files is fast
@@ -57,8 +57,8 @@ def watch_features(sender: BaseReloader, **kwargs: object) -> None:
 
 def _roots() -> Iterator[Path]:
     """Yield the folders of all scanned packages, and those with the modules of features that are routed by hand."""
+    from .discovery.registry import registry
     from .folders import feature_packages
-    from .registry import registry
 
     for package in {*feature_packages(), *registry.scanned}:
         with suppress(Exception):  # the package does not exist, or its parent cannot be imported: the checks say so

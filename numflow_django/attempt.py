@@ -16,7 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from .conf import conf
 from .context import Context, read_ahead
 from .db.connections import Watch
-from .discovery import Module
+from .discovery.modules import Module
 from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
 from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
 from .signals import logger

@@ -10,9 +10,9 @@ from sysconfig import get_paths
 
 from django.apps import AppConfig, apps
 
+from .discovery.listing import PARTS
+from .discovery.options import METHODS
 from .exceptions import NumflowError
-from .listing import PARTS
-from .options import METHODS
 from .paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
 from .text.suggestions import one_of
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.apps import apps
 
-from .discovery import Module
+from .discovery.modules import Module
+from .discovery.registry import Feature, load_routes, registry
 from .folders import scan
-from .registry import Feature, load_routes, registry
 from .urlconf import places
 from .views import FeatureView
 

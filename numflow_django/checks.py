@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.utils.module_loading import import_string
 
 from .conf import KEYS, conf
+from .discovery.registry import load_routes, registry
 from .folders import feature_packages
-from .registry import load_routes, registry
 from .strays import features_beside
 from .text.suggestions import listed, one_of
 from .urlconf import places

@@ -12,8 +12,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from .conf import conf
+from .discovery.registry import Feature, load_routes, registry
 from .models import FeatureRun, TaskExecution
-from .registry import Feature, load_routes, registry
 from .text.suggestions import listed
 
 MODELS = (FeatureRun, TaskExecution)

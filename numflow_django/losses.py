@@ -1,8 +1,8 @@
 """A run whose holder died: the try that was lost, and whether the task may be tried again."""
 
 from .conf import conf
+from .discovery.registry import registry
 from .models import AHEAD, ExecutionState, FeatureRun, RunState, TaskExecution
-from .registry import registry
 from .signals import run_cancelled, run_failed, task_lost, task_skipped
 
 

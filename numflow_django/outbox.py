@@ -13,11 +13,11 @@ from .conf import conf
 from .context import Context, Record, freeze
 from .db.ids import new_run_id
 from .db.missing_tables import noting_missing_tables
+from .discovery.policy import seconds_of
+from .discovery.registry import Feature, registry
 from .dispatch import ring
 from .exceptions import UnknownFeature
 from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
-from .policy import seconds_of
-from .registry import Feature, registry
 from .signals import logger, request_rolled_back
 from .steps import StepLog
 from .text.redaction import plain, scrub

@@ -14,9 +14,9 @@ from . import dispatch
 from .conf import conf
 from .db.missing_tables import noting_missing_tables
 from .db.timestamps import Now
+from .discovery.registry import JOB_MARGIN, registry
 from .losses import record_loss
 from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
-from .registry import JOB_MARGIN, registry
 from .signals import logger
 
 #: Runs that one query reads and one question to Redis is about.

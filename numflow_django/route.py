@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .discovery.options import METHODS
 from .exceptions import DuplicateRoute, InvalidRoute
-from .options import METHODS
 from .paths import shape_of, untyped
 from .views import FeatureView
 

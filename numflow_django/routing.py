@@ -13,10 +13,10 @@ from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from .conf import conf
+from .discovery.registry import label_of, registry
 from .exceptions import DuplicateURLName, InvalidRoute
 from .folders import scan
 from .paths import parameters_of, precedence, problems_of, shape_of
-from .registry import label_of, registry
 from .route import Route
 
 #: What as_view() says about a view's class; Django REST Framework's schemas are made from the last two.

@@ -17,13 +17,13 @@ from django.utils import timezone
 from . import signals
 from .attempt import TASK_ERRORS, call, error_fields, storable
 from .context import Author, Context, TaskInfo, freeze, thaw
-from .discovery import Module
+from .discovery.modules import Module
+from .discovery.policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
+from .discovery.registry import registry
 from .exceptions import ClaimLost
 from .lease import Lease
 from .losses import record_loss, skipped
 from .models import HURRIED, ExecutionState, FeatureRun, RunState, TaskExecution
-from .policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
-from .registry import registry
 
 T = TypeVar("T")
 

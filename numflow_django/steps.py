@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponseBase
 
 from .context import Author, Context
-from .discovery import Module
+from .discovery.modules import Module
 from .exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
 from .http import FeatureResponse, describe
 from .trace import SILENT, Trace

@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponseBase
 from . import dispatch
 from .conf import conf
 from .context import Context
+from .discovery.policy import Retry
+from .discovery.registry import Feature
 from .http import UNREAD, describe, given, status_of
 from .models import RunState
-from .policy import Retry
-from .registry import Feature
 from .text.redaction import scrub
 from .text.snapshot import Picture, picture, show
 

@@ -14,10 +14,10 @@ from django.http import HttpResponse
 from django.urls import path
 
 from .blueprint import Blueprint, ScaffoldError
+from .discovery.registry import registry
 from .exceptions import InvalidFeatures
 from .folders import scan
 from .paths import TYPED, problems_of
-from .registry import registry
 from .route import Route
 
 #: What a route's parameter may be called with; the first that its converter takes is used.

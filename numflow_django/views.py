@@ -16,11 +16,11 @@ from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
 from .db.ids import new_run_id
+from .discovery.policy import Retry
+from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .http import attributed, describe, error_response, status_of, with_data
 from .models import FeatureRun
-from .policy import Retry
-from .registry import Feature, registry
 from .request_state import RequestState
 from .run_header import RUN_HEADER, note_failed_run
 from .steps import StepLog, rendered, run_steps

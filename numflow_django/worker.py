@@ -19,6 +19,7 @@ from rq.worker.base import WorkerStatus
 
 from .board import Board, Entry
 from .conf import conf
+from .discovery.registry import registry
 from .doorbell import FeatureJob, doorbell
 from .embedded import broker_hint
 from .exceptions import ClaimLost
@@ -26,7 +27,6 @@ from .horse import WorkHorse
 from .intake import Intake
 from .losses import record_loss
 from .models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
-from .registry import registry
 from .relay import Relay
 from .shift import MAX_RUNS, STUCK_SECONDS, Shift
 from .signals import logger

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from numflow_django import dispatch, runner
+from numflow_django.discovery.registry import registry
 from numflow_django.folders import scan
-from numflow_django.registry import registry
 from tests.apps import app  # noqa: F401 - a fixture
 from tests.brokers import broker, server  # noqa: F401 - fixtures
 from tests.running import task

@@ -7,10 +7,10 @@ import pytest
 from numflow_django import ahead as module
 from numflow_django import dispatch
 from numflow_django.ahead import Ahead
+from numflow_django.discovery.registry import registry
 from numflow_django.lease import Lease
 from numflow_django.losses import record_loss
 from numflow_django.models import AHEAD, FeatureRun, RunState
-from numflow_django.registry import registry
 from tests.e2e.processes import own_database
 from tests.waiting import eventually
 

@@ -14,9 +14,9 @@ from django.dispatch import Signal
 
 from numflow_django import FeatureView, exceptions, signals
 from numflow_django.conf import KEYS
+from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
-from numflow_django.policy import TaskPolicy
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.urls import NoReverseMatch, get_resolver, resolve, reverse
 
-from numflow_django.registry import registry
+from numflow_django.discovery.registry import registry
 from numflow_django.urlconf import views_of
 
 TEXT = (Path(__file__).parent.parent / "docs" / "reference/routes.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from numflow_django.registry import registry
+from numflow_django.discovery.registry import registry
 
 STEP = "def {}(ctx, request, response): response.json({{}})\n"
 TASK = "from datetime import timedelta\nfrom numflow_django import async_task\n\n{}\ndef {}(ctx): ...\n"

@@ -7,8 +7,8 @@ from django.core.checks.urls import check_url_config, check_url_namespaces_uniqu
 from django.urls import NoReverseMatch, resolve, reverse
 
 from numflow_django import feature_urls, routing
+from numflow_django.discovery.registry import registry
 from numflow_django.folders import scan
-from numflow_django.registry import registry
 
 pytestmark = pytest.mark.django_db
 

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from numflow_django.registry import registry
+from numflow_django.discovery.registry import registry
 
 pytestmark = pytest.mark.django_db
 

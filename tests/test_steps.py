@@ -11,7 +11,7 @@ from django.template.response import SimpleTemplateResponse, TemplateResponse
 from django.test import RequestFactory
 
 from numflow_django import Context, StepError
-from numflow_django.discovery import Module
+from numflow_django.discovery.modules import Module
 from numflow_django.exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
 from numflow_django.http import describe
 from numflow_django.steps import run_steps

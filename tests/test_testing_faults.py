@@ -8,9 +8,9 @@ from django.db import connection
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from numflow_django import dispatch, start_run
+from numflow_django.discovery.registry import registry
 from numflow_django.exceptions import UnknownFeature, UnknownTask
 from numflow_django.models import FeatureRun
-from numflow_django.registry import registry
 from numflow_django.testing import (
     assert_run,
     fail_task,

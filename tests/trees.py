@@ -8,8 +8,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from numflow_django.discovery.registry import registry
 from numflow_django.folders import scan
-from numflow_django.registry import registry
 from numflow_django.views import FeatureView
 
 _numbers = itertools.count()

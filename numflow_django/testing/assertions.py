@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from ..context import thaw
+from ..discovery.registry import registry
 from ..exceptions import UnknownFeature
 from ..models import ExecutionState, FeatureRun, RunState
-from ..registry import registry
 from .pending import databases
 from .report import describe
 

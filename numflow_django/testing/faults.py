@@ -8,9 +8,9 @@ from typing import Any
 
 from django.test.utils import TestContextDecorator
 
-from ..discovery import Module
+from ..discovery.modules import Module
+from ..discovery.registry import Feature, registry
 from ..exceptions import UnknownFeature, UnknownTask
-from ..registry import Feature, registry
 
 
 class InjectedFault(Exception):

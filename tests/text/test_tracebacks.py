@@ -1,6 +1,6 @@
 """Tracebacks for people."""
 
-from numflow_django.registry import Registry
+from numflow_django.discovery.registry import Registry
 from numflow_django.text.tracebacks import traceback_of
 
 

@@ -6,8 +6,8 @@ from textwrap import shorten
 
 from django.core.management.color import Style
 
+from numflow_django.discovery.registry import registry
 from numflow_django.models import ExecutionState, FeatureRun, TaskExecution
-from numflow_django.registry import registry
 
 from .order import Answer
 

@@ -15,9 +15,9 @@ from numflow_django.blueprint import Blueprint, ScaffoldError, plan
 from numflow_django.catalogue import catalogue
 from numflow_django.conf import conf
 from numflow_django.creation import Creation
+from numflow_django.discovery.options import METHODS
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.folders import feature_packages
-from numflow_django.options import METHODS
 from numflow_django.scaffold import EXAMPLE, Scaffold
 from numflow_django.trial import Example, Trial, example_of
 

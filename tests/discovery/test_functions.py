@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from numflow_django.discovery import find_steps, find_tasks
+from numflow_django.discovery.modules import find_steps, find_tasks
 
 
 @pytest.fixture

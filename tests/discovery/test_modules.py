@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from numflow_django.discovery import find_steps, find_tasks
+from numflow_django.discovery.modules import find_steps, find_tasks
 
 NFD_NAME = unicodedata.normalize("NFD", "검증")
 NFC_NAME = unicodedata.normalize("NFC", "검증")

@@ -20,7 +20,7 @@ LIBRARIES = tuple(
         sysconfig.get_path("platstdlib"),
         site.getusersitepackages(),
         os.path.dirname(django.__file__),  # noqa: PTH120 - compared with the str of a frame
-        os.path.dirname(__file__),  # noqa: PTH120
+        os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120
     )
 )
 

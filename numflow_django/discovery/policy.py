@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeVar, overload
 
-from .conf import conf
+from ..conf import conf
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from keyword import iskeyword
 from types import ModuleType
 from typing import Any
 
-from .exceptions import (
+from ..exceptions import (
     DuplicateNumber,
     FeatureConfigurationError,
     InvalidFeature,
@@ -19,10 +19,10 @@ from .exceptions import (
     PackageMissing,
     StepsMissing,
 )
+from ..text.suggestions import one_of
 from .listing import Folder, part_alike
 from .origin import files_of, is_authors_syntax, place_of
 from .signature import Kind
-from .text.suggestions import one_of
 
 Mistakes = list[FeatureConfigurationError]
 

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 
-from numflow_django.origin import files_of, place_of
+from numflow_django.discovery.origin import files_of, place_of
 
 BAD_RULE = "from numflow_django import async_task\n\n@async_task(timeout=-1)\ndef send(ctx): pass\n"
 BAD_MODEL = """\

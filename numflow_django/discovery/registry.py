@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from django.apps import apps
 from django.db import router
 
-from .conf import conf
-from .discovery import Module, find_steps, find_tasks
-from .exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
-from .mistakes import Mistakes
-from .models import FeatureRun
+from ..conf import conf
+from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
+from ..models import FeatureRun
+from .errors import Mistakes
+from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
 

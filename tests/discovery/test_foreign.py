@@ -8,8 +8,8 @@ from rest_framework.permissions import IsAuthenticated
 
 from numflow_django import FeatureFormView, FeatureView
 from numflow_django.contrib.rest_framework import FeatureAPIView
+from numflow_django.discovery.foreign import ignored_words, late_bases
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.foreign import ignored_words, late_bases
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 OWN = "(if your own code reads it, declare it in a mixin, or start its name with _)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from .exceptions import InvalidSignature
+from ..exceptions import InvalidSignature
 
 #: The flags of functions with *args or **kwargs, and of generators.
 _MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

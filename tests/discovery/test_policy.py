@@ -6,7 +6,7 @@ from functools import wraps
 import pytest
 
 from numflow_django import Retry, async_task
-from numflow_django.policy import MAX_REQUEST_ATTEMPTS, TaskPolicy, policy_of
+from numflow_django.discovery.policy import MAX_REQUEST_ATTEMPTS, TaskPolicy, policy_of
 
 
 def test_a_task_without_the_decorator_has_the_defaults(settings):

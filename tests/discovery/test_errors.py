@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from numflow_django.discovery import find_steps, find_tasks
+from numflow_django.discovery.modules import find_steps, find_tasks
 
 GOOD = "def run(ctx): pass\n"
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from numflow_django.discovery import find_steps
+from numflow_django.discovery.listing import Folder, part_alike
+from numflow_django.discovery.modules import find_steps
+from numflow_django.discovery.registry import registry
 from numflow_django.folders import scan
-from numflow_django.listing import Folder, part_alike
-from numflow_django.registry import registry
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 

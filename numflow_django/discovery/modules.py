@@ -14,9 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from .exceptions import DuplicateName, FeatureConfigurationError, FunctionNotFound, PackageMissing, StepsMissing
-from .listing import NUMBERED, Folder, module_alike
-from .mistakes import (
+from ..exceptions import DuplicateName, FeatureConfigurationError, FunctionNotFound, PackageMissing, StepsMissing
+from .errors import (
     FIRST_STEP,
     Mistakes,
     duplicate_number,
@@ -30,6 +29,7 @@ from .mistakes import (
     parent_folder,
     steps_missing,
 )
+from .listing import NUMBERED, Folder, module_alike
 from .signature import STEPS, TASKS, Kind, arity_of
 
 

@@ -1,0 +1,1 @@
+"""From code to features: modules, signatures, options, policies and the registry."""
