@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .http import FeatureRequest as FeatureRequest
     from .http import FeatureResponse as FeatureResponse
     from .outbox import start_run as start_run
-    from .routing import feature_urls as feature_urls
+    from .routing.patterns import feature_urls as feature_urls
     from .views import FeatureView as FeatureView
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ _HOMES = {
     "Retry": "discovery.policy",
     "StepError": "exceptions",
     "async_task": "discovery.policy",
-    "feature_urls": "routing",
+    "feature_urls": "routing.patterns",
     "start_run": "outbox",
 }
 

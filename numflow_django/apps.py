@@ -24,7 +24,7 @@ class NumflowConfig(AppConfig):
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
         from . import checks, database_checks, signals  # noqa: F401 - checks and signals register themselves
         from .discovery.registry import registry
-        from .folders import feature_packages, scan
+        from .routing.scan import feature_packages, scan
         from .text import console
 
         console.install()
@@ -58,7 +58,7 @@ def watch_features(sender: BaseReloader, **kwargs: object) -> None:
 def _roots() -> Iterator[Path]:
     """Yield the folders of all scanned packages, and those with the modules of features that are routed by hand."""
     from .discovery.registry import registry
-    from .folders import feature_packages
+    from .routing.scan import feature_packages
 
     for package in {*feature_packages(), *registry.scanned}:
         with suppress(Exception):  # the package does not exist, or its parent cannot be imported: the checks say so

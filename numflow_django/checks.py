@@ -13,10 +13,10 @@ from django.utils.module_loading import import_string
 
 from .conf import KEYS, conf
 from .discovery.registry import load_routes, registry
-from .folders import feature_packages
-from .strays import features_beside
+from .routing.orphans import features_beside
+from .routing.scan import feature_packages
+from .routing.urlconf import places
 from .text.suggestions import listed, one_of
-from .urlconf import places
 
 #: The worker class that the settings should name.
 FEATURE_WORKER = "numflow_django.worker.FeatureWorker"

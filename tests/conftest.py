@@ -9,7 +9,7 @@ import pytest
 
 from numflow_django import dispatch, runner
 from numflow_django.discovery.registry import registry
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 from tests.apps import app  # noqa: F401 - a fixture
 from tests.brokers import broker, server  # noqa: F401 - fixtures
 from tests.running import task

@@ -13,7 +13,7 @@ import pytest
 from django.utils.autoreload import StatReloader, WatchmanReloader
 
 from numflow_django.apps import watch_features
-from numflow_django.folders import feature_packages, scan
+from numflow_django.routing.scan import feature_packages, scan
 from tests.brokers import free_port
 from tests.waiting import eventually
 

@@ -13,7 +13,7 @@ from numflow_django.conf import KEYS
 from numflow_django.discovery.registry import load_routes, registry
 from numflow_django.embedded import rq_queues
 from numflow_django.exceptions import FeatureConfigurationError
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 from tests.sites import Site
 
 STEP = "def answer(ctx, request, response): response.json({})\n"

@@ -6,7 +6,7 @@ from django.db import connections
 from django.test import Client
 
 from numflow_django import outbox
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from django.db import transaction\nfrom numflow_django import FeatureView\n\nclass View(FeatureView):\n    {}\n"

@@ -14,8 +14,8 @@ from django.utils import translation
 
 from numflow_django import Retry, StepError, outbox
 from numflow_django.exceptions import ContextValueError, InvalidFeatures, InvalidStepResult, MissingResponseError
-from numflow_django.folders import scan
 from numflow_django.models import FeatureRun
+from numflow_django.routing.scan import scan
 from tests.market.models import Sale
 from tests.serving import Bell, module, numbered
 from tests.sites import ROOT, Site, files_in

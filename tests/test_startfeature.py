@@ -272,7 +272,7 @@ def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
     odd = type("Odd", (), {"regex": "odd", "to_python": lambda self, value: value})
     thing = type("Thing", (), {"regex": "[a-z]+", "to_python": lambda self, value: object()})
     known = converters.get_converters() | {"odd": odd(), "thing": thing()}
-    for module in ("django.urls.resolvers", "numflow_django.paths"):
+    for module in ("django.urls.resolvers", "numflow_django.routing.paths"):
         monkeypatch.setattr(f"{module}.get_converters", lambda: known)
     before = files()
 

@@ -9,7 +9,7 @@ from textwrap import dedent
 from typing import Any
 
 from numflow_django.discovery.registry import registry
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 from numflow_django.views import FeatureView
 
 _numbers = itertools.count()

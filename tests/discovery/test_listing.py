@@ -9,7 +9,7 @@ import pytest
 from numflow_django.discovery.listing import Folder, part_alike
 from numflow_django.discovery.modules import find_steps
 from numflow_django.discovery.registry import registry
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 

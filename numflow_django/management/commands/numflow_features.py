@@ -14,9 +14,9 @@ from django.core import checks
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
 
-from numflow_django.catalogue import Entry, catalogue
 from numflow_django.discovery.modules import Module
-from numflow_django.folders import feature_packages
+from numflow_django.routing.catalogue import Entry, catalogue
+from numflow_django.routing.scan import feature_packages
 
 #: Columns of output that goes to a file or a pipe, where nothing is to be broken.
 ENDLESS = 10_000

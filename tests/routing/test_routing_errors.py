@@ -6,7 +6,7 @@ from django.urls.converters import REGISTERED_CONVERTERS, IntConverter, get_conv
 from numflow_django import feature_urls
 from numflow_django.discovery.registry import registry
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.folders import scan
+from numflow_django.routing.scan import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from numflow_django import FeatureView\n\nclass View(FeatureView):\n    {}\n"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .discovery.options import METHODS
-from .exceptions import DuplicateRoute, InvalidRoute
+from ..discovery.options import METHODS
+from ..exceptions import DuplicateRoute, InvalidRoute
+from ..views import FeatureView
 from .paths import shape_of, untyped
-from .views import FeatureView
 
 
 @dataclass(frozen=True, kw_only=True)

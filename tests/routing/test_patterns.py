@@ -6,9 +6,10 @@ import pytest
 from django.core.checks.urls import check_url_config, check_url_namespaces_unique
 from django.urls import NoReverseMatch, resolve, reverse
 
-from numflow_django import feature_urls, routing
+from numflow_django import feature_urls
 from numflow_django.discovery.registry import registry
-from numflow_django.folders import scan
+from numflow_django.routing import patterns as routing
+from numflow_django.routing.scan import scan
 
 pytestmark = pytest.mark.django_db
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 from django.apps import apps
 
-from .discovery.errors import parent_folder
-from .discovery.listing import PARTS, Folder, part_alike
-from .discovery.options import METHODS
-from .exceptions import InvalidFeature, InvalidRoute
+from ..discovery.errors import parent_folder
+from ..discovery.listing import PARTS, Folder, part_alike
+from ..discovery.options import METHODS
+from ..exceptions import InvalidFeature, InvalidRoute
 from .paths import parameter_alike, segment_of
 
 

@@ -16,18 +16,18 @@ from typing import Any
 
 from django.apps import apps
 
-from .conf import conf
-from .discovery.errors import Mistakes, import_failed, missing_features, package_folder
-from .discovery.listing import PARTS, Folder
-from .discovery.modules import import_folder, import_package
-from .discovery.options import BUILT_IN, METHODS
-from .discovery.registry import label_of, registry
-from .exceptions import InvalidFeature, InvalidRoute
+from ..conf import conf
+from ..discovery.errors import Mistakes, import_failed, missing_features, package_folder
+from ..discovery.listing import PARTS, Folder
+from ..discovery.modules import import_folder, import_package
+from ..discovery.options import BUILT_IN, METHODS
+from ..discovery.registry import label_of, registry
+from ..exceptions import InvalidFeature, InvalidRoute
+from ..text.suggestions import one_of
+from ..views import FeatureView
+from .orphans import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
 from .paths import joined, normal, parameter_alike, segment_of, slip_in
 from .route import Route, collisions
-from .strays import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
-from .text.suggestions import one_of
-from .views import FeatureView
 
 
 def feature_packages() -> Iterator[str]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.apps import apps
 
-from .discovery.modules import Module
-from .discovery.registry import Feature, load_routes, registry
-from .folders import scan
+from ..discovery.modules import Module
+from ..discovery.registry import Feature, load_routes, registry
+from ..views import FeatureView
+from .scan import scan
 from .urlconf import places
-from .views import FeatureView
 
 
 @dataclass(frozen=True, kw_only=True)

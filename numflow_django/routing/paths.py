@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 from django.urls.converters import get_converters
 
-from .conf import conf
-from .text.suggestions import one_of
+from ..conf import conf
+from ..text.suggestions import one_of
 
 #: A folder that is a route parameter: [order_id], [order_id=int].
 PARAMETER = re.compile(r"\[(?P<name>[^\W\d]\w*)(?:=(?P<converter>\w+))?\]")

@@ -12,12 +12,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from .conf import conf
-from .discovery.registry import label_of, registry
-from .exceptions import DuplicateURLName, InvalidRoute
-from .folders import scan
+from ..conf import conf
+from ..discovery.registry import label_of, registry
+from ..exceptions import DuplicateURLName, InvalidRoute
 from .paths import parameters_of, precedence, problems_of, shape_of
 from .route import Route
+from .scan import scan
 
 #: What as_view() says about a view's class; Django REST Framework's schemas are made from the last two.
 INTRODUCTION = ("view_class", "view_initkwargs", "cls", "initkwargs")

@@ -12,9 +12,9 @@ from django.http import HttpResponseBase
 from django.urls import Resolver404, URLResolver, get_resolver, resolve
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 
-from .conf import conf
+from ..conf import conf
+from ..views import FeatureView
 from .paths import TYPED
-from .views import FeatureView
 
 #: A URL's part that a parameter takes, by its converter, and that hardly is a static route too.
 SAMPLES = {

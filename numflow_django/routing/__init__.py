@@ -1,0 +1,1 @@
+"""From folders to URLs: method, path, route, URL patterns."""
