@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .discovery.policy import async_task as async_task
     from .exceptions import StepError as StepError
     from .forms import FeatureFormView as FeatureFormView
-    from .http import FeatureRequest as FeatureRequest
-    from .http import FeatureResponse as FeatureResponse
     from .outbox import start_run as start_run
+    from .request.http import FeatureRequest as FeatureRequest
+    from .request.http import FeatureResponse as FeatureResponse
     from .routing.patterns import feature_urls as feature_urls
     from .views import FeatureView as FeatureView
 
@@ -36,8 +36,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Context": "context",
     "FeatureFormView": "forms",
-    "FeatureRequest": "http",
-    "FeatureResponse": "http",
+    "FeatureRequest": "request.http",
+    "FeatureResponse": "request.http",
     "FeatureView": "views",
     "Retry": "discovery.policy",
     "StepError": "exceptions",

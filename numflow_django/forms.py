@@ -15,7 +15,7 @@ from django.views.generic.edit import FormMixin
 
 from .context import Context
 from .exceptions import InvalidStepResult, MissingResponseError, StepError
-from .steps import rendered
+from .request.steps import rendered
 from .views import Attempt, ErrorAnswer, FeatureView
 
 #: The headers of htmx that decide between the page and a part of it.

@@ -18,8 +18,8 @@ from .discovery.registry import Feature, registry
 from .dispatch import ring
 from .exceptions import UnknownFeature
 from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
+from .request.steps import StepLog
 from .signals import logger, request_rolled_back
-from .steps import StepLog
 from .text.redaction import plain, scrub
 
 

@@ -12,20 +12,20 @@ from django.utils.decorators import classonlymethod
 from django.views import View
 
 from . import outbox
-from .commit import commit_block, ensure_committable
 from .conf import conf
 from .context import Context, Record
 from .db.ids import new_run_id
 from .discovery.policy import Retry
 from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
-from .http import attributed, describe, error_response, status_of, with_data
 from .models import FeatureRun
-from .request_state import RequestState
-from .run_header import RUN_HEADER, note_failed_run
-from .steps import StepLog, rendered, run_steps
+from .request.http import attributed, describe, error_response, status_of, with_data
+from .request.run_header import RUN_HEADER, note_failed_run
+from .request.state import RequestState
+from .request.steps import StepLog, rendered, run_steps
+from .request.trace import SILENT, Trace, tracing
+from .request.transaction import commit_block, ensure_committable
 from .text.tracebacks import traceback_of
-from .trace import SILENT, Trace, tracing
 
 #: The attributes that are read once, when the feature is registered.
 FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from numflow_django.context import Context
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.http import error_body, with_data
+from numflow_django.request.http import error_body, with_data
 from numflow_django.views import Attempt, FeatureView
 
 try:

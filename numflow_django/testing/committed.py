@@ -14,8 +14,8 @@ from typing import Any, Self
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..commit import IN_ERROR
 from ..db.connections import PSYCOPG_ACTIVE
+from ..request.transaction import IN_ERROR
 
 #: What Django keeps of a transaction, as it is where there is none.
 NO_TRANSACTION: dict[str, Any] = {

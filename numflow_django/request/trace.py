@@ -11,17 +11,17 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 
-from . import dispatch
-from .conf import conf
-from .context import Context
-from .discovery.policy import Retry
-from .discovery.registry import Feature
+from .. import dispatch
+from ..conf import conf
+from ..context import Context
+from ..discovery.policy import Retry
+from ..discovery.registry import Feature
+from ..models import RunState
+from ..text.redaction import scrub
+from ..text.snapshot import Picture, picture, show
 from .http import UNREAD, describe, given, status_of
-from .models import RunState
-from .text.redaction import scrub
-from .text.snapshot import Picture, picture, show
 
-logger = logging.getLogger("numflow_django.trace")
+logger = logging.getLogger("numflow_django.request.trace")
 
 #: Characters kept of an error's text.
 ERROR_LENGTH = 1_000

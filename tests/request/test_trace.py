@@ -11,7 +11,8 @@ from django.db import connections, transaction
 from django.http import JsonResponse
 from django.test import RequestFactory
 
-from numflow_django import Retry, StepError, dispatch, trace
+from numflow_django import Retry, StepError, dispatch
+from numflow_django.request import trace
 from tests.brokers import registered_worker
 from tests.market.models import Sale
 from tests.serving import ask, feature, posted
@@ -27,10 +28,10 @@ UNREAD = "  input: not read by any step"
 def traces(settings, caplog):
     """The traces so far, their times as 0ms and their run as RUN."""
     settings.NUMFLOW = {"TRACE": True}
-    caplog.set_level("INFO", "numflow_django.trace")
+    caplog.set_level("INFO", "numflow_django.request.trace")
 
     def read():
-        return [same(record.getMessage()) for record in caplog.records if record.name == "numflow_django.trace"]
+        return [same(record.getMessage()) for record in caplog.records if record.name == "numflow_django.request.trace"]
 
     return read
 
@@ -41,7 +42,7 @@ def same(text):
 
 def in_docs(label):
     """The trace that docs/how-to/trace.md shows."""
-    page = (Path(__file__).parent.parent / "docs" / "how-to/trace.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parent.parent.parent / "docs" / "how-to/trace.md").read_text(encoding="utf-8")
     return same(re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[1]).replace("shop.create_order", label)
 
 
@@ -101,7 +102,7 @@ def test_a_trace_that_is_off_looks_at_nothing(tree, traces, settings, caplog, mo
     if why == "setting":
         settings.NUMFLOW = {"TRACE": False}
     else:
-        caplog.set_level("WARNING", "numflow_django.trace")
+        caplog.set_level("WARNING", "numflow_django.request.trace")
 
     assert ask(feature(tree, "ctx.a = 1", ANSWER)).status_code == 200
     assert traces() == []

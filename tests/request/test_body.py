@@ -12,11 +12,11 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils import translation
 
 from numflow_django import Context
-from numflow_django.body import FormData, checked
 from numflow_django.context import freeze, thaw
 from numflow_django.context.codec import MAX_DEPTH, MAX_INT_BITS
 from numflow_django.exceptions import InvalidRequestData, MissingKey
-from numflow_django.http import with_data
+from numflow_django.request.body import FormData, checked
+from numflow_django.request.http import with_data
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponseBase
 
-from .context import Author, Context
-from .discovery.modules import Module
-from .exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
+from ..context import Author, Context
+from ..discovery.modules import Module
+from ..exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
 from .http import FeatureResponse, describe
 from .trace import SILENT, Trace
 

@@ -92,7 +92,9 @@ def test_a_sites_own_handler_is_asked(tree, settings, client):
     """D2: handler500 of the URLconf makes the answer, and finds the URLconf as it was."""
     feature(tree, AWAY)
     route(tree, settings)
-    tree.write({"urls.py": (tree.root / "urls.py").read_text() + "\nhandler500 = 'tests.test_run_header.sorry'\n"})
+    tree.write(
+        {"urls.py": (tree.root / "urls.py").read_text() + "\nhandler500 = 'tests.request.test_run_header.sorry'\n"}
+    )
 
     answer = client.post("/shop/")
 
@@ -135,7 +137,7 @@ def test_an_on_commit_callback_that_raises_names_the_run(shop, client):
 
 def test_middleware_that_handles_the_error_is_left_alone(shop, client, settings):
     """D2: process_exception of a middleware is asked as for any view, and answers in its own way."""
-    settings.MIDDLEWARE = ["tests.test_run_header.Handles"]
+    settings.MIDDLEWARE = ["tests.request.test_run_header.Handles"]
     shop()
 
     assert client.post("/shop/").json() == {"handled": "away"}

@@ -9,7 +9,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import get_resolver, get_urlconf, set_urlconf
 
-from .conf import conf
+from ..conf import conf
 
 #: The response header that carries the run's id.
 RUN_HEADER = "Numflow-Run"
@@ -53,7 +53,7 @@ def _error_urlconf(urlconf: Any) -> Any:
     return ErrorURLconf(urlconf)
 
 
-@receiver(got_request_exception, dispatch_uid="numflow_django.run_header")
+@receiver(got_request_exception, dispatch_uid="numflow_django.request.run_header")
 def _answer_with_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
     # While DEBUG is on, Django's own page shows the note on the error; propagated, the error is answered by others
     if not conf.debug and not conf.propagates_errors and hasattr(request, ATTRIBUTE):

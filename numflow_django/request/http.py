@@ -12,9 +12,9 @@ from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
+from ..context.json_data import walk
+from ..exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
 from .body import checked, is_json, parse
-from .context.json_data import walk
-from .exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
 
 #: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {

@@ -12,9 +12,9 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.datastructures import MultiValueDictKeyError
 from django.utils.translation import gettext as _
 
-from .context.codec import MAX_DEPTH, MAX_INT_BITS
-from .context.json_data import JsonArray, JsonObject, missing_key, walk
-from .exceptions import InvalidRequestData
+from ..context.codec import MAX_DEPTH, MAX_INT_BITS
+from ..context.json_data import JsonArray, JsonObject, missing_key, walk
+from ..exceptions import InvalidRequestData
 
 #: Escapes in JSON that may be a NUL or half of a pair of surrogates.
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")

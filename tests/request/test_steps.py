@@ -13,8 +13,8 @@ from django.test import RequestFactory
 from numflow_django import Context, StepError
 from numflow_django.discovery.modules import Module
 from numflow_django.exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
-from numflow_django.http import describe
-from numflow_django.steps import run_steps
+from numflow_django.request.http import describe
+from numflow_django.request.steps import run_steps
 
 
 def step(function, *, number=100, arity=3, is_async=False):
@@ -54,7 +54,7 @@ def test_the_log_tells_how_long_a_step_took(monkeypatch):
         raise OSError("away")
 
     log = []
-    monkeypatch.setattr("numflow_django.steps.perf_counter", iter([1.0, 1.0025, 2.0, 2.5]).__next__)
+    monkeypatch.setattr("numflow_django.request.steps.perf_counter", iter([1.0, 1.0025, 2.0, 2.5]).__next__)
 
     with pytest.raises(OSError, match="away"):
         run(step(silent), step(fail, number=200), log=log)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .exceptions import TransactionNotCommitted
+from ..exceptions import TransactionNotCommitted
 
 #: psycopg's number for a transaction in which a statement has failed.
 IN_ERROR = 3

@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 
-from numflow_django.commit import commit_block, ensure_committable
 from numflow_django.exceptions import TransactionNotCommitted
+from numflow_django.request.transaction import commit_block, ensure_committable
 from tests.market.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])

@@ -26,7 +26,15 @@ from django.utils.translation import gettext_lazy
 from numflow_django import Context, FeatureRequest, StepError
 from numflow_django.context import freeze, thaw
 from numflow_django.exceptions import InvalidRequestData, ResponseAlreadySent
-from numflow_django.http import UNREAD, FeatureResponse, error_response, given, json_response, status_of, with_data
+from numflow_django.request.http import (
+    UNREAD,
+    FeatureResponse,
+    error_response,
+    given,
+    json_response,
+    status_of,
+    with_data,
+)
 
 FORM = "application/x-www-form-urlencoded"
 FORM_METHODS = ["POST", "PUT", "PATCH", "DELETE"]
@@ -232,7 +240,7 @@ def test_no_body_is_no_data(method, kind):
 def test_the_body_is_parsed_once_and_only_when_it_is_used(monkeypatch):
     """request.data is parsed on first use and kept: steps may change it."""
     bodies = []
-    monkeypatch.setattr("numflow_django.body.json.loads", lambda text, **options: bodies.append(text) or {})
+    monkeypatch.setattr("numflow_django.request.body.json.loads", lambda text, **options: bodies.append(text) or {})
     request = asked(b"{}")
     before = list(bodies)
 

@@ -1,0 +1,1 @@
+"""One request: its body, steps, transaction, response and trace. The worker never imports it."""
