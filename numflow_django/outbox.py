@@ -9,13 +9,13 @@ from typing import Any
 from django.db import transaction
 from django.utils.timezone import is_naive, now
 
+from .broker.dispatch import ring
 from .conf import conf
 from .context import Context, Record, freeze
 from .db.ids import new_run_id
 from .db.missing_tables import noting_missing_tables
 from .discovery.policy import seconds_of
 from .discovery.registry import Feature, registry
-from .dispatch import ring
 from .exceptions import UnknownFeature
 from .models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
 from .request.steps import StepLog

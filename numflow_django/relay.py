@@ -10,7 +10,7 @@ from time import monotonic
 
 from django.db import Error
 
-from . import dispatch
+from .broker import dispatch
 from .conf import conf
 from .db.missing_tables import noting_missing_tables
 from .db.timestamps import Now

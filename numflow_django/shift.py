@@ -21,9 +21,9 @@ from redis.exceptions import RedisError
 from . import relay, runner
 from .ahead import Ahead
 from .board import Board
-from .doorbell import doorbell
+from .broker.fetch import Intake, Taken
+from .broker.job import doorbell
 from .horse import AT_REST
-from .intake import Intake, Taken
 from .models import FeatureRun, RunState
 from .signals import logger
 from .text import console

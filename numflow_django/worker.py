@@ -18,13 +18,13 @@ from rq.job import Job
 from rq.worker.base import WorkerStatus
 
 from .board import Board, Entry
+from .broker.fetch import Intake
+from .broker.job import FeatureJob, doorbell
 from .conf import conf
 from .discovery.registry import registry
-from .doorbell import FeatureJob, doorbell
 from .embedded import broker_hint
 from .exceptions import ClaimLost
 from .horse import WorkHorse
-from .intake import Intake
 from .losses import record_loss
 from .models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
 from .relay import Relay

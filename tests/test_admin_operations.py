@@ -6,7 +6,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from numflow_django import dispatch
+from numflow_django.broker import dispatch
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.serving import Bell
 

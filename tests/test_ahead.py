@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 
 from numflow_django import ahead as module
-from numflow_django import dispatch
 from numflow_django.ahead import Ahead
+from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
 from numflow_django.lease import Lease
 from numflow_django.losses import record_loss

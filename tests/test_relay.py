@@ -13,7 +13,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 from rq.intermediate_queue import IntermediateQueue
 
-from numflow_django import dispatch, relay
+from numflow_django import relay
+from numflow_django.broker import dispatch
 from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.relay import Relay

@@ -7,7 +7,8 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test import TestCase, TransactionTestCase, override_settings
 
-from numflow_django import dispatch, start_run
+from numflow_django import start_run
+from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
 from numflow_django.exceptions import UnknownFeature, UnknownTask
 from numflow_django.models import FeatureRun
@@ -288,7 +289,7 @@ def test_an_error_in_the_block_is_the_one_to_be_seen():
     with pytest.raises(ZeroDivisionError), redis_down():
         _ = 1 / 0
 
-    assert dispatch._enqueue.__module__ == "numflow_django.dispatch"
+    assert dispatch._enqueue.__module__ == "numflow_django.broker.dispatch"
 
 
 @pytest.mark.django_db(transaction=True)

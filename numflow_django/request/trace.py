@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 
-from .. import dispatch
+from ..broker import dispatch
 from ..conf import conf
 from ..context import Context
 from ..discovery.policy import Retry

@@ -5,7 +5,7 @@ from unittest import mock
 
 from django.test.utils import TestContextDecorator
 
-from .. import dispatch
+from ..broker import dispatch
 from .committed import Callback, committed, pending_callbacks
 
 

@@ -15,7 +15,7 @@ from rq import Callback, Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from numflow_django import dispatch
+from numflow_django.broker import dispatch
 from numflow_django.db.timestamps import Now
 from numflow_django.embedded import EmbeddedBroker
 from numflow_django.models import FeatureRun, RunState

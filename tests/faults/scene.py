@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from numflow_django import dispatch, start_run
+from numflow_django import start_run
+from numflow_django.broker import dispatch
 from numflow_django.models import ENDED, FeatureRun, TaskExecution
 from tests.faults.ledger import Ledger
 from tests.faults.processes import Supervisor

@@ -11,7 +11,8 @@ from django.db import connections, transaction
 from django.http import JsonResponse
 from django.test import RequestFactory
 
-from numflow_django import Retry, StepError, dispatch
+from numflow_django import Retry, StepError
+from numflow_django.broker import dispatch
 from numflow_django.request import trace
 from tests.brokers import registered_worker
 from tests.market.models import Sale

@@ -2,7 +2,7 @@
 
 from rq import Queue
 
-from numflow_django import dispatch
+from numflow_django.broker import dispatch
 from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
 

@@ -8,8 +8,8 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.utils import as_text
 
+from ..signals import logger
 from .dispatch import JOB
-from .signals import logger
 
 JOB_ID = re.compile(r"numflow-(?P<run>[0-9a-f]{32})-(?P<number>[0-9]+)")
 

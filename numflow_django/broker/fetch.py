@@ -9,9 +9,9 @@ from rq.job import Job
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import as_text
 
-from .discovery.registry import JOB_MARGIN
+from ..discovery.registry import JOB_MARGIN
 from .dispatch import FAILURE_TTL
-from .doorbell import JOB_ID
+from .job import JOB_ID
 
 #: Forget the jobs ARGV[5], ..., which are done, and take up to ARGV[1] others: a quarter of a backlog at the most, so
 #: that other workers do not stand idle for it. A job that is not ours is left to RQ's own way. The hashes stay until

@@ -14,7 +14,7 @@ from redis.sentinel import MasterNotFoundError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from numflow_django import dispatch
+from numflow_django.broker import dispatch
 from numflow_django.models import FeatureRun
 from numflow_django.signals import dispatch_failed
 from tests.brokers import free_port, registered_worker

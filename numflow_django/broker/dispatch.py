@@ -25,11 +25,11 @@ from rq.job import Job, JobStatus
 from rq.utils import as_text, now, utcformat
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from .conf import conf
-from .embedded import broker_hint
-from .exceptions import NumflowError
-from .models import FeatureRun
-from .signals import dispatch_failed
+from ..conf import conf
+from ..embedded import broker_hint
+from ..exceptions import NumflowError
+from ..models import FeatureRun
+from ..signals import dispatch_failed
 
 #: The wire format: what RQ calls, by name. Never renamed.
 JOB = "numflow_django.jobs.run_feature"
@@ -316,7 +316,7 @@ def _in_list(queue: Queue, ids: list[str]) -> list[bool]:
         return [position is not None for position in pipeline.execute()]
 
 
-@receiver(setting_changed, dispatch_uid="numflow_django.dispatch")
+@receiver(setting_changed, dispatch_uid="numflow_django.broker.dispatch")
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting in {"RQ_QUEUES", "RQ"}:
         reset()

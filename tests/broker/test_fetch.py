@@ -7,8 +7,8 @@ import pytest
 from rq.job import Job
 from rq.suspension import resume, suspend
 
-from numflow_django import dispatch
-from numflow_django.intake import Intake, Taken
+from numflow_django.broker import dispatch
+from numflow_django.broker.fetch import Intake, Taken
 
 
 @pytest.fixture

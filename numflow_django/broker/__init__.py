@@ -1,0 +1,1 @@
+"""Redis and RQ: everything of theirs that we touch outside of the worker."""
