@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
 
-from . import outbox
 from .conf import conf
 from .context import Context, Record
 from .db.ids import new_run_id
@@ -19,6 +18,7 @@ from .discovery.policy import Retry
 from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .models import FeatureRun
+from .outbox import record as outbox
 from .request.http import attributed, describe, error_response, status_of, with_data
 from .request.run_header import RUN_HEADER, note_failed_run
 from .request.state import RequestState

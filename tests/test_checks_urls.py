@@ -5,7 +5,7 @@ from django.core.checks import run_checks
 from django.db import connections
 from django.test import Client
 
-from numflow_django import outbox
+from numflow_django.outbox import record as outbox
 from numflow_django.routing.scan import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"

@@ -12,9 +12,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import translation
 
-from numflow_django import Retry, StepError, outbox
+from numflow_django import Retry, StepError
 from numflow_django.exceptions import ContextValueError, InvalidFeatures, InvalidStepResult, MissingResponseError
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from numflow_django.routing.scan import scan
 from tests.market.models import Sale
 from tests.serving import Bell, module, numbered

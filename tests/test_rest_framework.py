@@ -17,9 +17,10 @@ from rest_framework.response import Response
 from rest_framework.schemas.generators import EndpointEnumerator
 from rest_framework.throttling import AnonRateThrottle
 
-from numflow_django import Retry, outbox
+from numflow_django import Retry
 from numflow_django.exceptions import ContextValueError
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
 from tests.serving import Bell, module, numbered
 from tests.sites import ROOT, Site, files_in

@@ -5,9 +5,9 @@ import json
 import pytest
 from django.http import HttpResponse
 
-from numflow_django import outbox
 from numflow_django.exceptions import InvalidStepResult, ResponseAlreadySent
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature, posted
 

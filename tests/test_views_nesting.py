@@ -3,9 +3,10 @@
 import pytest
 from django.db import connection, connections, transaction
 
-from numflow_django import Retry, outbox
+from numflow_django import Retry
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature, posted, route
 

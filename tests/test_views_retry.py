@@ -5,9 +5,10 @@ import json
 import pytest
 from django.http import JsonResponse
 
-from numflow_django import Retry, outbox, views
+from numflow_django import Retry, views
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature, posted
 

@@ -12,9 +12,9 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 
-from numflow_django import outbox
 from numflow_django.exceptions import ContextTooLarge, ContextValueError
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
 from tests.serving import ask, feature, posted

@@ -6,9 +6,9 @@ import pytest
 from django.db import IntegrityError, connection
 from django.http import HttpResponse
 
-from numflow_django import outbox
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
+from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature, posted
 

@@ -8,10 +8,11 @@ from django.db import DatabaseError, OperationalError, ProgrammingError, connect
 from django.db.models import F
 from django.utils import timezone
 
-from numflow_django import Context, outbox, start_run
+from numflow_django import Context, start_run
 from numflow_django.db.timestamps import Now
 from numflow_django.exceptions import ContextValueError, UnknownFeature
 from numflow_django.models import FeatureRun, FeatureRunQuerySet, RunState
+from numflow_django.outbox import record as outbox
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
 from tests.serving import Bell, ask, feature

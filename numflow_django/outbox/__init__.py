@@ -1,0 +1,1 @@
+"""The run row, written inside the transaction of the feature."""
