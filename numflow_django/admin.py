@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from .execution.relay import dispatch_due
 from .models import ENDED, OPEN, FeatureRun, FeatureRunQuerySet, RunState, TaskExecution
-from .relay import dispatch_due
 from .text.redaction import mask
 
 if TYPE_CHECKING:

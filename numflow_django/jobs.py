@@ -12,7 +12,7 @@ if not apps.ready:
 from django.db import connections
 from rq import get_current_job
 
-from . import relay, runner
+from .execution import relay, runner
 from .models import WORKER_LENGTH
 from .text.redaction import plain
 

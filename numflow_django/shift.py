@@ -18,16 +18,16 @@ from uuid import UUID
 from django.db import connections
 from redis.exceptions import RedisError
 
-from . import relay, runner
-from .ahead import Ahead
 from .board import Board
 from .broker.fetch import Intake, Taken
 from .broker.job import doorbell
+from .execution import relay, runner
+from .execution.batch_claim import Ahead
+from .execution.timeout import Timeouts
 from .horse import AT_REST
 from .models import FeatureRun, RunState
 from .signals import logger
 from .text import console
-from .timeout import Timeouts
 
 #: What a work-horse serves before another takes its place: runs, seconds, and bytes that it has grown by.
 MAX_RUNS = 1_000

@@ -24,10 +24,10 @@ from .conf import conf
 from .discovery.registry import registry
 from .embedded import broker_hint
 from .exceptions import ClaimLost
+from .execution.recovery import record_loss
+from .execution.relay import Relay
 from .horse import WorkHorse
-from .losses import record_loss
 from .models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
-from .relay import Relay
 from .shift import MAX_RUNS, STUCK_SECONDS, Shift
 from .signals import logger
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from numflow_django import runner
 from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
+from numflow_django.execution import runner
 from numflow_django.routing.scan import scan
 from tests.apps import app  # noqa: F401 - a fixture
 from tests.brokers import broker, server  # noqa: F401 - fixtures

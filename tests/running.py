@@ -5,9 +5,9 @@ from textwrap import dedent, indent
 import pytest
 from django.db import connection
 
-from numflow_django import runner
 from numflow_django.context import Context, freeze
 from numflow_django.db.timestamps import Now
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server to hang up")

@@ -8,8 +8,9 @@ import pytest
 from django.db import connection, transaction
 from django.test import TestCase
 
-from numflow_django import runner, start_run
+from numflow_django import start_run
 from numflow_django.exceptions import TaskError
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun
 from numflow_django.testing import assert_run, run_pending
 from numflow_django.testing.pending import _seconds_until

@@ -32,7 +32,7 @@ setup_test_environment()
 call_command("migrate", run_syncdb=True, verbosity=0)
 client = Client()
 answers = [client.post("/api/orders/", {"sku": "A-1"}, content_type="application/json"), client.get("/orders/1/")]
-from numflow_django import runner
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, TaskExecution
 runner.run(FeatureRun.objects.get().pk, 1, worker="typed")
 print(json.dumps([

@@ -128,7 +128,7 @@ def _copies(meta, changes):
 
 def ticks(number):
     """Milliseconds of a relay's tick when nothing is due: the first of a process, and the median of *number* more."""
-    from numflow_django.relay import Relay
+    from numflow_django.execution.relay import Relay
 
     relay = Relay()
     times = [_milliseconds(relay.tick) for _ in range(number + 1)]

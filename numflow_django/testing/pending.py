@@ -8,11 +8,11 @@ from uuid import UUID
 
 from django.utils.timezone import is_naive, make_aware, now
 
-from .. import runner
 from ..discovery.policy import seconds_of
 from ..discovery.registry import registry
 from ..exceptions import TaskError
-from ..losses import record_loss
+from ..execution import runner
+from ..execution.recovery import record_loss
 from ..models import NOW, OPEN, FeatureRun, FeatureRunQuerySet, RunState
 from ..signals import UNKNOWN, task_failed
 from .broker import without_redis

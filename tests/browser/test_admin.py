@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from numflow_django import runner
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, TaskExecution
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, databases=["default", "other"])]

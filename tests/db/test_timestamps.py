@@ -12,8 +12,8 @@ from django.db.models.functions import Cast
 from django.db.models.functions import Now as DjangoNow
 
 from numflow_django.db.timestamps import Now, TimestampField
+from numflow_django.execution.relay import PAGE, _pages
 from numflow_django.models import FeatureRun, RunState
-from numflow_django.relay import PAGE, _pages
 
 pytestmark = pytest.mark.django_db
 

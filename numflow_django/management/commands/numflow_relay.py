@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error, connections
 
 from numflow_django.conf import conf
-from numflow_django.relay import Relay
+from numflow_django.execution.relay import Relay
 from numflow_django.signals import logger
 
 

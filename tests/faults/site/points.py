@@ -56,8 +56,9 @@ def install():
     """Patch the edges; without a folder of plans, nothing."""
     if "FAULTS_FOLDER" not in os.environ:
         return
-    from numflow_django import models, runner
+    from numflow_django import models
     from numflow_django.db import statements
+    from numflow_django.execution import runner
     from numflow_django.outbox import record as outbox
 
     _patch_claim(models.FeatureRunQuerySet)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from numflow_django import lease
 from numflow_django.db.timestamps import Now
-from numflow_django.lease import Lease
+from numflow_django.execution import lease
+from numflow_django.execution.lease import Lease
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import own_database
 from tests.waiting import eventually

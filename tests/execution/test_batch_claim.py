@@ -4,12 +4,12 @@ from uuid import uuid4
 
 import pytest
 
-from numflow_django import ahead as module
-from numflow_django.ahead import Ahead
 from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
-from numflow_django.lease import Lease
-from numflow_django.losses import record_loss
+from numflow_django.execution import batch_claim as module
+from numflow_django.execution.batch_claim import Ahead
+from numflow_django.execution.lease import Lease
+from numflow_django.execution.recovery import record_loss
 from numflow_django.models import AHEAD, FeatureRun, RunState
 from tests.e2e.processes import own_database
 from tests.waiting import eventually

@@ -14,16 +14,16 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from . import signals
-from .attempt import TASK_ERRORS, call, error_fields, storable
-from .context import Author, Context, TaskInfo, freeze, thaw
-from .discovery.modules import Module
-from .discovery.policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
-from .discovery.registry import registry
-from .exceptions import ClaimLost
+from .. import signals
+from ..context import Author, Context, TaskInfo, freeze, thaw
+from ..discovery.modules import Module
+from ..discovery.policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
+from ..discovery.registry import registry
+from ..exceptions import ClaimLost
+from ..models import HURRIED, ExecutionState, FeatureRun, RunState, TaskExecution
 from .lease import Lease
-from .losses import record_loss, skipped
-from .models import HURRIED, ExecutionState, FeatureRun, RunState, TaskExecution
+from .recovery import record_loss, skipped
+from .task import TASK_ERRORS, call, error_fields, storable
 
 T = TypeVar("T")
 

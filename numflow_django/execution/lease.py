@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import connections
 
-from .conf import conf
-from .models import FeatureRun
-from .signals import logger
+from ..conf import conf
+from ..models import FeatureRun
+from ..signals import logger
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -13,11 +13,11 @@ from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 from rq.intermediate_queue import IntermediateQueue
 
-from numflow_django import relay
 from numflow_django.broker import dispatch
 from numflow_django.db.timestamps import Now
+from numflow_django.execution import relay
+from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
-from numflow_django.relay import Relay
 from numflow_django.signals import dispatch_failed
 from tests.brokers import free_port, registered_worker
 from tests.e2e.processes import own_database

@@ -8,16 +8,10 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.test import RequestFactory
 
-from numflow_django import runner, signals
+from numflow_django import signals
 from numflow_django.context import Context
-from numflow_django.models import (
-    MESSAGE_LENGTH,
-    TRACEBACK_LENGTH,
-    ExecutionState,
-    FeatureRun,
-    RunState,
-    TaskExecution,
-)
+from numflow_django.execution import runner
+from numflow_django.models import MESSAGE_LENGTH, TRACEBACK_LENGTH, ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.market.models import Sale
 from tests.running import executions, messages, on_postgresql, queued, run_through, states, task
 from tests.waiting import eventually
@@ -753,7 +747,7 @@ def test_a_run_resumes_after_its_last_checkpoint(feature, journal):
     assert (row.state, row.token) == (RunState.SUCCEEDED, 2)
 
 
-@pytest.mark.parametrize("routers", [[], ["tests.test_runner.LaggingReplica"]], ids=["plain", "replica"])
+@pytest.mark.parametrize("routers", [[], ["tests.execution.test_runner.LaggingReplica"]], ids=["plain", "replica"])
 def test_a_failure_before_the_last_checkpoint_still_counts(feature, settings, routers):
     """A run fails if a task failed under an earlier claim, wherever a database router sends reads."""
     settings.DATABASE_ROUTERS = routers

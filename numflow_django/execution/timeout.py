@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-from .exceptions import TaskTimeout
+from ..exceptions import TaskTimeout
 
 T = TypeVar("T")
 

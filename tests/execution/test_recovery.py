@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from numflow_django import signals
-from numflow_django.losses import record_loss
+from numflow_django.execution.recovery import record_loss
 from numflow_django.models import FeatureRun, RunState, TaskExecution
 from tests.running import executions, go_on, messages, queued, run_through, states, task
 

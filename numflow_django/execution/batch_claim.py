@@ -8,10 +8,10 @@ from uuid import UUID
 
 from django.db import Error, connections
 
+from ..models import FeatureRun
+from ..signals import logger
 from . import relay, runner
 from .lease import Lease
-from .models import FeatureRun
-from .signals import logger
 
 #: Seconds after which what was not begun is given back, for others.
 PATIENCE = 1.0

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from numflow_django import timeout
 from numflow_django.exceptions import TaskTimeout
-from numflow_django.timeout import call_with_limit
+from numflow_django.execution import timeout
+from numflow_django.execution.timeout import call_with_limit
 from tests.waiting import eventually
 
 TINY = 0.05

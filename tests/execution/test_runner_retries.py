@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
-from numflow_django import runner, signals
+from numflow_django import signals
 from numflow_django.context import Context
 from numflow_django.db.timestamps import Now
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 from tests.market.models import Sale
 from tests.running import executions, go_on, messages, queued, run_through, states, task

@@ -1,9 +1,9 @@
 """A run whose holder died: the try that was lost, and whether the task may be tried again."""
 
-from .conf import conf
-from .discovery.registry import registry
-from .models import AHEAD, ExecutionState, FeatureRun, RunState, TaskExecution
-from .signals import run_cancelled, run_failed, task_lost, task_skipped
+from ..conf import conf
+from ..discovery.registry import registry
+from ..models import AHEAD, ExecutionState, FeatureRun, RunState, TaskExecution
+from ..signals import run_cancelled, run_failed, task_lost, task_skipped
 
 
 def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:

@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 from django.db import InterfaceError, OperationalError, connections
 
-from numflow_django import runner, signals
+from numflow_django import signals
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 from tests.market.models import Sale
 from tests.running import executions, go_on, messages, on_postgresql, queued, run_through, states, task

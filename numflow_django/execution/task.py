@@ -13,15 +13,15 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.core.serializers.json import DjangoJSONEncoder
 
-from .conf import conf
-from .context import Context, read_ahead
-from .db.connections import Watch
-from .discovery.modules import Module
-from .exceptions import TaskError, TaskTimeout, TransactionLeftOpen
-from .models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
-from .signals import logger
-from .text.redaction import plain, scrub
-from .text.tracebacks import traceback_of
+from ..conf import conf
+from ..context import Context, read_ahead
+from ..db.connections import Watch
+from ..discovery.modules import Module
+from ..exceptions import TaskError, TaskTimeout, TransactionLeftOpen
+from ..models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
+from ..signals import logger
+from ..text.redaction import plain, scrub
+from ..text.tracebacks import traceback_of
 from .timeout import call_with_limit
 
 #: What a task may end with besides an Exception without ending the worker.

@@ -10,14 +10,14 @@ from time import monotonic
 
 from django.db import Error
 
-from .broker import dispatch
-from .conf import conf
-from .db.missing_tables import noting_missing_tables
-from .db.timestamps import Now
-from .discovery.registry import JOB_MARGIN, registry
-from .losses import record_loss
-from .models import NOW, FeatureRun, FeatureRunQuerySet, RunState
-from .signals import logger
+from ..broker import dispatch
+from ..conf import conf
+from ..db.missing_tables import noting_missing_tables
+from ..db.timestamps import Now
+from ..discovery.registry import JOB_MARGIN, registry
+from ..models import NOW, FeatureRun, FeatureRunQuerySet, RunState
+from ..signals import logger
+from .recovery import record_loss
 
 #: Runs that one query reads and one question to Redis is about.
 PAGE = 200

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from numflow_django import runner
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 from tests.running import executions, go_on, queued, run_through, states
 
@@ -115,7 +115,10 @@ def test_patience_begins_anew_for_a_resumed_run(feature, clock):
 def interrupted(feature, journal, **tasks):
     """A run that was handed over after its first task, "mail"."""
     run = queued(
-        feature(mail="lines.append('mail')\nfrom numflow_django.runner import request_stop\nrequest_stop()", **tasks)
+        feature(
+            mail="lines.append('mail')\nfrom numflow_django.execution.runner import request_stop\nrequest_stop()",
+            **tasks,
+        )
     )
     runner.run(run.pk, 1, worker="w1")
     run.reread()

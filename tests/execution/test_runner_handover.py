@@ -4,14 +4,15 @@ import logging
 
 import pytest
 
-from numflow_django import runner, signals
+from numflow_django import signals
 from numflow_django.context import Context
+from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 from tests.running import executions, go_on, messages, run_through, states, task
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-STOP = "from numflow_django.runner import request_stop\nrequest_stop()\nlines.append('{name}')"
+STOP = "from numflow_django.execution.runner import request_stop\nrequest_stop()\nlines.append('{name}')"
 NOTE = "lines.append('{name}')"
 
 
