@@ -244,7 +244,7 @@ ANY = "Set it to 'numflow_django.worker.FeatureWorker', or to a class of yours."
             "cannot be imported: ModuleNotFoundError: No module named 'numflow_django.workers'",
             OURS,
         ),
-        ("numflow_django.worker.FeatureWorkers", "cannot be imported: ImportError: Module ", OURS),
+        ("numflow_django.worker.feature_worker.FeatureWorkers", "cannot be imported: ImportError: Module ", OURS),
         ("FeatureWorker", "cannot be imported: ImportError: FeatureWorker doesn't look like a module path", OURS),
         ("tests.no_such_module.Worker", "cannot be imported: ModuleNotFoundError: No module named ", ANY),
         ("django.db.models.Model", "is no worker class", ANY),

@@ -17,19 +17,19 @@ from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from .board import Board, Entry
-from .broker.fetch import Intake
-from .broker.job import FeatureJob, doorbell
-from .conf import conf
-from .discovery.registry import registry
-from .embedded import broker_hint
-from .exceptions import ClaimLost
-from .execution.recovery import record_loss
-from .execution.relay import Relay
-from .horse import WorkHorse
-from .models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
-from .shift import MAX_RUNS, STUCK_SECONDS, Shift
-from .signals import logger
+from ..broker.fetch import Intake
+from ..broker.job import FeatureJob, doorbell
+from ..conf import conf
+from ..discovery.registry import registry
+from ..embedded import broker_hint
+from ..exceptions import ClaimLost
+from ..execution.recovery import record_loss
+from ..execution.relay import Relay
+from ..models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
+from ..signals import logger
+from .shared_status import Board, Entry
+from .work_horse import WorkHorse
+from .work_loop import MAX_RUNS, STUCK_SECONDS, Shift
 
 if TYPE_CHECKING:
     from rq.executions import Execution

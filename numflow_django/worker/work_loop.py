@@ -18,16 +18,16 @@ from uuid import UUID
 from django.db import connections
 from redis.exceptions import RedisError
 
-from .board import Board
-from .broker.fetch import Intake, Taken
-from .broker.job import doorbell
-from .execution import relay, runner
-from .execution.batch_claim import Ahead
-from .execution.timeout import Timeouts
-from .horse import AT_REST
-from .models import FeatureRun, RunState
-from .signals import logger
-from .text import console
+from ..broker.fetch import Intake, Taken
+from ..broker.job import doorbell
+from ..execution import relay, runner
+from ..execution.batch_claim import Ahead
+from ..execution.timeout import Timeouts
+from ..models import FeatureRun, RunState
+from ..signals import logger
+from ..text import console
+from .shared_status import Board
+from .work_horse import AT_REST
 
 #: What a work-horse serves before another takes its place: runs, seconds, and bytes that it has grown by.
 MAX_RUNS = 1_000

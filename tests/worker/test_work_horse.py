@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from numflow_django.board import Board
-from numflow_django.horse import AT_REST, WorkHorse
+from numflow_django.worker.shared_status import Board
+from numflow_django.worker.work_horse import AT_REST, WorkHorse
 from tests.waiting import eventually
 
 

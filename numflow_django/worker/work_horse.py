@@ -6,9 +6,9 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from .board import Board
-from .signals import logger
-from .text import console
+from ..signals import logger
+from ..text import console
+from .shared_status import Board
 
 #: What a work-horse sends when it has no run at work and none to take.
 AT_REST = b"at rest"

@@ -12,7 +12,7 @@ from rq import Queue
 from numflow_django.models import WORKER_LENGTH, FeatureRun, TaskExecution
 from numflow_django.worker import FeatureWorker
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", [None, "", "night-1", "n" * WORKER_LENGTH])
