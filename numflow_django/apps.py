@@ -22,7 +22,7 @@ class NumflowConfig(AppConfig):
 
     def ready(self) -> None:
         """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
-        from . import checks, database_checks, signals  # noqa: F401 - checks and signals register themselves
+        from . import checks, signals  # noqa: F401 - checks and signals register themselves
         from .discovery.registry import registry
         from .routing.scan import feature_packages, scan
         from .text import console

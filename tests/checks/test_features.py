@@ -8,7 +8,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from rq import SimpleWorker
 
-from numflow_django import checks, exceptions
+from numflow_django import exceptions
+from numflow_django.checks import features as checks
 from numflow_django.conf import KEYS
 from numflow_django.discovery.registry import load_routes, registry
 from numflow_django.embedded import rq_queues

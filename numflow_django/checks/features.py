@@ -11,12 +11,12 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 from django.utils.module_loading import import_string
 
-from .conf import KEYS, conf
-from .discovery.registry import load_routes, registry
-from .routing.orphans import features_beside
-from .routing.scan import feature_packages
-from .routing.urlconf import places
-from .text.suggestions import listed, one_of
+from ..conf import KEYS, conf
+from ..discovery.registry import load_routes, registry
+from ..routing.orphans import features_beside
+from ..routing.scan import feature_packages
+from ..routing.urlconf import places
+from ..text.suggestions import listed, one_of
 
 #: The worker class that the settings should name.
 FEATURE_WORKER = "numflow_django.worker.FeatureWorker"

@@ -5,7 +5,7 @@ from django.core.checks import run_checks
 from django.db import OperationalError, connections
 from django.db.migrations.recorder import MigrationRecorder
 
-from numflow_django import database_checks
+from numflow_django.checks import databases as database_checks
 from numflow_django.models import FeatureRun, TaskExecution
 from tests.sites import Site
 
@@ -109,7 +109,7 @@ def test_a_router_that_keeps_our_tables_out_is_an_error(tree, registered, errors
 
     assert code == "numflow.E007"
     assert message == (
-        f"tests.test_database_checks.{keeper.__name__} keeps the tables of numflow_django out of DATABASES['other'], "
+        f"tests.checks.test_databases.{keeper.__name__} keeps the tables of numflow_django out of DATABASES['other'], "
         f"which holds the runs of {tree.package}.a."
     )
     assert hint == f"{LET_IN} If migrate finds nothing to do, manage.py check --database other says why."
@@ -124,7 +124,7 @@ def test_a_router_that_keeps_the_log_of_rollbacks_out_is_a_warning(tree, registe
     assert errors() == [
         (
             "numflow.W210",
-            "tests.test_database_checks.Router keeps the tables of numflow_django out of DATABASES['other']: "
+            "tests.checks.test_databases.Router keeps the tables of numflow_django out of DATABASES['other']: "
             f"rolled-back requests of {tree.package}.a leave no row.",
             f'{LET_IN} Or set atomic = False, or NUMFLOW["LOG_ROLLBACKS"] = None.',
         )

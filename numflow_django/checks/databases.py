@@ -11,10 +11,10 @@ from django.db import connections, router
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
-from .conf import conf
-from .discovery.registry import Feature, load_routes, registry
-from .models import FeatureRun, TaskExecution
-from .text.suggestions import listed
+from ..conf import conf
+from ..discovery.registry import Feature, load_routes, registry
+from ..models import FeatureRun, TaskExecution
+from ..text.suggestions import listed
 
 MODELS = (FeatureRun, TaskExecution)
 

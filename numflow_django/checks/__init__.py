@@ -1,0 +1,5 @@
+"""Django's system checks of this package. Importing it registers them."""
+
+from . import databases, features
+
+__all__ = ["databases", "features"]
