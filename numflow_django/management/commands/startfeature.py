@@ -11,15 +11,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.encoding import iri_to_uri
 
-from numflow_django.blueprint import Blueprint, ScaffoldError, plan
 from numflow_django.conf import conf
-from numflow_django.creation import Creation
 from numflow_django.discovery.options import METHODS
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.routing.catalogue import catalogue
 from numflow_django.routing.scan import feature_packages
-from numflow_django.scaffold import EXAMPLE, Scaffold
-from numflow_django.trial import Example, Trial, example_of
+from numflow_django.scaffold.plan import Blueprint, ScaffoldError, plan
+from numflow_django.scaffold.render import EXAMPLE, Scaffold
+from numflow_django.scaffold.verify import Example, Trial, example_of
+from numflow_django.scaffold.writer import Creation
 
 
 class Command(BaseCommand):

@@ -13,12 +13,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
 from django.urls import path
 
-from .blueprint import Blueprint, ScaffoldError
-from .discovery.registry import registry
-from .exceptions import InvalidFeatures
-from .routing.paths import TYPED, problems_of
-from .routing.route import Route
-from .routing.scan import scan
+from ..discovery.registry import registry
+from ..exceptions import InvalidFeatures
+from ..routing.paths import TYPED, problems_of
+from ..routing.route import Route
+from ..routing.scan import scan
+from .plan import Blueprint, ScaffoldError
 
 #: What a route's parameter may be called with; the first that its converter takes is used.
 SAMPLES = ("1", "a", "2026", "2026-01-01", "01890a5d-ac96-774b-bcce-b302099a8057", "20260101", "aa", "AA")

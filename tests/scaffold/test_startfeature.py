@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from numflow_django.creation import Creation
+from numflow_django.scaffold.writer import Creation
 
 pytestmark = pytest.mark.usefixtures("here")
 

@@ -10,11 +10,11 @@ from sysconfig import get_paths
 
 from django.apps import AppConfig, apps
 
-from .discovery.listing import PARTS
-from .discovery.options import METHODS
-from .exceptions import NumflowError
-from .routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
-from .text.suggestions import one_of
+from ..discovery.listing import PARTS
+from ..discovery.options import METHODS
+from ..exceptions import NumflowError
+from ..routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
+from ..text.suggestions import one_of
 
 #: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
 SEGMENT = re.compile(r"[\w@=\[\]-]+")

@@ -7,9 +7,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .blueprint import Blueprint
+from .plan import Blueprint
 
-TEMPLATES = Path(__file__).parent / "feature_template"
+TEMPLATES = Path(__file__).parent / "templates"
 
 #: What the parameters of steps and async tasks are.
 TYPES = {"ctx": "Context", "request": "FeatureRequest", "response": "FeatureResponse"}

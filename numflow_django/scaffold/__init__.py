@@ -1,0 +1,1 @@
+"""``manage.py startfeature``: plan, render, verify and write a new feature."""
