@@ -233,7 +233,7 @@ def test_colours(environment, options, is_coloured):
 
     subprocess.run(
         [sys.executable, "-m", "django", "numflow_features", "market", *options],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parent.parent.parent,
         env={**inherited, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment},
         stdout=theirs,
         check=True,

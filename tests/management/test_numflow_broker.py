@@ -13,7 +13,7 @@ from redis import Redis
 
 from numflow_django.embedded import EmbeddedBroker, rq_queues
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 from pathlib import Path
 from numflow_django.embedded import rq_queues

@@ -297,7 +297,7 @@ def test_signals(site: Site) -> None:
                 class ShopConfig(AppConfig):
                     name = "shop"
                     def ready(self):
-                        from . import signals
+                        from .. import signals
             """,
             "shop/features/create_order/async_tasks/200_fail.py": "def fail(ctx):\n    raise ValueError('no')\n",
             "logged.py": f"from settings import *\n{files['settings.py']}",

@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, get_resolver, resolve, reverse
 from numflow_django.discovery.registry import registry
 from numflow_django.routing.urlconf import views_of
 
-TEXT = (Path(__file__).parent.parent / "docs" / "reference/routes.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference/routes.md").read_text(encoding="utf-8")
 ROWS = re.findall(
     r"^\| `([^`]+)` \| (?:`([A-Z]+) (/[^`]*)`|any method of `(/[^`]*)`) \| `([^`]+)` \|", TEXT, re.MULTILINE
 )

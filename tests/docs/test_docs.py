@@ -18,7 +18,7 @@ from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
 COMMANDS = (ROOT / "docs/reference/commands.md").read_text()
 CHECKS = (ROOT / "docs/reference/checks.md").read_text()
@@ -38,8 +38,8 @@ CODES = sorted(
     }
     | {
         code
-        for file in ("checks.py", "database_checks.py")
-        for code in re.findall(r'id="(numflow\.\w+)"', (ROOT / "numflow_django" / file).read_text())
+        for file in (ROOT / "numflow_django/checks").glob("*.py")
+        for code in re.findall(r'id="(numflow\.\w+)"', file.read_text(encoding="utf-8"))
     }
 )
 DOCSTRING_IDS = {

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "how-to/test-a-feature.md").read_text(encoding="utf-8")
 
 #: What startproject gives, as far as it matters: the tests' database is SQLite in memory.
