@@ -12,9 +12,9 @@ from numflow_django.discovery.registry import registry
 from numflow_django.execution import runner
 from numflow_django.routing.scan import scan
 from tests.apps import app  # noqa: F401 - a fixture
-from tests.brokers import broker, server  # noqa: F401 - fixtures
-from tests.running import task
-from tests.trees import Tree
+from tests.support.brokers import broker, server  # noqa: F401 - fixtures
+from tests.support.running import task
+from tests.support.trees import Tree
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def feature(tree: Tree) -> Callable[..., Any]:
     """
     Write a feature with these async tasks, 100, 200, ..., and give its facts.
 
-    The body of a task is its source, or that of its module from ``tests.running.task``. Called again, it deploys: the
-    same feature with other tasks.
+    The body of a task is its source, or that of its module from ``tests.support.running.task``. Called again, it
+    deploys: the same feature with other tasks.
     """
 
     def write(folder: str = "shop", using: str = "default", **tasks: str) -> Any:

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from numflow_django.broker import dispatch
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
-from tests.serving import Bell
+from tests.support.serving import Bell
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,8 +14,8 @@ from django.utils.autoreload import StatReloader, WatchmanReloader
 
 from numflow_django.apps import watch_features
 from numflow_django.routing.scan import feature_packages, scan
-from tests.brokers import free_port
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.waiting import eventually
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 VIEW = "from numflow_django import FeatureView\nclass View(FeatureView): pass\n"

@@ -19,8 +19,8 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 import pytest
 
 from numflow_django.embedded import EmbeddedBroker
-from tests.brokers import free_port
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

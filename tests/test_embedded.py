@@ -16,7 +16,7 @@ from redis import Redis
 
 from numflow_django import embedded
 from numflow_django.embedded import EmbeddedBroker, EmbeddedBrokerError, rq_queues
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

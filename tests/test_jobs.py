@@ -6,7 +6,7 @@ import pytest
 
 from numflow_django import jobs
 from numflow_django.models import WORKER_LENGTH, RunState
-from tests.running import executions, queued
+from tests.support.running import executions, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

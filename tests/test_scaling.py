@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from numflow_django.models import FeatureRun, RunState, TaskExecution
-from tests.sites import ROOT, python_blocks
+from tests.support.sites import ROOT, python_blocks
 
 PAGE = (ROOT / "docs" / "explanation/scaling.md").read_text(encoding="utf-8")
 OPTIONS, ROUTER, SENTINEL = python_blocks(PAGE)

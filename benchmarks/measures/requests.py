@@ -10,7 +10,7 @@ from benchmarks.contestants import CONTESTANTS
 from benchmarks.measure import Measure, Target
 from tests.faults.processes import Supervisor
 from tests.faults.servers import free_port
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: What wrk posts, and what it prints in the end: requests, microseconds, errors.
 SCRIPT = """

@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from numflow_django.broker import dispatch
 from numflow_django.models import FeatureRun
 from numflow_django.signals import dispatch_failed
-from tests.brokers import free_port, registered_worker
+from tests.support.brokers import free_port, registered_worker
 
 RUN = UUID("01a200bc-b1e0-7370-a911-da0a90f78020")
 

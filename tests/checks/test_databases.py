@@ -7,7 +7,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from numflow_django.checks import databases as database_checks
 from numflow_django.models import FeatureRun, TaskExecution
-from tests.sites import Site
+from tests.support.sites import Site
 
 STEPS = {"100_answer.py": "def answer(ctx, request, response): response.json({})\n"}
 TASKS = {"100_send.py": "def send(ctx): pass\n"}

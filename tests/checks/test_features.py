@@ -15,7 +15,7 @@ from numflow_django.discovery.registry import load_routes, registry
 from numflow_django.embedded import rq_queues
 from numflow_django.exceptions import FeatureConfigurationError
 from numflow_django.routing.scan import scan
-from tests.sites import Site
+from tests.support.sites import Site
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
 

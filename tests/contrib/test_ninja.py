@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sites import ROOT, Site, files_in
+from tests.support.sites import ROOT, Site, files_in
 
 MODELS = """
     from django.db import models

@@ -22,8 +22,8 @@ from numflow_django.exceptions import ContextValueError
 from numflow_django.models import FeatureRun
 from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.serving import Bell, module, numbered
-from tests.sites import ROOT, Site, files_in
+from tests.support.serving import Bell, module, numbered
+from tests.support.sites import ROOT, Site, files_in
 
 FEATURE = """
 from rest_framework import serializers

@@ -6,7 +6,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from numflow_django.db.connections import Watch
 from numflow_django.models import FeatureRun
 from tests.e2e.processes import own_database
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 ALIAS = "watched"
 

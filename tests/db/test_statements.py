@@ -7,7 +7,7 @@ from numflow_django.context import Context
 from numflow_django.db import statements
 from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun, RunState, TaskExecution
-from tests.running import executions, run_through
+from tests.support.running import executions, run_through
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

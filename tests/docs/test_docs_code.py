@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from example_project.settings import SQLITE
-from tests.sites import ROOT, Site, files_in, python_blocks
+from tests.support.sites import ROOT, Site, files_in, python_blocks
 
 FEATURE = files_in((ROOT / "README.md").read_text(encoding="utf-8"))
 

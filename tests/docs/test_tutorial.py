@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reader import PATIENCE, Reader, reading, sections
-from tests.sites import ROOT
-from tests.waiting import eventually
+from tests.support.reader import PATIENCE, Reader, reading, sections
+from tests.support.sites import ROOT
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

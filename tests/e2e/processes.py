@@ -12,7 +12,7 @@ from pathlib import Path
 from django.db import connections
 
 from tests.settings import database
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,8 +20,8 @@ from numflow_django.db.timestamps import Now
 from numflow_django.embedded import EmbeddedBroker
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import PATIENCE, Processes, own_database
-from tests.trees import Tree
-from tests.waiting import eventually
+from tests.support.trees import Tree
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ from numflow_django.execution.lease import Lease
 from numflow_django.execution.recovery import record_loss
 from numflow_django.models import AHEAD, FeatureRun, RunState
 from tests.e2e.processes import own_database
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)

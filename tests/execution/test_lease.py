@@ -11,7 +11,7 @@ from numflow_django.execution import lease
 from numflow_django.execution.lease import Lease
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import own_database
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)

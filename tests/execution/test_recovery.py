@@ -7,7 +7,7 @@ import pytest
 from numflow_django import signals
 from numflow_django.execution.recovery import record_loss
 from numflow_django.models import FeatureRun, RunState, TaskExecution
-from tests.running import executions, go_on, messages, queued, run_through, states, task
+from tests.support.running import executions, go_on, messages, queued, run_through, states, task
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

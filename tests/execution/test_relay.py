@@ -19,9 +19,9 @@ from numflow_django.execution import relay
 from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import dispatch_failed
-from tests.brokers import free_port, registered_worker
 from tests.e2e.processes import own_database
-from tests.running import executions, messages
+from tests.support.brokers import free_port, registered_worker
+from tests.support.running import executions, messages
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

@@ -13,8 +13,8 @@ from numflow_django.context import Context
 from numflow_django.execution import runner
 from numflow_django.models import MESSAGE_LENGTH, TRACEBACK_LENGTH, ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.market.models import Sale
-from tests.running import executions, messages, on_postgresql, queued, run_through, states, task
-from tests.waiting import eventually
+from tests.support.running import executions, messages, on_postgresql, queued, run_through, states, task
+from tests.support.waiting import eventually
 
 BOTH = ["default", "other"]
 

@@ -8,7 +8,7 @@ from numflow_django import signals
 from numflow_django.context import Context
 from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
-from tests.running import executions, go_on, messages, run_through, states, task
+from tests.support.running import executions, go_on, messages, run_through, states, task
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from numflow_django import signals
 from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
 from tests.market.models import Sale
-from tests.running import executions, go_on, messages, on_postgresql, queued, run_through, states, task
+from tests.support.running import executions, go_on, messages, on_postgresql, queued, run_through, states, task
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from numflow_django.execution import runner
 from numflow_django.models import FeatureRun, RunState
-from tests.running import executions, go_on, queued, run_through, states
+from tests.support.running import executions, go_on, queued, run_through, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

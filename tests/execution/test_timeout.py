@@ -10,7 +10,7 @@ import pytest
 from numflow_django.exceptions import TaskTimeout
 from numflow_django.execution import timeout
 from numflow_django.execution.timeout import call_with_limit
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 TINY = 0.05
 

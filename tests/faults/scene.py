@@ -17,7 +17,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.processes import Supervisor
 from tests.faults.servers import free_port
 from tests.faults.site.models import Effect, Order
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: What the processes of a scenario get unless it says otherwise.
 NUMFLOW = {"LEASE_SECONDS": 3, "RELAY_SECONDS": 1}

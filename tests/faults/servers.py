@@ -12,7 +12,7 @@ from pathlib import Path
 from redis import Redis
 
 from numflow_django.embedded import _find_server
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: Seconds that bound a failure of a server to start or to end.
 PATIENCE = 60

@@ -12,7 +12,7 @@ from tests.faults.processes import ROOT, Supervisor
 from tests.faults.servers import Postgres, RedisServer
 from tests.hosts.network import ADDRESSES
 from tests.hosts.truth import Truth
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: Seconds that bound a failure.
 PATIENCE = 60

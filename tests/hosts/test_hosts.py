@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.faults.processes import is_gone
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
 

@@ -15,7 +15,7 @@ from numflow_django.models import FeatureRun, FeatureRunQuerySet, RunState
 from numflow_django.outbox import record as outbox
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature
+from tests.support.serving import Bell, ask, feature
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

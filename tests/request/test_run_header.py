@@ -8,7 +8,7 @@ from django.http import HttpResponse, JsonResponse
 from django.urls import get_urlconf, reverse
 
 from numflow_django.models import FeatureRun
-from tests.serving import feature, route
+from tests.support.serving import feature, route
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

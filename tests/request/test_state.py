@@ -10,7 +10,7 @@ from django.http import JsonResponse
 from numflow_django import Retry
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
-from tests.serving import ask, feature, posted, route
+from tests.support.serving import ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,9 @@ from django.test import RequestFactory
 from numflow_django import Retry, StepError
 from numflow_django.broker import dispatch
 from numflow_django.request import trace
-from tests.brokers import registered_worker
 from tests.market.models import Sale
-from tests.serving import ask, feature, posted
+from tests.support.brokers import registered_worker
+from tests.support.serving import ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from numflow_django import Retry, StepError
 from numflow_django.exceptions import InvalidErrorHandlerResult, InvalidFeatures, InvalidStepResult
 from numflow_django.views import FIXED
 from tests.market.models import Sale
-from tests.serving import ask, feature, posted, route
+from tests.support.serving import ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ from numflow_django.exceptions import InvalidStepResult, ResponseAlreadySent
 from numflow_django.models import FeatureRun
 from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, posted
+from tests.support.serving import Bell, ask, feature, posted
 
 SELL = "Sale.objects.create(item='tea')"
 

@@ -12,7 +12,7 @@ from numflow_django import StepError
 from numflow_django.exceptions import InvalidErrorHandlerResult, InvalidRequestData, MissingResponseError, ReservedKey
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
-from tests.serving import ask, feature, route
+from tests.support.serving import ask, feature, route
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
 from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, posted, route
+from tests.support.serving import Bell, ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

@@ -17,7 +17,7 @@ from numflow_django.models import FeatureRun
 from numflow_django.outbox import record as outbox
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
-from tests.serving import ask, feature, posted
+from tests.support.serving import ask, feature, posted
 
 pytestmark = pytest.mark.django_db
 

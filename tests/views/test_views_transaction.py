@@ -10,7 +10,7 @@ from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
 from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.serving import Bell, ask, feature, posted
+from tests.support.serving import Bell, ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 

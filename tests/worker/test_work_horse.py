@@ -8,7 +8,7 @@ import pytest
 
 from numflow_django.worker.shared_status import Board
 from numflow_django.worker.work_horse import AT_REST, WorkHorse
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def obey(pipe, board):

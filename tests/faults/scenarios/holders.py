@@ -9,7 +9,7 @@ from numflow_django.models import FeatureRun
 from tests.faults.processes import send
 from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 #: Holders asleep at once.
 BATCH = 4

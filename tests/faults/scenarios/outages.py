@@ -8,7 +8,7 @@ from itertools import cycle
 from numflow_django.models import FeatureRun
 from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def redis_away(scene):

@@ -3,7 +3,7 @@
 import time
 
 from tests.faults.scenarios.scenario import Scenario
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def recovering(scene):

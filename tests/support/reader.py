@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.brokers import free_port
-from tests.sites import ROOT
-from tests.waiting import eventually
+from tests.support.brokers import free_port
+from tests.support.sites import ROOT
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
