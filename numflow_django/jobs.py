@@ -12,8 +12,8 @@ if not apps.ready:
 from django.db import connections
 from rq import get_current_job
 
+from .db.lengths import WORKER_LENGTH
 from .execution import relay, runner
-from .models import WORKER_LENGTH
 from .text.redaction import plain
 
 

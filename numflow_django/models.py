@@ -21,25 +21,13 @@ from django.utils.translation import gettext_lazy as _
 from .conf import conf
 from .db import statements
 from .db.ids import new_run_id
+from .db.lengths import LABEL_LENGTH, PATH_LENGTH, QUEUE_LENGTH, TASK_LENGTH, USER_LENGTH, WORKER_LENGTH
 from .db.timestamps import Now, TimestampField
 from .exceptions import ClaimLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
-
-#: Characters kept of a path or a reason; what is longer than an address bar shows helps nobody.
-PATH_LENGTH = 500
-#: Characters of a feature's label, of a queue's, an async task's and a worker's name, and of a user's key.
-LABEL_LENGTH = 200
-QUEUE_LENGTH = 100
-TASK_LENGTH = 200
-WORKER_LENGTH = 200
-USER_LENGTH = 200
-#: Characters kept of an error's message.
-MESSAGE_LENGTH = 2_000
-#: Characters kept of a traceback.
-TRACEBACK_LENGTH = 20_000
 
 #: The reason of a run that was claimed together with others, until its first checkpoint.
 AHEAD = "claimed ahead"

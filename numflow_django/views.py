@@ -19,10 +19,11 @@ from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .models import FeatureRun
 from .outbox import record as outbox
+from .outbox.record import StepLog
 from .request.http import attributed, describe, error_response, status_of, with_data
 from .request.run_header import RUN_HEADER, note_failed_run
 from .request.state import RequestState
-from .request.steps import StepLog, rendered, run_steps
+from .request.steps import rendered, run_steps
 from .request.trace import SILENT, Trace, tracing
 from .request.transaction import commit_block, ensure_committable
 from .text.tracebacks import traceback_of

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from numflow_django import jobs
-from numflow_django.models import WORKER_LENGTH, RunState
+from numflow_django.db.lengths import WORKER_LENGTH
+from numflow_django.models import RunState
 from tests.support.running import executions, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)

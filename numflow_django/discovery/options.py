@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..conf import conf
-from ..models import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
+from ..db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from ..text.suggestions import one_of
 from .foreign import ignored_words, late_bases
 from .listing import PARTS

@@ -14,7 +14,6 @@ from django.db import router
 
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
-from ..models import FeatureRun
 from .errors import Mistakes
 from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
@@ -166,7 +165,8 @@ registry = Registry()
 
 def _is_home(alias: str) -> bool:
     """Whether the database may hold runs of features that this code no longer has."""
-    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, FeatureRun))
+    run = apps.get_model("numflow_django", "FeatureRun")
+    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, run))
 
 
 def load_routes() -> None:

@@ -16,9 +16,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 from ..conf import conf
 from ..context import Context, read_ahead
 from ..db.connections import Watch
+from ..db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
 from ..discovery.modules import Module
 from ..exceptions import TaskError, TaskTimeout, TransactionLeftOpen
-from ..models import MESSAGE_LENGTH, TRACEBACK_LENGTH, FeatureRun
+from ..models import FeatureRun
 from ..signals import logger
 from ..text.redaction import plain, scrub
 from ..text.tracebacks import traceback_of

@@ -13,14 +13,17 @@ from ..broker.dispatch import ring
 from ..conf import conf
 from ..context import Context, Record, freeze
 from ..db.ids import new_run_id
+from ..db.lengths import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH
 from ..db.missing_tables import noting_missing_tables
 from ..discovery.policy import seconds_of
 from ..discovery.registry import Feature, registry
 from ..exceptions import UnknownFeature
-from ..models import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH, FeatureRun, RunState
-from ..request.steps import StepLog
+from ..models import FeatureRun, RunState
 from ..signals import logger, request_rolled_back
 from ..text.redaction import plain, scrub
+
+#: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
+StepLog = list[dict[str, Any]]
 
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:

@@ -11,11 +11,9 @@ from django.http import HttpRequest, HttpResponseBase
 from ..context import Author, Context
 from ..discovery.modules import Module
 from ..exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
+from ..outbox.record import StepLog
 from .http import FeatureResponse, describe
 from .trace import SILENT, Trace
-
-#: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
-StepLog = list[dict[str, Any]]
 
 
 def rendered(answer: Any) -> HttpResponseBase:

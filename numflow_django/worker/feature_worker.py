@@ -20,12 +20,13 @@ from rq.worker.base import WorkerStatus
 from ..broker.fetch import Intake
 from ..broker.job import FeatureJob, doorbell
 from ..conf import conf
+from ..db.lengths import WORKER_LENGTH
 from ..discovery.registry import registry
 from ..embedded import broker_hint
 from ..exceptions import ClaimLost
 from ..execution.recovery import record_loss
 from ..execution.relay import Relay
-from ..models import WORKER_LENGTH, FeatureRun, FeatureRunQuerySet
+from ..models import FeatureRun, FeatureRunQuerySet
 from ..signals import logger
 from .shared_status import Board, Entry
 from .work_horse import WorkHorse

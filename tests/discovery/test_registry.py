@@ -7,9 +7,10 @@ import pytest
 from django.test import override_settings
 
 from numflow_django import FeatureView
+from numflow_django.db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from numflow_django.discovery.registry import JOB_MARGIN, Registry, label_of, registry
 from numflow_django.exceptions import InvalidFeatures
-from numflow_django.models import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH, FeatureRun, TaskExecution
+from numflow_django.models import FeatureRun, TaskExecution
 from tests.market.features.buy.feature import Buy
 
 STEP = {"100_answer.py": "def answer(ctx, request, response):\n    response.json({})\n"}

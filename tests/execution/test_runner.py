@@ -10,8 +10,9 @@ from django.test import RequestFactory
 
 from numflow_django import signals
 from numflow_django.context import Context
+from numflow_django.db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
 from numflow_django.execution import runner
-from numflow_django.models import MESSAGE_LENGTH, TRACEBACK_LENGTH, ExecutionState, FeatureRun, RunState, TaskExecution
+from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.market.models import Sale
 from tests.support.running import executions, messages, on_postgresql, queued, run_through, states, task
 from tests.support.waiting import eventually

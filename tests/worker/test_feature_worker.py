@@ -9,7 +9,8 @@ import pytest
 from django.core.management import CommandError
 from rq import Queue
 
-from numflow_django.models import WORKER_LENGTH, FeatureRun, TaskExecution
+from numflow_django.db.lengths import WORKER_LENGTH
+from numflow_django.models import FeatureRun, TaskExecution
 from numflow_django.worker import FeatureWorker
 
 ROOT = Path(__file__).parents[2]

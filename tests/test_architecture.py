@@ -1,0 +1,69 @@
+"""The import contracts of pyproject.toml: each one can be broken, so each one guards something."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("importlinter", reason="import-linter is not installed")
+
+ROOT = Path(__file__).parent.parent
+
+DIRECTIONS = "A request flows down, never up"
+BROKER = "Only broker, worker and jobs know RQ and Redis"
+OPTIONAL = "Only contrib knows packages that may not be there"
+
+
+def contracts_of(project: Path) -> dict[str, bool]:
+    """Return the name of each contract, and whether the package in the folder *project* keeps it."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=False)
+    kept = {
+        name: verdict == "KEPT" for name, verdict in re.findall(r"^(.+?) (KEPT|BROKEN)", shown.stdout, re.MULTILINE)
+    }
+    assert kept, shown.stdout + shown.stderr
+    return kept
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a copy of the package and its contracts, in which a test may write."""
+    shutil.copytree(ROOT / "numflow_django", tmp_path / "numflow_django", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_package_keeps_its_contracts(project):
+    """
+    Nothing imports against the directions of the packages.
+    """
+    assert contracts_of(project) == {DIRECTIONS: True, BROKER: True, OPTIONAL: True}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "broken"),
+    [
+        ("request/new.py", "from numflow_django.execution import runner", DIRECTIONS),
+        ("execution/new.py", "from numflow_django.request import http", DIRECTIONS),
+        ("worker/new.py", "from numflow_django import views", DIRECTIONS),
+        ("broker/new.py", "from numflow_django.outbox import record", DIRECTIONS),
+        ("context/new.py", "from numflow_django import models", DIRECTIONS),
+        ("discovery/new.py", "from numflow_django.routing import paths", DIRECTIONS),
+        ("db/new.py", "from numflow_django import context", DIRECTIONS),
+        ("utils.py", "", DIRECTIONS),
+        ("request/new.py", "import rq", BROKER),
+        ("outbox/new.py", "import django_rq", BROKER),
+        ("management/commands/new.py", "from redis import Redis", BROKER),
+        ("routing/new.py", "import rest_framework", OPTIONAL),
+    ],
+)
+def test_a_new_module_that_breaks_a_contract(project, module, source, broken):
+    """
+    A module that no contract names is covered by the contract of its package; one that is in no package breaks it.
+    """
+    (project / "numflow_django" / module).write_text(source)
+
+    assert contracts_of(project)[broken] is False
