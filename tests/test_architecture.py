@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("importlinter", reason="import-linter is not installed")
-
 ROOT = Path(__file__).parent.parent
 
 DIRECTIONS = "A request flows down, never up"
@@ -31,6 +29,7 @@ def contracts_of(project: Path) -> dict[str, bool]:
 @pytest.fixture
 def project(tmp_path):
     """Return a copy of the package and its contracts, in which a test may write."""
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
     shutil.copytree(ROOT / "numflow_django", tmp_path / "numflow_django", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -67,3 +66,29 @@ def test_a_new_module_that_breaks_a_contract(project, module, source, broken):
     (project / "numflow_django" / module).write_text(source)
 
     assert contracts_of(project)[broken] is False
+
+
+def test_the_page_names_every_place():
+    """
+    ARCHITECTURE.md says of each package and module at the top what is there.
+    """
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page.partition("## The packages")[2].partition("## Where to start")[0]
+    places = {
+        path.stem + "/" * path.is_dir()
+        for path in (ROOT / "numflow_django").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+
+    assert sorted(places - {"__init__", "migrations/"} - set(re.findall(r"`(\w+/?)`", table))) == []
+
+
+def test_the_page_names_what_exists():
+    """
+    The files that ARCHITECTURE.md proposes to open are there.
+    """
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    files = re.findall(r"`([a-z_]+/(?:[a-z_]+/)*[a-z_]+\.py)`", page)
+
+    assert len(files) > 5
+    assert [file for file in files if not (ROOT / "numflow_django" / file).is_file()] == []
