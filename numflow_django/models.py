@@ -36,7 +36,7 @@ AHEAD = "claimed ahead"
 FRESH = 8
 
 #: The reason of a run whose wait was ended; its next task does not ask again whether its hour has come.
-HURRIED = "its wait was ended"
+WAIT_SKIPPED = "its wait was ended"
 
 
 class RunState(models.TextChoices):
@@ -327,10 +327,10 @@ class FeatureRun(models.Model):
             self.remember(changes)
         return done
 
-    def hurry(self) -> bool:
+    def skip_wait(self) -> bool:
         """End the wait for a retry or for a task's hour: waiting -> pending. Give False if the run does not wait."""
         mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, state=RunState.WAITING)
-        return bool(mine.update(state=RunState.PENDING, available_at=Now(), reason=HURRIED))
+        return bool(mine.update(state=RunState.PENDING, available_at=Now(), reason=WAIT_SKIPPED))
 
     def cancel(self) -> bool:
         """

@@ -33,7 +33,7 @@ task_retried = Signal()
 #: A task's worker died while it ran.
 task_lost = Signal()
 #: A worker has given a run back unfinished: it waits, or another worker is to go on.
-run_given_back = Signal()
+run_released = Signal()
 #: A run was cancelled while a worker had it.
 run_cancelled = Signal()
 #: A run could not be handed to Redis; it stays pending. Sent with *hint* too: what to do about it, or "".
@@ -103,8 +103,8 @@ def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
     )
 
 
-@receiver(run_given_back, dispatch_uid="numflow_django.log")
-def log_run_given_back(run: Any, **kwargs: Any) -> None:
+@receiver(run_released, dispatch_uid="numflow_django.log")
+def log_run_released(run: Any, **kwargs: Any) -> None:
     if run.reason.startswith(UNKNOWN):
         # After a deploy this ends by itself; after a task was renamed or removed it does not
         logger.warning(
@@ -115,7 +115,7 @@ def log_run_given_back(run: Any, **kwargs: Any) -> None:
             run.reason,
         )
         return
-    logger.info("run given back run=%s feature=%s state=%s reason=%r", run.pk, run.feature, run.state, run.reason)
+    logger.info("run released run=%s feature=%s state=%s reason=%r", run.pk, run.feature, run.state, run.reason)
 
 
 @receiver(run_cancelled, dispatch_uid="numflow_django.log")

@@ -317,11 +317,11 @@ def test_a_postponed_run_waits():
     assert (run.state, run.reason) == (RunState.WAITING, "again")
 
 
-def test_a_run_that_is_hurried():
+def test_a_wait_that_is_skipped():
     """Its wait is over, and whoever looks at it sees why."""
     run = run_row(state=RunState.WAITING, available_at=timezone.now() + timedelta(hours=1), reason="mail starts later")
 
-    assert run.hurry() is True
+    assert run.skip_wait() is True
 
     run.refresh_from_db()
     assert (run.state, run.reason) == (RunState.PENDING, "its wait was ended")
@@ -373,7 +373,7 @@ def lapsed(run):
     FeatureRun.objects.filter(pk=run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
 
 
-def test_a_lost_holder_s_run_is_given_back():
+def test_a_lost_holder_s_run_is_released():
     """A run whose holder died is pending at its task, with the try on record and the reason."""
     run = claimed_run(position=1)
 

@@ -62,12 +62,12 @@ LINES = {
         logging.ERROR,
         f"task lost run={ID} feature=market.buy task=mail attempt=2 worker=w1: its work-horse was killed",
     ),
-    "run_given_back": (
+    "run_released": (
         {"run": run_row(state=RunState.WAITING, reason="mail starts later")},
         logging.INFO,
-        f"run given back run={ID} feature=market.buy state=waiting reason='mail starts later'",
+        f"run released run={ID} feature=market.buy state=waiting reason='mail starts later'",
     ),
-    "run_given_back for want of code": (
+    "run_released for want of code": (
         {
             "run": run_row(
                 state=RunState.WAITING,

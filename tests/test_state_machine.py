@@ -186,9 +186,9 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.seen["state"] == RunState.WAITING)
     @rule()
-    def hurry(self):
+    def skip_wait(self):
         """The run's wait is ended."""
-        assert self.read().hurry() is True
+        assert self.read().skip_wait() is True
         self.is_due = True
         self.expect(RunState.PENDING)
 
@@ -234,7 +234,7 @@ class Life(RuleBasedStateMachine):
         if state != RunState.QUEUED:
             assert self.read().undispatch() is False
         if state != RunState.WAITING:
-            assert self.read().hurry() is False
+            assert self.read().skip_wait() is False
         if state in ENDED:
             assert self.read().cancel() is False
         if state not in {RunState.FAILED, RunState.CANCELLED}:

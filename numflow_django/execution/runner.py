@@ -20,7 +20,7 @@ from ..discovery.modules import Module
 from ..discovery.policy import MAX_REQUEST_ATTEMPTS, Retry, TaskPolicy
 from ..discovery.registry import registry
 from ..exceptions import ClaimLost
-from ..models import HURRIED, ExecutionState, FeatureRun, RunState, TaskExecution
+from ..models import WAIT_SKIPPED, ExecutionState, FeatureRun, RunState, TaskExecution
 from .lease import Lease
 from .recovery import record_loss, skipped
 from .task import TASK_ERRORS, call, error_fields, storable
@@ -188,7 +188,7 @@ class Passage:
             RunState.SUCCEEDED: signals.run_succeeded,
             RunState.FAILED: signals.run_failed,
             RunState.CANCELLED: signals.run_cancelled,
-        }.get(RunState(self.run.state), signals.run_given_back)
+        }.get(RunState(self.run.state), signals.run_released)
         ended.send_robust(sender=FeatureRun, run=self.run)
 
     def _wait_for_code(self, what: str) -> None:
@@ -207,7 +207,7 @@ class Passage:
     def _start(self, task: Module, policy: TaskPolicy) -> None:
         """Execute the task, or put the run off until its hour."""
         wait = 0.0
-        if policy.start_after and task.name not in self.attempts and self.run.reason != HURRIED:
+        if policy.start_after and task.name not in self.attempts and self.run.reason != WAIT_SKIPPED:
             wait = (self.due_at + timedelta(seconds=policy.start_after) - timezone.now()).total_seconds()
         if wait > 0:
             self._write(lambda: self.run.postpone([], seconds=wait, reason=f"{task.name} starts later"))

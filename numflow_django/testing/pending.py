@@ -104,7 +104,7 @@ class Worker:
         if run is None or end > self.horizon:
             return None
         self.skipped[run.pk] = end
-        if run.hurry():
+        if run.skip_wait():
             run.reread()
         return run
 

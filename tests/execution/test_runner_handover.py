@@ -52,18 +52,18 @@ def test_a_worker_that_is_stopping_begins_no_task(feature, journal, stopped):
 
 
 def test_a_hand_over_is_signalled(feature, stopped, listen, caplog):
-    """C8: run_given_back is sent with the run, and logged, and the run has not ended."""
+    """C8: run_released is sent with the run, and logged, and the run has not ended."""
     sent = []
-    for kind in ("run_given_back", "run_succeeded", "run_failed"):
+    for kind in ("run_released", "run_succeeded", "run_failed"):
         listen(getattr(signals, kind), lambda run, kind=kind, **facts: sent.append((kind, run.state)))
     caplog.set_level(logging.INFO, logger="numflow_django")
     shop = feature(mail=STOP, notify=NOTE)
 
     run = run_through(shop)
 
-    assert sent == [("run_given_back", "pending")]
+    assert sent == [("run_released", "pending")]
     assert messages(caplog, logging.INFO)[-1] == (
-        f"run given back run={run.pk} feature={shop.label} state=pending reason='handed over: its worker was stopped'"
+        f"run released run={run.pk} feature={shop.label} state=pending reason='handed over: its worker was stopped'"
     )
 
 

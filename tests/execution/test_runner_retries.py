@@ -126,14 +126,14 @@ def test_what_a_failed_attempt_stored_is_kept(feature):
 def test_a_retry_is_signalled(feature, listen, caplog):
     """C8: task_retried is sent for an attempt that is not the last, task_failed for the last one only."""
     sent = []
-    for kind in ("task_retried", "task_failed", "run_given_back", "run_failed"):
+    for kind in ("task_retried", "task_failed", "run_released", "run_failed"):
         listen(getattr(signals, kind), lambda kind=kind, **facts: sent.append((kind, repr(facts.get("error")))))
     shop = feature(mail=task("raise ValueError('no')", "max_attempts=2"))
 
     run = go_on(run_through(shop))
 
     error = "ValueError('no')"
-    assert sent == [("task_retried", error), ("run_given_back", "None"), ("task_failed", error), ("run_failed", "None")]
+    assert sent == [("task_retried", error), ("run_released", "None"), ("task_failed", error), ("run_failed", "None")]
     assert f"task retried run={run.pk} feature={shop.label} task=mail attempt=1 error=ValueError" in messages(
         caplog, logging.WARNING
     )
