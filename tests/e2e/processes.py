@@ -114,7 +114,8 @@ def _processes() -> Iterator[int]:
     listed = subprocess.run(["ps", "-e", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
     for line in listed.splitlines():
         pid, state = line.split()
-        if not state.startswith("Z"):
+        # "Zl": its first thread has ended, the others still hold its connections
+        if not state.startswith("Z") or "l" in state:
             yield int(pid)
 
 

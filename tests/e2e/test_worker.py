@@ -102,7 +102,12 @@ def processes(tmp_path, environment, queues, settings):
     """The processes of one test; this process can ring for them."""
     settings.RQ_QUEUES = queues
     for queue in queues:
-        redis(queue, queues).flushdb()
+        with redis(queue, queues) as connection:
+            # Redis gives the next job to a killed worker until it has seen that the connection is closed
+            eventually(
+                lambda: connection.info("clients")["blocked_clients"] == 0, message="A killed worker still waits"
+            )
+            connection.flushdb()
     started = Processes(tmp_path, **environment)
     yield started
     started.end()
