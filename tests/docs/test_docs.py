@@ -19,6 +19,7 @@ from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
 
 ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
 COMMANDS = (ROOT / "docs/reference/commands.md").read_text()
 CHECKS = (ROOT / "docs/reference/checks.md").read_text()
@@ -138,15 +139,40 @@ def test_every_command_has_its_heading_or_row(command: str) -> None:
     assert f"\n## {command}\n" in COMMANDS
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the page's headings, as GitHub and Sphinx make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """A link from one page to another, and to its heading, leads somewhere: Sphinx is silent about such mistakes."""
     for target, _, anchor in re.findall(r"\]\(((?!http)[^)#]*)(#([^)]*))?\)", page.read_text()):
         file = (page.parent / target).resolve() if target else page
         assert file.is_file(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors(file)
+
+
+def test_no_link_of_the_readme_is_relative() -> None:
+    """Each link of the README is absolute: PyPI shows the README, but not the files beside it."""
+    links = re.findall(r"\]\(([^)]*)\)|^\[[^\]]+\]: (\S+)|(?:href|src)=\"([^\"]*)\"", README, re.MULTILINE)
+    targets = ["".join(found) for found in links]
+
+    assert targets
+    assert [target for target in targets if not target.startswith(("https://", "http://127.0.0.1"))] == []
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    """A link of the README into the repository names a file that is there, and a heading of it."""
+    links = re.findall(r"https://github\.com/numflow/numflow-django/([^)\s#]*)(?:#([^)\s]*))?", README)
+
+    assert links
+    for path, anchor in links:
+        file = ROOT / path.removeprefix("blob/main/")
+        assert path.startswith("blob/main/"), path
+        assert file.is_file(), path
+        assert not anchor or anchor in anchors(file)
 
 
 @pytest.mark.parametrize("key", KEYS)
