@@ -4,11 +4,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeVar, overload
 
 from ..conf import conf
+from ..text.suggestions import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,8 +134,7 @@ def _checked(rules: dict[str, Any]) -> dict[str, Any]:
     checked = dict(rules)
     for name, value in rules.items():
         if name not in _WANTED:
-            close = get_close_matches(name, _WANTED, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the rules are {', '.join(_WANTED)}"
+            hint = did_you_mean(name, _WANTED, otherwise=f"the rules are {', '.join(_WANTED)}")
             raise TypeError(f"async_task({name}=...): there is no such rule; {hint}")
         if name in {"delay", "max_delay", "start_after", "timeout"} and isinstance(value, timedelta):
             checked[name] = value.total_seconds()

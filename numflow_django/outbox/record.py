@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..exceptions import UnknownFeature
 from ..models import FeatureRun, RunState
 from ..signals import logger, request_rolled_back
 from ..text.redaction import plain, scrub
+from ..text.suggestions import did_you_mean
 
 #: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
 StepLog = list[dict[str, Any]]
@@ -95,8 +95,8 @@ def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: A
 def _no_tasks(label: str, feature: Feature | None) -> str:
     if feature is not None:
         return f"start_run({label!r}): the feature has no async tasks; add async_tasks/100_<name>.py to its folder"
-    close = get_close_matches(label, [known.label for known in registry], 1)
-    hint = f"did you mean {close[0]!r}?" if close else "manage.py check tells what is wrong with the features"
+    labels = [known.label for known in registry]
+    hint = did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
     return f"start_run({label!r}): there is no such feature; {hint}"
 
 

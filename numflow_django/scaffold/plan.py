@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from difflib import get_close_matches
 from keyword import iskeyword
 from pathlib import Path
 from sysconfig import get_paths
@@ -14,7 +13,7 @@ from ..discovery.listing import PARTS
 from ..discovery.options import METHODS
 from ..exceptions import NumflowError
 from ..routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
-from ..text.suggestions import one_of
+from ..text.suggestions import did_you_mean, one_of
 
 #: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
 SEGMENT = re.compile(r"[\w@=\[\]-]+")
@@ -111,9 +110,8 @@ def plan(target: str, *, method: str | None = None, path: str | None = None) -> 
 def _app(label: str) -> AppConfig:
     known = {name: config for config in apps.get_app_configs() for name in (config.label, config.name)}
     if label not in known:
-        close = get_close_matches(label, known, 1)
         mine = sorted(config.label for config in apps.get_app_configs() if _is_own(config))
-        hint = f"did you mean {close[0]!r}?" if close else f"your apps are {', '.join(mine) or 'not there yet'}"
+        hint = did_you_mean(label, known, otherwise=f"your apps are {', '.join(mine) or 'not there yet'}")
         raise ScaffoldError(f"there is no app {label!r} in INSTALLED_APPS; {hint}")
     app = known[label]
     if not _is_own(app):

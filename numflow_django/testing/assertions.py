@@ -1,7 +1,6 @@
 """Assertions about runs, for unittest and pytest; their messages show the whole task log."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from ..context import thaw
 from ..discovery.registry import registry
 from ..exceptions import UnknownFeature
 from ..models import ExecutionState, FeatureRun, RunState
+from ..text.suggestions import did_you_mean
 from .pending import databases
 from .report import describe
 
@@ -98,8 +98,8 @@ def _of_feature(label: str, state: str) -> list[FeatureRun]:
 
 def _check_label(label: str) -> None:
     if registry.find(label) is None:
-        close = get_close_matches(label, [known.label for known in registry], 1)
-        hint = f"did you mean {close[0]!r}?" if close else "manage.py check tells what is wrong with the features"
+        labels = [known.label for known in registry]
+        hint = did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
         raise UnknownFeature(f"there is no feature {label!r}; {hint}")
 
 

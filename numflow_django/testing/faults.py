@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import wraps
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.test.utils import TestContextDecorator
 from ..discovery.modules import Module
 from ..discovery.registry import Feature, registry
 from ..exceptions import UnknownFeature, UnknownTask
+from ..text.suggestions import did_you_mean
 
 
 class InjectedFault(Exception):
@@ -158,5 +158,4 @@ def _task(feature: Feature, name: str, fault: object) -> Module:
 
 
 def _hint(name: str, known: list[str], kind: str) -> str:
-    close = get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"its {kind} are: {', '.join(known) or 'none'}"
+    return did_you_mean(name, known, otherwise=f"its {kind} are: {', '.join(known) or 'none'}")

@@ -3,15 +3,21 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: How much a name must resemble another one, from 0 to 1, to be proposed in a message.
+ALIKE = 0.5
+
 
 def one_of(name: object, known: Iterable[str]) -> str:
-    """Name the one among *known* that *name* is a slip of, or all of them, to end a message with."""
+    """Return which of *known* the misspelt *name* may mean, or all of them: the end of a message."""
     names = list(known)
-    by_lower = {each.lower(): each for each in names}
-    close = get_close_matches(str(name).lower(), by_lower, 1, 0.5)
-    if close:
-        return f"did you mean {by_lower[close[0]]!r}?"
-    return f"use one of {', '.join(names)}" if names else "there is none"
+    return did_you_mean(name, names, otherwise=f"use one of {', '.join(names)}" if names else "there is none")
+
+
+def did_you_mean(name: object, known: Iterable[str], *, otherwise: str) -> str:
+    """Return which of *known* the misspelt *name* may mean, or *otherwise* if none is alike: the end of a message."""
+    by_lower = {each.lower(): each for each in known}
+    close = get_close_matches(str(name).lower(), by_lower, 1, ALIKE)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else otherwise
 
 
 def listed(names: list[str]) -> str:

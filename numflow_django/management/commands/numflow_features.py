@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from itertools import groupby
 from textwrap import wrap
 from typing import Any
@@ -17,6 +16,7 @@ from django.core.management.color import no_style
 from numflow_django.discovery.modules import Module
 from numflow_django.routing.catalogue import Entry, catalogue
 from numflow_django.routing.scan import feature_packages
+from numflow_django.text.suggestions import did_you_mean
 
 #: Columns of output that goes to a file or a pipe, where nothing is to be broken.
 ENDLESS = 10_000
@@ -79,8 +79,7 @@ def _chosen(features: list[Entry], labels: Sequence[str], mistakes: Sequence[obj
     known = {entry.app for entry in features} | {entry.feature.label for entry in features}
     for label in labels:
         if label not in known:
-            close = get_close_matches(label, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "without a label, all are shown"
+            hint = did_you_mean(label, known, otherwise="without a label, all are shown")
             told = "\n".join(["", *map(str, mistakes)]) if mistakes else ""
             raise CommandError(f"{label!r} is neither a feature nor an app with features; {hint}{told}")
     return [entry for entry in features if not labels or {entry.app, entry.feature.label} & set(labels)]
