@@ -1,4 +1,4 @@
-"""Run row -> RQ job. A job is only a doorbell: it carries the run's id, and losing it loses nothing."""
+"""Enqueue runs as RQ jobs and ask Redis about them. A job carries only the run's id, so a lost job loses no data."""
 
 import shlex
 from functools import lru_cache
@@ -31,19 +31,19 @@ from ..exceptions import NumflowError
 from ..models import FeatureRun
 from ..signals import dispatch_failed
 
-#: The wire format: what RQ calls, by name. Never renamed.
+#: The wire format: the function that RQ calls by name. Never rename it.
 JOB = "numflow_django.jobs.run_feature"
 
-#: What the ids of our jobs begin with.
+#: The prefix of the ids of our jobs.
 NAME = "numflow-"
 
-#: A key in each queue's Redis whose absence says that Redis has lost its data.
+#: A key in each queue's Redis. If it is missing, Redis has lost its data.
 MARK = "numflow:mark:%s"
 
-#: A key that lives for as long as the relay's turn is taken.
+#: A key that exists while one worker has taken the relay's turn.
 TURN = "numflow:turn:%s"
 
-#: A key that exists while a queue's warning must not be repeated.
+#: A key that exists while the warning about a queue must not be repeated.
 WARNED = "numflow:warned:%s"
 
 #: Count the workers of a queue: the members of KEYS[1] whose own keys exist. The key of a killed worker expires, but RQ
@@ -54,8 +54,8 @@ for _, worker in ipairs(redis.call("SMEMBERS", KEYS[1])) do count = count + redi
 return count
 """
 
-#: Push the job ARGV[1] unless it is there. ARGV[2] is RQ's set of its queues, ARGV[3] what the job calls, ARGV[4] now,
-#: ARGV[5], ... the fields and values that all jobs of a feature have.
+#: Push the job ARGV[1] unless it exists. ARGV[2] is RQ's set of queues, ARGV[3] the job's call, ARGV[4] the time now,
+#: ARGV[5], ... the fields and values that all jobs of a feature share.
 RING = """
 if redis.call("EXISTS", KEYS[2]) == 1 then return 0 end
 redis.call("HSET", KEYS[2], "data", ARGV[3], "created_at", ARGV[4], "enqueued_at", ARGV[4], unpack(ARGV, 5))
@@ -64,17 +64,17 @@ redis.call("RPUSH", KEYS[1], ARGV[1])
 return 1
 """
 
-#: Seconds that a request waits for Redis at the most: to connect, and for an answer.
+#: The most seconds that a request waits for Redis: to connect, and for an answer.
 CONNECT_TIMEOUT = 0.25
 SOCKET_TIMEOUT = 0.5
 
-#: Seconds in which a queue whose Redis failed is not tried again, so that requests do not wait one after another.
+#: Seconds after a failure of Redis in which its queue is not tried, so that requests do not wait one after another.
 PAUSE = 3.0
 
-#: Seconds that a job which RQ itself gave up stays in its failed registry; our own log is the task log.
+#: Seconds that a job which RQ gave up stays in its failed registry; our own record is the task log.
 FAILURE_TTL = 86_400
 
-#: Job ids that are read from a queue's list at once.
+#: Job ids in one read of a queue's list.
 PORTION = 5_000
 
 _paused_until: dict[str, float] = {}
@@ -82,22 +82,22 @@ _lock = Lock()
 
 
 class BrokerPaused(NumflowError):
-    """The queue's Redis failed a moment ago and is not tried again yet."""
+    """The queue's Redis failed less than ``PAUSE`` seconds ago, so it is not tried again yet."""
 
 
 def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: str) -> bool:
     """
-    Enqueue the doorbell of a run; give whether it is in Redis now.
+    Enqueue the job of a run. Return whether it is in Redis now.
 
-    Never raises: a failure is logged, and whoever calls leaves the run to be dispatched later. *timeout* is RQ's
-    limit for the whole run, in seconds.
+    Never raise: after a failure, log it and send ``dispatch_failed``; the relay enqueues the run later. *timeout* is
+    RQ's limit for the whole run, in seconds.
     """
     try:
         _pause_or_pass(queue)
         _enqueue(run_id, dispatch_no, queue, timeout, feature)
     except DuplicateJobError:
         return True
-    except Exception as error:  # noqa: BLE001 - the response is on its way; a missing queue or Redis must not change it
+    except Exception as error:  # noqa: BLE001 - a missing queue or Redis must not change the response
         _note_failure(queue, error)
         hint = broker_hint(error) if isinstance(error, RedisConnectionError) else ""
         dispatch_failed.send_robust(sender=FeatureRun, run_id=run_id, feature=feature, error=error, hint=hint)
@@ -107,16 +107,16 @@ def ring(*, run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: s
 
 def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: str) -> None:
     """
-    What RQ's enqueue_call(unique=True) does, in one round trip instead of two.
+    Do what RQ's enqueue_call(unique=True) does, in one round trip instead of two.
 
-    Raise DuplicateJobError if the doorbell is in Redis already.
+    Raise DuplicateJobError if the job is in Redis already.
     """
     name, args, rq_queue = job_id(run_id, dispatch_no), (str(run_id), dispatch_no), _queue(queue)
     if not rq_queue.is_async:
-        # ASYNC = False in RQ_QUEUES: the caller is the worker
+        # ASYNC = False in RQ_QUEUES: RQ runs the job in this process
         rq_queue.enqueue_call(JOB, args, timeout=timeout, result_ttl=0, description=feature, job_id=name)
         return
-    # Not compressed, which RQ knows too: this short text would only grow
+    # RQ would also read compressed data, but compression would make this short text longer
     call = rq_queue.serializer.dumps((JOB, None, args, {}))
     facts: list[str | bytes] = [
         name,
@@ -131,7 +131,7 @@ def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: 
 
 @lru_cache(maxsize=1024)
 def _common(queue: str, timeout: int, feature: str) -> list[bytes]:
-    """What RQ keeps of all jobs of a feature: fields and values in turn."""
+    """Return the fields and values, in turn, that RQ stores for every job of a feature."""
     options: dict[str, Any] = {"timeout": timeout, "result_ttl": 0, "failure_ttl": FAILURE_TTL, "description": feature}
     job = _queue(queue).create_job(JOB, args=(), status=JobStatus.QUEUED, **options)
     job.origin = queue
@@ -147,7 +147,7 @@ def _ringer(queue: str) -> Script:
 
 
 def job_id(run_id: UUID, dispatch_no: int) -> str:
-    """The id of the RQ job that announces a run for the *dispatch_no*-th time."""
+    """Return the id of the RQ job for a run and its dispatch number."""
     return f"{NAME}{run_id.hex}-{dispatch_no}"
 
 
@@ -164,23 +164,23 @@ def _note_failure(queue: str, error: Exception) -> None:
 
 @lru_cache(maxsize=64)
 def _queue(name: str) -> Queue:
-    """The queue *name*, kept for the life of the process: a new one for each job would connect anew each time."""
+    """Return the queue *name*. It is cached, because a new one for each job would open a new connection each time."""
     if name not in conf.queues:
         raise ImproperlyConfigured(f"the queue {name!r} is not in RQ_QUEUES ({', '.join(sorted(conf.queues))})")
-    # "auto" is RQ's own behaviour: the transaction has committed already, whichever database it was in
+    # "auto" enqueues at once: the run's transaction has committed already, in whichever database
     return django_rq.get_queue(name, commit_mode="auto", connection=_impatient(name))
 
 
 def _impatient(name: str) -> Redis:
-    """The queue's connection with short timeouts and no retries, because a user waits for it."""
+    """Return the queue's connection with short timeouts and no retries, because a user waits for it."""
     connection = get_connection(name)
     pool = connection.connection_pool
     if isinstance(pool, SentinelConnectionPool):
-        # It asks the sentinels who the master is, so it keeps its class; and it is ours alone
+        # Keep this pool: its class asks the sentinels for the master, and nothing else shares it
         for client in (connection, *pool.sentinel_manager.sentinels):
             client.connection_pool.connection_kwargs.update(_impatience())
         return connection
-    # A pool of our own, because a cache of the site's may share the queue's
+    # A separate pool, because the site's cache may share the queue's pool
     kwargs = {**pool.connection_kwargs, **_impatience()}
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **kwargs))
 
@@ -195,27 +195,27 @@ def _impatience() -> dict[str, Any]:
 
 
 def is_paused(queue: str) -> bool:
-    """Whether the queue's Redis failed a moment ago and is not tried again yet."""
+    """Return whether the queue's Redis failed less than ``PAUSE`` seconds ago."""
     return monotonic() < _paused_until.get(queue, 0.0)
 
 
 def take_turn(queue: str, seconds: float, *, at: str = TURN) -> bool:
-    """Whether the caller may do what the workers of a queue do once in *seconds*; *at*: the key of a turn."""
+    """Return whether the caller takes the turn that one worker of a queue gets in *seconds*; *at* is its key."""
     try:
         return bool(_queue(queue).connection.set(at % queue, "1", nx=True, px=int(seconds * 1000)))
-    except Exception as error:  # noqa: BLE001 - as below
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return False
 
 
 def worker_count(queue: str) -> int | None:
-    """Return how many workers a queue has; None if Redis cannot be reached, or if the queue needs no worker."""
+    """Return how many workers a queue has, or None if Redis cannot be reached or the queue needs no worker."""
     try:
         rq_queue = _queue(queue)
         if not rq_queue.is_async:
             return None
         return int(rq_queue.connection.eval(COUNT_WORKERS, 1, WORKERS_BY_QUEUE_KEY % queue))
-    except Exception as error:  # noqa: BLE001 - as below
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return None
 
@@ -227,31 +227,32 @@ def worker_command(queue: str) -> str:
 
 def mark(queue: str) -> bool | None:
     """
-    Leave a mark in the queue's Redis; give whether it was missing, because Redis has lost its data (or is new).
+    Set a mark in the queue's Redis. Return whether it was missing because Redis has lost its data or is new.
 
-    None: Redis cannot be reached.
+    Return None if Redis cannot be reached.
     """
     try:
         return bool(_queue(queue).connection.set(MARK % queue, "1", nx=True))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with this queue, the others go on
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return None
 
 
 def unmark(queue: str) -> None:
-    """Take the mark away, so that the next relay looks for every queued run."""
+    """Delete the mark, so that the next relay checks every queued run."""
     try:
         _queue(queue).connection.delete(MARK % queue)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
 
 
 def put_back(queue: str, strays: set[str]) -> set[str]:
     """
-    Put jobs into the queue again that have been half taken since the last call, which gave *strays*; give today's.
+    Move stuck jobs from RQ's intermediate queue back to the queue. Return the ids to pass as *strays* next time.
 
-    A worker that waits for a job has it moved to a second list, and from there it is gone in a moment, unless the
-    worker died, or Redis served one whose connection was dead. A doorbell that rings twice is answered once.
+    A job is stuck if it was in *strays*, the result of the last call, and is still there. RQ moves a job to this list
+    while a worker takes it. It stays there only if the worker died or its connection was dead. A run that is enqueued
+    twice is claimed once.
     """
     between = _queue(queue).intermediate_queue_key
     try:
@@ -262,14 +263,14 @@ def put_back(queue: str, strays: set[str]) -> set[str]:
                 pipeline.lrem(between, 0, name)
                 pipeline.lpush(_queue(queue).key, name)
                 pipeline.execute()
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return set()
     return found - strays
 
 
 def listed(queue: str) -> set[str] | None:
-    """The ids of the jobs that wait in the queue's list, read in portions; None: out of reach."""
+    """Return the ids of all jobs in the queue's list, or None if Redis cannot be reached."""
     ids: set[str] = set()
     try:
         connection, key = _queue(queue).connection, _queue(queue).key
@@ -277,7 +278,7 @@ def listed(queue: str) -> set[str] | None:
         while portion := connection.lrange(key, start, start + PORTION - 1):
             ids.update(map(as_text, portion))
             start += len(portion)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return None
     return ids
@@ -285,17 +286,18 @@ def listed(queue: str) -> set[str] | None:
 
 def known(queue: str, doorbells: list[tuple[UUID, int]], *, listed: set[str] | None = None) -> set[UUID] | None:
     """
-    Of the runs behind *doorbells* (run id, dispatch number), those that Redis still knows of; None: out of reach.
+    Return the ids of the runs in *doorbells* (run id, dispatch number) that have a job in Redis.
 
-    With *listed*, a job counts only while it is in the list: RQ can lose one between taking it and starting it.
+    Return None if Redis cannot be reached. With *listed*, a job counts only while it is in the queue's list, because
+    RQ can lose a job between taking it and starting it.
     """
     ids = {job_id(run_id, number): run_id for run_id, number in doorbells}
-    # The list moves while it is read, and grows afterwards; only for those that it did not show it is asked one by one,
-    # because to find one job in a list of 100,000 takes Redis a millisecond
+    # The list changes while and after it is read, so ask for each job that was not in it. Only for those, because
+    # Redis takes a millisecond to find one job in a list of 100,000
     unsure = [name for name in ids if listed is None or name not in listed]
     try:
         found = (_exists if listed is None else _in_list)(_queue(queue), unsure)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - any error of this queue must not stop the others
         _note_failure(queue, error)
         return None
     missing = {name for name, is_there in zip(unsure, found, strict=True) if not is_there}
@@ -323,7 +325,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 
 def reset() -> None:
-    """Forget connections and pauses, as after a change of the settings."""
+    """Forget all connections and pauses, for example after a change of the settings."""
     for remembered in (_queue, _common, _ringer):
         remembered.cache_clear()
     _paused_until.clear()

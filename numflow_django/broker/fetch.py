@@ -1,4 +1,4 @@
-"""Taking the next doorbells from a queue, in one round trip."""
+"""Take the next jobs from a queue in one round trip."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,10 +13,9 @@ from ..discovery.registry import JOB_MARGIN
 from .dispatch import FAILURE_TTL
 from .job import JOB_ID
 
-#: Forget the jobs ARGV[5], ..., which are done, and take up to ARGV[1] others: a quarter of a backlog at the most, so
-#: that other workers do not stand idle for it. A job that is not ours is left to RQ's own way. The hashes stay until
-#: the jobs are done, because the relay takes a run whose job Redis does not know for lost; those of a worker that dies
-#: are gone after ARGV[4] seconds.
+#: Delete the finished jobs ARGV[5], ... and take up to ARGV[1] others, but at most a quarter of the queue, so that
+#: other workers are not idle. Leave a job that is not ours to RQ. The hash of a job stays until the job is done, because
+#: the relay treats a run without a job in Redis as lost. If the worker dies, its hashes expire after ARGV[4] seconds.
 TAKE = """
 for index = 5, #ARGV do redis.call("DEL", ARGV[2] .. ARGV[index]) end
 if redis.call("EXISTS", ARGV[3]) == 1 then return {} end
@@ -39,34 +38,34 @@ return taken
 
 
 class Taken(NamedTuple):
-    """A job that was taken from a queue."""
+    """A job that a work-horse took from a queue."""
 
     name: str  # the RQ job's id
-    timeout: float  # seconds that it may last
+    timeout: float  # its limit in seconds
 
 
 class Intake:
-    """Where a work-horse gets its next jobs from."""
+    """Take jobs from the queues for a work-horse."""
 
     def __init__(self, queues: Sequence[Queue], connection: Redis, *, linger: float) -> None:
         self._connection = connection
-        self._linger = linger  # seconds to wait for one more
+        self._linger = linger  # seconds to wait for one more job
         self._queues = queues
         self._take = connection.register_script(TAKE)
         self._arguments = (Job.redis_job_namespace_prefix, WORKERS_SUSPENDED, FAILURE_TTL)
 
     def next(self, done: Sequence[str], *, most: int = 1) -> list[Taken]:
-        """The next jobs, now that *done* have ended, at *most* so many; none if none can be taken here."""
+        """Delete the jobs *done* and return up to *most* next jobs; none if none can be taken here."""
         keys = [queue.key for queue in self._queues]
         found = self._take(keys=keys, args=[most, *self._arguments, *done])
         return [_taken(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self._awaited()
 
     def finish(self, done: Sequence[str]) -> None:
-        """Forget the jobs *done*, and take no other."""
+        """Delete the jobs *done* and take no other."""
         self._connection.delete(*map(Job.key_for, done))
 
     def _awaited(self) -> list[Taken]:
-        """Wait for a job as RQ does: by way of a second list, from which one that gets lost can be told."""
+        """Wait for a job as RQ does: move it to the intermediate queue, where the relay finds it if it gets stuck."""
         if not self._linger or len(self._queues) > 1 or self._connection.exists(WORKERS_SUSPENDED):
             return []
         queue, between = self._queues[0].key, self._queues[0].intermediate_queue_key
@@ -86,5 +85,5 @@ class Intake:
 
 
 def _taken(name: bytes | str, timeout: bytes) -> Taken:
-    # Whoever writes to Redis may have left anything there
+    # Other programs can write to Redis, so the value may be anything
     return Taken(as_text(name), float(timeout) if timeout.isdigit() else float(JOB_MARGIN))

@@ -1,4 +1,4 @@
-"""The job of a run as a worker sees it: its id is all that it says."""
+"""The RQ job of a run: a worker uses only the job's id."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from .dispatch import JOB
 
 JOB_ID = re.compile(r"numflow-(?P<run>[0-9a-f]{32})-(?P<number>[0-9]+)")
 
-#: What a job's hash in Redis may tell RQ.
+#: The fields of a job's hash in Redis that RQ may read.
 BOOKKEEPING = frozenset(
     {
         *("data", "origin", "description", "status", "worker_name", "timeout", "result_ttl", "failure_ttl"),
@@ -23,7 +23,7 @@ BOOKKEEPING = frozenset(
 
 
 def doorbell(name: str) -> tuple[UUID, int]:
-    """The run's id and the dispatch number that the job's id *name* holds. Raise ValueError if the job is not ours."""
+    """Return the run's id and the dispatch number from the job's id *name*. Raise ValueError if it is not ours."""
     match = JOB_ID.fullmatch(name)
     if match is None:
         raise ValueError(f"job {name!r} is not a run of numflow_django; this worker runs nothing else")
@@ -32,39 +32,39 @@ def doorbell(name: str) -> tuple[UUID, int]:
 
 class FeatureJob(Job):
     """
-    A job that runs our one function and nothing else, whatever its data say.
+    A job that runs our one function and nothing else, whatever its data contain.
 
-    Function and arguments come from the job's id; the data are never deserialised. So a job of any serializer works,
-    and whoever can write to Redis can make a worker look for a run, and no more.
+    The arguments come from the job's id, and the data are never deserialised. So a job of any serializer works, and a
+    client that can write to Redis can only make a worker look for a run.
     """
 
     def restore(self, raw_data: Any) -> Any:
-        """Take from Redis what RQ's bookkeeping needs, and nothing that it would unpickle, import, call or send to."""
+        """Read the fields that RQ's bookkeeping needs, and none that RQ would unpickle, import, call or connect to."""
         kept = {name: value for name, value in raw_data.items() if as_text(name) in BOOKKEEPING}
         try:
             return super().restore(kept)
         except (ValueError, TypeError, AttributeError) as error:
-            # RQ passes over a job that does not exist; any other error would end the worker, and the next one
+            # RQ skips a job that does not exist; any other error would end this worker, and then the next one
             logger.error("job refused: the hash of %r is not one of RQ's: %s", self.id, error)
             raise NoSuchJobError(f"job {self.id!r} is unreadable") from error
 
     @property  # type: ignore[misc]
     def func_name(self) -> str:
-        """Always the same function."""
+        """Return the dotted path of our one function."""
         return JOB
 
     @property  # type: ignore[misc]
     def args(self) -> tuple[Any, ...]:
-        """What the function is called with."""
+        """Return the run's id, as text, and the dispatch number."""
         run_id, number = doorbell(self.id)
         return (str(run_id), number)
 
     @property  # type: ignore[misc]
     def kwargs(self) -> dict[str, Any]:
-        """Nothing."""
+        """Return no keyword arguments."""
         return {}
 
     @property  # type: ignore[misc]
     def instance(self) -> None:
-        """No object's method is ever called."""
+        """Return None, so that RQ never calls a method of an object."""
         return

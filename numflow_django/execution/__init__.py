@@ -1,1 +1,1 @@
-"""One run on a worker: claim, tasks, lease, recovery, relay. It knows neither RQ nor a request."""
+"""How a worker executes one run: claim, tasks, lease, recovery and relay, without RQ or a request."""

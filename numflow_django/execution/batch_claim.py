@@ -1,4 +1,4 @@
-"""Runs that a work-horse has claimed together, to have them at hand."""
+"""Claim several runs at once and release those that the work-horse does not begin in time."""
 
 from collections.abc import Sequence
 from threading import Timer
@@ -13,15 +13,15 @@ from ..signals import logger
 from . import relay, runner
 from .lease import Lease
 
-#: Seconds after which what was not begun is given back, for others.
+#: Seconds after which runs that have not begun are released to other workers.
 PATIENCE = 1.0
 
 
 class Ahead:
-    """Some runs, and the leases of those that have not been begun."""
+    """Claim several runs together and hold the leases of those that have not begun."""
 
     def __init__(self, doorbells: Sequence[tuple[UUID, int]], *, worker: str) -> None:
-        # Nearly all are announced for the first time
+        # Nearly all jobs have the same dispatch number, because most runs are enqueued only once
         number = doorbells[0][1]
         run_ids = [run_id for run_id, other in doorbells if other == number]
         runs = runner.claim_ahead(run_ids, number, worker=worker) if run_ids[1:] else []
@@ -43,11 +43,11 @@ class Ahead:
         self.give_back()
 
     def take(self, run_id: UUID) -> FeatureRun | None:
-        """One of them, to begin it; None if it was given back."""
+        """Return the claimed run so that it can begin, or None if it was released."""
         return self._left.pop(run_id, None)
 
     def give_back(self) -> None:
-        """Let other workers have what is left; their doorbells ring again."""
+        """Release the runs that are left and enqueue them again for other workers."""
         while self._left:
             run_id, run = self._left.popitem()
             try:
@@ -61,4 +61,4 @@ class Ahead:
         try:
             self.give_back()
         finally:
-            connections.close_all()  # this thread's
+            connections.close_all()  # those of the timer's thread

@@ -1,4 +1,4 @@
-"""The leases of the runs that a process works on, renewed by it for as long as it lives."""
+"""Renew the leases of the runs that this process works on."""
 
 import os
 import threading
@@ -21,10 +21,10 @@ QUARTER = 4
 
 class Keeper:
     """
-    Renews the leases of a process, from a thread of its own.
+    Renew the leases of this process from a separate thread.
 
-    The process and not its parent renews them: a work-horse outlives the death of its RQ parent. Short runs never get
-    as far as a renewal, and a process that is stopped or stuck in C code does not renew, which is what a lease is for.
+    The work-horse renews them and not its RQ parent, because it can outlive that parent. Short runs end before their
+    first renewal. A process that is stopped or stuck in C code does not renew, so its leases expire as they should.
     """
 
     def __init__(self) -> None:
@@ -43,20 +43,20 @@ class Keeper:
                         self.held.pop(run.pk, None)
             finally:
                 if due:
-                    # This thread's own connections; the tasks' are another thread's
+                    # Only this thread's connections; the tasks use those of another thread
                     connections.close_all()
 
     def _renewed(self, run: FeatureRun) -> bool:
-        """Whether to go on; an outdated claim is found by the next checkpoint, which is guarded by it."""
+        """Return whether to keep renewing. A worker that lost its claim finds out at its next checkpoint."""
         try:
             return run.renew_lease()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other leases are to be kept
+        except Exception as error:  # noqa: BLE001 - any error: the other leases must still be renewed
             logger.warning("lease not renewed run=%s error=%r; trying again", run.pk, error)
             return True
 
 
 class Lease:
-    """Keeps a run for as long as the block takes."""
+    """Hold the lease of a run while the block runs."""
 
     _keeper: Keeper | None = None
 
@@ -65,7 +65,7 @@ class Lease:
 
     @classmethod
     def keeper(cls) -> Keeper:
-        """This process's; a fork has none of its parent's threads."""
+        """Return the keeper of this process. A fork gets a new one, because threads are not inherited."""
         if cls._keeper is None or cls._keeper.pid != os.getpid():
             cls._keeper = Keeper()
         return cls._keeper

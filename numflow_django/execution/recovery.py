@@ -1,4 +1,4 @@
-"""A run whose holder died: the try that was lost, and whether the task may be tried again."""
+"""Record the execution that a dead worker lost, and decide whether its task runs again."""
 
 from ..conf import conf
 from ..discovery.registry import registry
@@ -8,10 +8,10 @@ from ..signals import run_cancelled, run_failed, task_lost, task_skipped
 
 def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     """
-    Give a dead holder's run back, at the task that it was at; give False if somebody else was first.
+    Release a dead worker's run at its current task. Return False if another process was first.
 
-    A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the rest goes on. A run
-    that was claimed ahead, and whose holder has fallen silent, may not have been begun, and is given back unmarked.
+    A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the next tasks run. A run
+    that was claimed in a batch and whose lease expired may not have begun, so it is released without a lost execution.
     """
     if expired and run.reason == AHEAD:
         return run.lose([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
@@ -51,7 +51,7 @@ def _tell(run: FeatureRun, lost: TaskExecution, rest: list[TaskExecution]) -> No
 
 
 def skipped(run: FeatureRun, failed: str) -> list[TaskExecution]:
-    """The executions of the tasks that are left out because the one at the run's position has failed for good."""
+    """Return an execution for each task that is skipped because the current one has failed for good."""
     names = list(enumerate(run.task_names))[run.position + 1 :]
     return [_execution(run, name, at, ExecutionState.SKIPPED, f"{failed} failed") for at, name in names]
 

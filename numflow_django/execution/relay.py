@@ -1,7 +1,7 @@
 """
-The sweep that dispatches what nobody dispatched, and recovers what died.
+The relay: enqueue runs that are due or lost, and recover runs whose worker died.
 
-Any number of relays may run at once: each transition is guarded, and a doorbell that rings twice is answered once.
+Any number of relays may run at once: each transition is guarded, and a run that is enqueued twice is claimed once.
 """
 
 from collections.abc import Iterator
@@ -19,35 +19,35 @@ from ..models import NOW, FeatureRun, FeatureRunQuerySet, RunState
 from ..signals import logger
 from .recovery import record_loss
 
-#: Runs that one query reads and one question to Redis is about.
+#: Runs in one query and in one request to Redis.
 PAGE = 200
 
-#: Columns that a doorbell does not need; a page of contexts may be 50 MB.
+#: Columns that are not needed to enqueue a run; the contexts of one page may take 50 MB.
 LARGE = ("context", "steps")
 
-#: Seconds of one tick; what is left is done by the next.
+#: Seconds that one tick may take; the next tick does the rest.
 BUDGET = 5.0
 
-#: Seconds of the share that a worker does at the end of a run.
+#: Seconds that a worker may spend on the relay at the end of a run.
 SHARE = 0.5
 
-#: Seconds after which a run that is still queued is looked for in Redis although nothing else seems wrong: RQ can lose
-#: a job between taking it and starting it.
+#: Seconds between two checks of all queued runs in Redis, even if nothing seems wrong: RQ can lose a job between taking
+#: it and starting it.
 SLOW_CHECK = 60.0
 
-#: Seconds that lie between a run's COMMIT and its doorbell at the most: a request waits no longer for Redis.
+#: Longest time in seconds between a run's COMMIT and its job in Redis: a request waits no longer for Redis.
 GRACE = 1.0
 
-#: Seconds that a run is queued before the relay warns that no worker serves its queue, and between two such warnings.
+#: Seconds that a run is queued before the relay warns that its queue has no worker, and between two such warnings.
 UNSERVED_SECONDS = 60.0
 
-#: Runs of a queue that one warning counts at the most.
+#: The most runs of a queue that one warning counts.
 COUNTED = 1_000
 
 
 @dataclass
 class Report:
-    """What one tick has done."""
+    """Count what one tick has done."""
 
     recovered: int = 0  # runs whose holder had died
     undispatched: int = 0  # runs that Redis had lost
@@ -59,17 +59,17 @@ class Report:
 
 @dataclass
 class Relay:
-    """One process's relay: what it remembers between two ticks."""
+    """The relay of one process, and what it remembers between two ticks."""
 
     memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
-    flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: what its mark told in this tick
+    flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: the result of mark() in this tick
     watched: dict[str, float] = field(default_factory=dict)  # by queue: when its workers were last counted
 
     def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
         """
-        Sweep once, for at most *budget* seconds; *thorough*: look for every queued run in Redis.
+        Do one round of at most *budget* seconds. With *thorough*, check every queued run in Redis.
 
-        Errors of Redis leave its runs for the next tick; errors of a database are raised.
+        After an error of Redis, the next tick handles its runs. Raise the errors of a database.
         """
         report = Report()
         deadline = monotonic() + budget
@@ -99,10 +99,10 @@ class Relay:
     def _find_lost_doorbells(
         self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
     ) -> None:
-        """Turn to pending what the database calls queued and Redis does not know."""
+        """Set runs to pending that are queued in the database and have no job in Redis."""
         for queue in conf.queues:
             if self._is_flushed(queue) is None:
-                continue  # Redis is away; what it knows is seen when it is back
+                continue  # Redis is down; a later tick checks this queue
             memory = self.memories.setdefault((alias, queue), Memory())
             memory.strays = dispatch.put_back(queue, memory.strays)
             everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
@@ -112,10 +112,10 @@ class Relay:
             if monotonic() < deadline and not dispatch.is_paused(queue):
                 memory.remember(everything=everything)
             elif self._is_flushed(queue):
-                dispatch.unmark(queue)  # or nobody would look for the rest before the slow check
+                dispatch.unmark(queue)  # else the rest would wait for the slow check
 
     def _is_flushed(self, queue: str) -> bool | None:
-        """Whether Redis has lost its data since the last tick; asked once, for runs of all databases."""
+        """Return whether Redis has lost its data since the last tick. Ask once a tick, for all databases."""
         if queue not in self.flushed:
             self.flushed[queue] = dispatch.mark(queue)
         return self.flushed[queue]
@@ -128,7 +128,7 @@ class Relay:
                         report.dispatched += dispatch_due(run)
 
     def _warn_of_unserved(self) -> None:
-        """Warn of queues that have long-queued runs and no worker: once a minute, and one relay for all."""
+        """Warn of queues with long-queued runs and no worker: once a minute, from one relay only."""
         for queue in conf.queues:
             # After a flush, live workers have to register again first
             if self._is_flushed(queue) is not False or not self._is_watch_due(queue):
@@ -145,30 +145,30 @@ class Relay:
 
 
 class Memory:
-    """When the queued runs of one queue were last looked for in Redis; monotonic seconds."""
+    """When the queued runs of one queue were last checked in Redis, in monotonic seconds."""
 
     def __init__(self) -> None:
         self.last = -SLOW_CHECK
         self.last_slow = -SLOW_CHECK
-        self.strays: set[str] = set()  # jobs that were between two lists
+        self.strays: set[str] = set()  # jobs in RQ's intermediate queue
 
     def is_slow_check_due(self) -> bool:
-        """Whether all queued runs are to be looked for, and not only the new ones."""
+        """Return whether it is time to check all queued runs, not only the new ones."""
         return monotonic() - self.last_slow >= SLOW_CHECK
 
     def window(self) -> float:
-        """Seconds into the past that hold all runs queued since the last look; some of them a second time."""
+        """Return how many seconds back to look for new queued runs. Some runs are checked a second time."""
         return monotonic() - self.last + 2 * GRACE
 
     def remember(self, *, everything: bool) -> None:
-        """Note that a look has been taken."""
+        """Note the time of a check that was made."""
         self.last = monotonic()
         if everything:
             self.last_slow = self.last
 
 
 def after(run: FeatureRun) -> None:
-    """What a worker does after a run: ring again if it was handed over, and a share of the sweep if it is time."""
+    """Enqueue a run again if its worker handed it over, then do a short relay tick if it is time."""
     if run.state == RunState.PENDING:
         dispatch_due(run)
     if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):
@@ -179,7 +179,7 @@ def after(run: FeatureRun) -> None:
 
 
 def dispatch_due(run: FeatureRun) -> bool:
-    """Dispatch a run that is due; give whether its doorbell is in Redis now."""
+    """Enqueue a run that is due. Return whether its job is in Redis now."""
     if not run.begin_dispatch():
         return False
     feature = registry.find(run.feature)
@@ -197,7 +197,7 @@ def dispatch_due(run: FeatureRun) -> bool:
 
 def _warn_if_unserved(queue: str) -> None:
     databases = [FeatureRun.objects.using(alias) for alias in registry.databases()]
-    # A worker serves it if a run is running: RQ's own worker does not register again after a flush
+    # A running run proves that there is a worker: RQ's own worker does not register again after a flush
     if any(runs.filter(state=RunState.RUNNING, queue=queue).exists() for runs in databases):
         return
     waits = [wait for runs in databases for wait in _long_waits(runs, queue)]
@@ -213,14 +213,14 @@ def _warn_if_unserved(queue: str) -> None:
 
 
 def _long_waits(runs: FeatureRunQuerySet, queue: str) -> Iterator[float]:
-    """Yield for how many seconds each long-queued run of *queue* has been due, by the database's clock."""
+    """Yield the seconds for which each long-queued run of *queue* has been due, by the database's clock."""
     long_queued = runs.queued(queue).filter(queued_at__lt=Now(-UNSERVED_SECONDS)).order_by("available_at")
     for due, now in long_queued.values_list("available_at", NOW)[:COUNTED]:
         yield (now - due).total_seconds()
 
 
 def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:
-    """Those of the queued *runs* that Redis does not know; none any more as soon as it is out of reach."""
+    """Yield the queued *runs* that have no job in Redis. Stop when Redis cannot be reached."""
     listed = dispatch.listed(queue) if in_list else None
     if in_list and listed is None:
         return
@@ -233,16 +233,16 @@ def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: boo
 
 def _pages(runs: FeatureRunQuerySet, deadline: float, *, by: str = "available_at") -> Iterator[list[FeatureRun]]:
     """
-    The *runs* of one state in the order of the column *by*, a page a query, until the *deadline*.
+    Yield the *runs* of one state in the order of the column *by*, one page for each query, until the *deadline*.
 
-    With the state the column has an index, so that other runs, due tomorrow or ended long ago, are not even looked at.
-    Each page begins behind the key of the last one and not at an offset: rows that cannot move do not hide the others.
+    State and column share an index, so the database does not read other runs. Each page begins after the last key and
+    not at an offset, so that rows which cannot move do not hide the rows after them.
     """
     rest = runs
     while monotonic() < deadline:
         page = list(rest.order_by(by, "pk")[:PAGE])
         if page:
-            rest = runs.beyond(by, getattr(page[-1], by), page[-1].pk)  # now: whoever gets the page changes its rows
+            rest = runs.beyond(by, getattr(page[-1], by), page[-1].pk)  # before the yield: the caller changes the rows
             yield page
         if len(page) < PAGE:
             return

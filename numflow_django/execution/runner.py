@@ -1,4 +1,4 @@
-"""Claim a run, run its tasks in order, checkpoint after each, and finish it."""
+"""Claim a run, execute its tasks in order, write a checkpoint after each, and end the run."""
 
 import re
 import time
@@ -27,39 +27,39 @@ from .task import TASK_ERRORS, call, error_fields, storable
 
 T = TypeVar("T")
 
-#: How long a run waits for code that knows its feature and tasks, as while a deploy is under way.
+#: How long a run waits for code that has its feature and tasks, for example during a deploy.
 DEPLOY_PATIENCE = timedelta(minutes=15)
-#: What to do about a run whose feature or task no worker's code has had for so long.
+#: The advice for a run whose feature or task has been missing from every worker's code for that long.
 PUT_BACK = "put it back, restart the workers, and resume the run"
-#: Seconds until the next worker is asked.
+#: Seconds until another worker may claim the run.
 DEPLOY_RETRY = 30
 
-#: Seconds between the tries to write to a database that is away; after the last one, the lease has to end.
+#: Seconds between the attempts to write to a database that is down. After the last one, the run's lease expires.
 WRITE_WAITS = (0.2, 0.5, 1, 2, 4)
 
 _UNKNOWN_SINCE = re.compile(rf"{signals.UNKNOWN}.* since (?P<since>\S+);")
 
-#: What a checkpoint wrote: the changes of the run row, the execution, and those of the tasks that are left out.
+#: What a checkpoint wrote: the changes of the run row, the execution, and the executions of the skipped tasks.
 Settled = tuple[dict[str, Any], TaskExecution, list[TaskExecution]]
 
 
 class Stop:
-    """Whether this process has been asked to hand its run over."""
+    """Whether this process was asked to hand over its run."""
 
     requested = False
 
 
 def request_stop() -> None:
-    """Ask for a hand-over after the task that is running; may be called from a signal handler."""
+    """Ask for a hand-over after the current task. It is safe to call this from a signal handler."""
     Stop.requested = True
 
 
 def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
     """
-    Do what the doorbell *dispatch_no* of a run asks for; give the run, or None if it was not to be had.
+    Claim the run that was enqueued under *dispatch_no* and execute it. Return it, or None if it cannot be claimed.
 
-    Errors of tasks are recorded and logged, never raised; errors of the database are raised, and the run stays
-    claimed until its lease ends.
+    Errors of tasks are recorded and logged, never raised. Errors of the database are raised, and the run stays
+    claimed until its lease expires.
     """
     for alias in registry.databases():
         claimed = FeatureRun.objects.using(alias).claim(run_id, dispatch_no, worker=worker)
@@ -76,7 +76,7 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
 
 
 def claim_ahead(run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
-    """Claim what can be had of several runs that the doorbells *dispatch_no* announce."""
+    """Claim several runs that were enqueued under *dispatch_no*. Return those that could be claimed."""
     runs: list[FeatureRun] = []
     for alias in registry.databases():
         if len(runs) < len(run_ids):
@@ -85,7 +85,7 @@ def claim_ahead(run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> li
 
 
 def run_claimed(run: FeatureRun, *, lease: Callable[[FeatureRun], AbstractContextManager[Any]] = Lease) -> None:
-    """Run the tasks of a run that this process has claimed, which *lease* holds meanwhile."""
+    """Execute the tasks of a run that this process has claimed, and hold its *lease* meanwhile."""
     signals.run_started.send_robust(sender=FeatureRun, run=run)
     try:
         with lease(run):
@@ -96,7 +96,7 @@ def run_claimed(run: FeatureRun, *, lease: Callable[[FeatureRun], AbstractContex
 
 @dataclass(kw_only=True)
 class Outcome:
-    """How one execution of a task ended."""
+    """The result of one execution of a task."""
 
     task: Module
     policy: TaskPolicy
@@ -110,11 +110,11 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether this execution is a failure; one that asks for another is."""
+        """Return whether this execution failed. One that returned a Retry counts as failed."""
         return self.error is not None or self.retry is not None
 
     def wait(self) -> float | None:
-        """Seconds until the task is tried again; None: this was its last execution."""
+        """Return the seconds until the task is retried, or None if this was its last execution."""
         attempt = self.attempt - self.forgiven
         if self.error is not None:
             return self.policy.wait_after(self.error, attempt)
@@ -124,7 +124,7 @@ class Outcome:
         return self.retry.delay if attempt < limit else None
 
     def fields(self) -> dict[str, Any]:
-        """What the task log keeps of it."""
+        """Return the fields of this outcome for the task log."""
         if self.error is not None:
             return error_fields(self.error)
         if self.retry is not None:
@@ -133,11 +133,11 @@ class Outcome:
 
 
 class RetryAsked(Exception):
-    """An atomic task returned a Retry: its transaction is to be rolled back, or its work would be done twice."""
+    """An atomic task returned a Retry. Its transaction must be rolled back, or its work would be done twice."""
 
 
 class Passage:
-    """One claim's way through the tasks of a run."""
+    """Execute the tasks of a run under one claim."""
 
     def __init__(self, run: FeatureRun) -> None:
         self.run = run
@@ -151,13 +151,13 @@ class Passage:
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        """The connection to the database of the run row."""
+        """Return the connection to the database of the run row."""
         return connections[self.run._state.db or "default"]
 
     def _recall(self) -> None:
-        """Learn what earlier claims of this run have come to."""
+        """Read from the task log what earlier claims of this run have done."""
         settled = self.run.task_names[: self.run.position]
-        # A task that was never run, as in a run that was cancelled and resumed for its failures, has not succeeded
+        # A task may never have run: the run was cancelled, then resumed for its failures only. It has not succeeded
         self.failed = set(settled)
         facts = ("name", "attempt", "token", "state", "finished_at")
         for name, attempt, token, state, finished_at in self.run.log.values_list(*facts):
@@ -170,7 +170,7 @@ class Passage:
                 self.due_at = finished_at or self.due_at
 
     def pass_through(self) -> None:
-        """Run the tasks that remain. Raise ClaimLost if another worker has taken the run over."""
+        """Execute the tasks that remain. Raise ClaimLost if another worker has taken the run over."""
         feature = registry.find(self.run.feature)
         while self.run.state == RunState.RUNNING:
             name = self.run.task_names[self.run.position]
@@ -192,7 +192,7 @@ class Passage:
         ended.send_robust(sender=FeatureRun, run=self.run)
 
     def _wait_for_code(self, what: str) -> None:
-        """Put the run off until a worker with the right code comes; after a quarter of an hour it fails."""
+        """Postpone the run until a worker has its code. Fail the run after DEPLOY_PATIENCE."""
         known = _UNKNOWN_SINCE.match(self.run.reason)
         since = datetime.fromisoformat(known["since"]) if known else timezone.now()
         unknown, minutes = f"{signals.UNKNOWN}{what}", DEPLOY_PATIENCE.seconds // 60
@@ -205,7 +205,7 @@ class Passage:
             self._write(lambda: self.run.postpone([], seconds=DEPLOY_RETRY, reason=reason))
 
     def _start(self, task: Module, policy: TaskPolicy) -> None:
-        """Execute the task, or put the run off until its hour."""
+        """Execute the task, or postpone the run until the task's start time."""
         wait = 0.0
         if policy.start_after and task.name not in self.attempts and self.run.reason != WAIT_SKIPPED:
             wait = (self.due_at + timedelta(seconds=policy.start_after) - timezone.now()).total_seconds()
@@ -237,9 +237,9 @@ class Passage:
                 self._lose(error)
                 return
             outcome.error = error
-            # What the task stored before it failed is kept, unless its transaction took it back
+            # Keep what the task stored before it failed, unless its transaction was rolled back
             outcome.context = None if policy.atomic else self._salvaged(ctx)
-        # Written outside the "try" of the task, whose failure an error of the database is not
+        # Outside the try: a database error here is not the task's failure
         self._settle(outcome, settled or self._written(lambda: self._checkpoint(outcome)))
 
     def _work(self, outcome: Outcome, ctx: Context) -> None:
@@ -251,13 +251,13 @@ class Passage:
         outcome.context = self._changed(ctx)
 
     def _work_atomically(self, outcome: Outcome, ctx: Context) -> Settled:
-        """Run the task and write its checkpoint, in one transaction."""
+        """Run the task and write its checkpoint in one transaction."""
         database = self.run._state.db
         committed = Event()
         self.raw = self.connection.connection
         try:
             with transaction.atomic(using=database):
-                # Registered first: a callback of the task's that raises makes Django drop those behind it
+                # Registered first: if a callback of the task raises, Django drops the callbacks after it
                 transaction.on_commit(committed.set, using=database, robust=True)
                 self._work(outcome, ctx)
                 if outcome.retry is not None:
@@ -276,7 +276,7 @@ class Passage:
         return settled
 
     def _checkpoint(self, outcome: Outcome) -> Settled:
-        """Write how the task ended, and what becomes of the run."""
+        """Write the outcome of the task and the new state of the run."""
         execution = self._execution(outcome)
         wait = outcome.wait()
         if wait is not None:
@@ -291,7 +291,7 @@ class Passage:
         return changes, execution, rest
 
     def _settle(self, outcome: Outcome, settled: Settled) -> None:
-        """Take over what was committed, and tell others."""
+        """Apply to this object what was committed, then send the signals."""
         changes, execution, rest = settled
         self.run.remember(changes)
         self.due_at = execution.finished_at or self.due_at
@@ -310,7 +310,7 @@ class Passage:
         self.run.remember(self._written(transition))
 
     def _written(self, write: Callable[[], T]) -> T:
-        """Write; wait for a database that is away, because the work is done and only its record is missing."""
+        """Write, and wait while the database is down: the work is done and only its record is missing."""
         for wait in WRITE_WAITS:
             try:
                 return write()
@@ -323,22 +323,22 @@ class Passage:
         return write()
 
     def _is_connection_lost(self, error: BaseException) -> bool:
-        """Whether *error* is the database's absence and not the task's failure."""
+        """Return whether *error* comes from a lost database connection and not from the task."""
         if not isinstance(error, OperationalError | InterfaceError) or self.connection.in_atomic_block:
             return False
         if self.connection.closed_in_transaction:
-            return False  # by the task itself
+            return False  # the task itself closed it
         raw = self.connection.connection
-        # Where the server hung up in an atomic task, Django has connected anew to roll back
+        # If the server closed the connection during an atomic task, Django has opened a new one to roll back
         return raw is None or raw is not (self.raw or raw) or not self.connection.is_usable()
 
     def _lose(self, error: BaseException) -> None:
-        """Give the run back at this task: whether its work took effect is not known, as after a crash."""
+        """Release the run at this task. As after a crash, we cannot know whether its work took effect."""
         self.connection.close()
         claim_id = self.run.claim_id
         message = f"its database connection was lost: {error_fields(error)['error_message']}"
         self._written(lambda: record_loss(self.run, message, expired=False))
-        # Where nothing was recorded, the COMMIT of an atomic task was written before the connection broke
+        # If no loss was recorded, the COMMIT of an atomic task took effect before the connection broke
         self._written(self.run.reread)
         if self.run.claim_id != claim_id:
             raise ClaimLost(f"run {self.run.pk}: somebody else has taken it over while its database was away")
@@ -351,7 +351,7 @@ class Passage:
     def _salvaged(self, ctx: Context) -> str | None:
         try:
             return self._changed(ctx)
-        except Exception:  # noqa: BLE001 - the task has failed already, perhaps of just this
+        except Exception:  # noqa: BLE001 - the task has failed already, perhaps from this same error
             return None
 
     def _end(self, outcome: Outcome) -> tuple[RunState, str]:

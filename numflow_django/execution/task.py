@@ -1,4 +1,4 @@
-"""One try of one async task: the call, and what the task log keeps of its outcome."""
+"""Call an async task once, and prepare its outcome for the task log."""
 
 import asyncio
 import inspect
@@ -25,28 +25,29 @@ from ..text.redaction import plain, scrub
 from ..text.tracebacks import traceback_of
 from .timeout import call_with_limit
 
-#: What a task may end with besides an Exception without ending the worker.
+#: Errors of a task that do not end the worker.
 TASK_ERRORS = (Exception, SystemExit, asyncio.CancelledError)
 
-#: Seconds that a cancelled coroutine gets to end in, before the next task begins without waiting for it.
+#: Seconds that a cancelled coroutine has to end. After that the next task begins without it.
 CANCEL_SECONDS = 1.0
 
-#: NUL and lone surrogates in JSON. An escaped backslash is matched, and kept, because the u0000 after it is plain text.
+#: NUL and lone surrogates in JSON. An escaped backslash is matched and kept: a u0000 after it is plain text.
 _UNSTORABLE = re.compile(r"(?P<backslash>\\\\)|\\u0000|[\ud800-\udfff]")
 
 
 def call(task: Module, ctx: Context, seconds: float) -> Any:
     """
-    Give what the task returns, run under its time limit; nothing of it is left on the database connections.
+    Call the task under its limit of *seconds* and return its result. It leaves no transaction open.
 
-    Raise what the task raises, TaskTimeout, TransactionLeftOpen, or TaskError for a coroutine that nobody awaits.
+    Raise the task's own error, TaskTimeout, TransactionLeftOpen, or TaskError if the task returned a coroutine that is
+    never awaited.
     """
     function = partial(_run_coroutine, task.function) if task.is_async else task.function
     watch = Watch()
     try:
         result = call_with_limit(lambda: function(ctx), seconds=seconds, name=f"async task {task} ({task.file})")
     except TaskTimeout:
-        watch.renew()  # interrupted in the middle of a query, a connection cannot be trusted
+        watch.renew()  # a connection that was interrupted during a query cannot be trusted
         raise
     except BaseException:
         watch.clean_up()
@@ -64,7 +65,7 @@ def call(task: Module, ctx: Context, seconds: float) -> Any:
 
 
 def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
-    """Run an async task; interrupted, it is cancelled, and has ended when this raises."""
+    """Run a coroutine task. If it is interrupted, cancel it and wait for its end before raising."""
     read_ahead(ctx)
     begun: list[asyncio.Task[Any] | None] = []
     ended = Event()
@@ -79,7 +80,7 @@ def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
     try:
         return async_to_sync(body)()
     except BaseException:
-        # The alarm rings in this thread, but the coroutine runs in one of its own
+        # The alarm interrupts this thread, but the coroutine runs in another one
         for running in filter(None, begun):
             with suppress(RuntimeError):  # its loop has ended already
                 running.get_loop().call_soon_threadsafe(running.cancel)
@@ -89,7 +90,7 @@ def _run_coroutine(function: Callable[[Context], Any], ctx: Context) -> Any:
 
 def storable(result: Any, *, run: FeatureRun, task: Module) -> Any:
     """
-    The task's return value as JSON; None, and a warning, if it has no such form.
+    Return the task's result as JSON, or log a warning and return None if it cannot be stored.
 
     NUL and lone surrogates, which PostgreSQL cannot store, are replaced.
     """
@@ -107,7 +108,7 @@ def storable(result: Any, *, run: FeatureRun, task: Module) -> Any:
 
 
 def error_fields(error: BaseException) -> dict[str, str]:
-    """What the task log keeps of an error."""
+    """Return the fields of an error for the task log."""
     kind = type(error)
     return {
         "error_type": plain(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 200),
@@ -119,5 +120,5 @@ def error_fields(error: BaseException) -> dict[str, str]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot be shown must be recorded all the same
+    except Exception:  # noqa: BLE001 - an error must be recorded even if its str() fails
         return "<its str() failed>"

@@ -1,4 +1,4 @@
-"""A time limit for a call, in the main thread, that also ends code which swallows ``Exception``."""
+"""Limit the time of a call in the main thread, even if the code swallows ``Exception``."""
 
 import signal
 import threading
@@ -11,26 +11,26 @@ from ..exceptions import TaskTimeout
 
 T = TypeVar("T")
 
-#: Seconds after which the interruption is repeated, for code that swallows even BaseException.
+#: Seconds between repeated interruptions, for code that swallows even BaseException.
 REPEAT = 1.0
 
 
 class Timeouts:
-    """How many calls this process has interrupted."""
+    """Count the calls that this process has interrupted."""
 
     count = 0
 
 
 class Expired(BaseException):
-    """Raised by the alarm; a BaseException, so that ``except Exception`` in a task does not swallow it."""
+    """The alarm raises this. It is a BaseException, so that ``except Exception`` in a task does not swallow it."""
 
 
 def call_with_limit(function: Callable[[], T], *, seconds: float, name: str) -> T:
     """
-    Give ``function()``. Raise TaskTimeout, naming *name*, if it takes longer than *seconds*.
+    Return ``function()``. Raise TaskTimeout, whose message begins with *name*, if it takes longer than *seconds*.
 
-    Outside the main thread, where Python has no signals, there is no limit. An alarm that is set already, as by RQ's
-    work-horse, goes on afterwards with what is left of it.
+    Outside the main thread there is no limit, because Python handles signals in the main thread only. An alarm that
+    was set before, such as that of RQ's work-horse, continues afterwards with the rest of its time.
     """
     if threading.current_thread() is not threading.main_thread():
         return function()
@@ -42,7 +42,7 @@ def call_with_limit(function: Callable[[], T], *, seconds: float, name: str) -> 
         finally:
             alarm.restore()
     except Expired as expired:
-        # The alarm may have rung in the "finally" itself, before it was restored
+        # The alarm may have gone off in the "finally" itself, before it was restored
         alarm.restore()
         Timeouts.count += 1
         raise TaskTimeout(
@@ -69,7 +69,7 @@ class _Alarm:
         self.restored = True
         signal.signal(signal.SIGALRM, self.handler)
         if self.left:
-            # At least a moment: 0 would switch the outer alarm off, and it is due
+            # More than 0, which would switch off an outer alarm that is due
             left = max(0.001, self.left - (time.monotonic() - self.began))
             signal.setitimer(signal.ITIMER_REAL, left, self.interval)
 

@@ -1,4 +1,4 @@
-"""The RQ worker and its work-horse."""
+"""The RQ worker of numflow_django and its work-horse."""
 
 from .feature_worker import FeatureWorker
 

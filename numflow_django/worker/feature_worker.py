@@ -1,4 +1,4 @@
-"""FeatureWorker: the RQ worker that we recommend, ``RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}``."""
+"""The recommended RQ worker: ``RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}``."""
 
 import os
 import signal
@@ -35,25 +35,25 @@ from .work_loop import MAX_RUNS, STUCK_SECONDS, Shift
 if TYPE_CHECKING:
     from rq.executions import Execution
 
-#: Seconds between two looks at a busy work-horse; a job that is seen twice is shown in RQ's registries.
+#: Seconds between two checks of a busy work-horse. A job that two checks find running is entered in RQ's registries.
 LOOK_SECONDS = 1.0
 
-#: Seconds that a work-horse waits for one more job before it tells its worker that there is none.
+#: Seconds that a work-horse waits for one more job before it reports to its worker that there is none.
 LINGER_SECONDS = 1.0
 
 
 class FeatureWorker(Worker):
     """
-    Runs features' async tasks: takes the queue's own serializer, refuses all other jobs, and does the relay's work.
+    Run the async tasks of features and the relay, and refuse all other jobs.
 
-    For ``manage.py rqworker`` and ``rqworker-pool``. One work-horse serves many runs. On SIGTERM the task that is
-    running ends and the run is handed over to the next worker.
+    For ``manage.py rqworker`` and ``rqworker-pool``. It uses the serializer of its queue. One work-horse serves many
+    runs. On SIGTERM it finishes the current task and hands the run over to the next worker.
     """
 
     def __init__(self, queues: Any, name: str | None = None, *args: Any, **kwargs: Any) -> None:
         _check_name(name)
         kwargs["job_class"] = FeatureJob
-        # rqworker passes pickle on unless it is told otherwise; the queue knows what its settings say
+        # rqworker passes pickle unless an option says otherwise; the queue has the serializer of the settings
         serializers = {queue.serializer for queue in queues if isinstance(queue, Queue)} if queues else set()
         if serializers:
             kwargs["serializer"] = serializers.pop()
@@ -61,7 +61,7 @@ class FeatureWorker(Worker):
         try:
             super().__init__(queues, name, *args, **kwargs)
         except RedisConnectionError as error:
-            # rqworker prints the message and ends
+            # rqworker prints this message and exits
             raise RedisConnectionError(f"{error} {broker_hint(error)}") from error
         for queue in self.queues:
             queue.job_class = FeatureJob
@@ -72,8 +72,8 @@ class FeatureWorker(Worker):
         self.horse: WorkHorse | None = None
         self.linger = LINGER_SECONDS
         self.max_runs = MAX_RUNS
-        self.seen: Entry | None = None  # what the work-horse was at when it was last looked at
-        self.shown: tuple[Job, Execution] | None = None  # what RQ's registries say it is at
+        self.seen: Entry | None = None  # the job of the work-horse at the last check
+        self.shown: tuple[Job, Execution] | None = None  # its job in RQ's registries
         if len(self.queues) > 1:
             logger.warning(
                 "worker %s listens on %s queues: RQ takes jobs less safely then, and a lost one waits for the relay; "
@@ -83,15 +83,15 @@ class FeatureWorker(Worker):
             )
 
     def work(self, burst: bool = False, *args: Any, **options: Any) -> bool:
-        """Work as RQ's worker does; its options hold."""
+        """Work as RQ's worker does, with the same options."""
         if burst:
             self.linger = 0
         if options.get("max_jobs") is not None:
-            self.max_runs = 1  # RQ counts what it hands out
+            self.max_runs = 1  # RQ counts the jobs that it hands out
         return bool(super().work(burst, *args, **options))
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        """Prepare, and have a work-horse ready for the first job."""
+        """Prepare as RQ does, then fork a work-horse for the first job."""
         super().bootstrap(*args, **kwargs)
         self.horse = self.new_horse()
 
@@ -99,32 +99,32 @@ class FeatureWorker(Worker):
 
     @property
     def dequeue_timeout(self) -> int:
-        """Wake up for the relay also when no job comes."""
+        """Return the seconds to wait for a job: short enough to wake up for the relay."""
         return max(1, min(int(conf.RELAY_SECONDS), super().dequeue_timeout))
 
     @property
     def is_tick_due(self) -> bool:
-        """Whether it is time for the relay."""
+        """Return whether it is time for the relay."""
         return monotonic() - self.last_tick >= conf.RELAY_SECONDS
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
-        """RQ asks this between two jobs, and whenever none has come for a while; it has no job in its hands then."""
+        """Return whether to do maintenance. RQ asks between two jobs, or when none has come for a while."""
         return self.is_tick_due or self.is_cleaning_due
 
     @property
     def is_cleaning_due(self) -> bool:
-        """Whether it is time for RQ's own maintenance."""
+        """Return whether it is time for RQ's own maintenance."""
         return bool(super().should_run_maintenance_tasks)
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own, now and then, and the relay's."""
+        """Run RQ's own maintenance if it is due, then the relay."""
         if self.is_cleaning_due:
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self.run_relay()
 
     def run_relay(self) -> None:
-        """Tick, if it is time."""
+        """Run one tick of the relay if it is due."""
         if not self.is_tick_due:
             return
         self.last_tick = monotonic()
@@ -132,7 +132,7 @@ class FeatureWorker(Worker):
         try:
             self.stay_registered()
             self.relay.tick()
-        except Exception:  # noqa: BLE001 - a database that is away must not end the worker
+        except Exception:  # noqa: BLE001 - a database that is down must not end the worker
             logger.exception("relay failed worker=%s; trying again in %s s", self.name, conf.RELAY_SECONDS)
         finally:
             self.is_in_relay = False
@@ -142,7 +142,7 @@ class FeatureWorker(Worker):
             raise StopRequested
 
     def stay_registered(self) -> None:
-        """Register again after Redis has lost its data; else relays would warn that no worker serves the queue."""
+        """Register again after Redis has lost its data, or relays would warn that the queue has no worker."""
         try:
             is_listed = self.connection.sismember(self.redis_workers_keys, self.key)
             if not is_listed and not self._stop_requested:
@@ -155,7 +155,7 @@ class FeatureWorker(Worker):
     # Jobs
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Have a job of ours, and those behind it, run; refuse every other."""
+        """Send a job of ours to the work-horse and wait until it has no more. Refuse every other job."""
         try:
             doorbell(job.id)
         except ValueError as error:
@@ -175,32 +175,32 @@ class FeatureWorker(Worker):
         self.set_state(WorkerStatus.IDLE)
 
     def send(self, job: Job) -> WorkHorse:
-        """Send a job to the work-horse; to a new one if it has died while it was at rest."""
+        """Send a job to the work-horse, or to a new one if it died at rest."""
         horse = self.horse or self.new_horse()
         limit = float(job.timeout or 0) + STUCK_SECONDS
         while not horse.send(job.id, limit):
             horse = self.new_horse()
         self.horse = horse
         if self._stop_requested:
-            self.stop_horse()  # asked for while there was no job to hand over
+            self.stop_horse()  # requested before the work-horse had this job
         return horse
 
     def new_horse(self) -> WorkHorse:
-        """Fork one. Nothing of the database may be open: it would be shared."""
+        """Fork a work-horse. Close the database connections first, because a fork would share them."""
         connections.close_all()
         horse = WorkHorse(self.be_horse)
         self._horse_pid = horse.pid
         return horse
 
     def be_horse(self, pipe: Connection, board: Board) -> None:
-        """Serve, as the child process."""
+        """Serve jobs in the child process."""
         self._is_horse = True
         self.procline(f"Serving {', '.join(self.queue_names())}")  # type: ignore[no-untyped-call]
         intake = Intake(self.queues, self.connection, linger=self.linger)
         Shift(pipe, board, intake=intake, worker=self.name, max_runs=self.max_runs).serve()
 
     def replace(self, horse: WorkHorse) -> None:
-        """See to what a work-horse has left behind, and have another ready."""
+        """Recover what a dead work-horse left behind, and fork another one."""
         left = horse.board.read()
         self.horse, self._horse_pid = None, 0
         if left or horse.status:
@@ -214,7 +214,7 @@ class FeatureWorker(Worker):
     # While a work-horse is busy
 
     def look_in(self, horse: WorkHorse) -> None:
-        """See what it is at: beat for it, show a long job to RQ's dashboards, and end what is stuck."""
+        """Check a busy work-horse: send heartbeats, show a long job in RQ's dashboards, and kill a stuck one."""
         entry = horse.board.read()
         if entry and entry.is_overdue:
             logger.error("work-horse killed: job %s did not end when its time was up", entry.name)
@@ -223,13 +223,13 @@ class FeatureWorker(Worker):
             self.show(entry if entry == self.seen else None)
             self.beat()
         except RedisError as error:
-            # The run does not need Redis; the work-horse's worker must not leave it alone for that
+            # The run does not need Redis, so the worker keeps watching the work-horse
             logger.warning("no heartbeat worker=%s: %s: %s", self.name, type(error).__name__, error)
         self.seen = entry
         self.run_relay()
 
     def beat(self) -> None:
-        """RQ's heartbeat, if it is time."""
+        """Send RQ's heartbeat if it is due."""
         if monotonic() - self.last_beat < self.job_monitoring_interval:
             return
         self.last_beat = monotonic()
@@ -239,14 +239,14 @@ class FeatureWorker(Worker):
             self.heartbeat(self.job_monitoring_interval + 60)
 
     def show(self, entry: Entry | None) -> None:
-        """Have RQ's registries say that the worker is at this job, and no longer at another."""
+        """Enter this job in RQ's registries as the worker's current one, and remove the previous one."""
         name = entry.name if entry else None
         if self.shown and self.shown[0].id != name:
             job, execution = self.shown
             self.shown = None
             with self.connection.pipeline() as pipeline:
                 self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-                pipeline.delete(job.key)  # the work-horse has, but what was written here since would stay for ever
+                pipeline.delete(job.key)  # the work-horse has deleted it, but this worker's later writes would stay
                 pipeline.execute()
         if name and not self.shown:
             with suppress(NoSuchJobError):
@@ -255,16 +255,16 @@ class FeatureWorker(Worker):
                 self.prepare_job_execution(job)
 
     def fetch(self, name: str) -> Job:
-        """The job *name*. Raise NoSuchJobError."""
+        """Return the job with the id *name*. Raise NoSuchJobError if Redis does not have it."""
         return self.job_class.fetch(name, connection=self.connection, serializer=self.serializer)
 
     # What a dead work-horse leaves behind
 
     def report_loss(self, begun: str | None, taken: Sequence[str], message: str) -> None:
         """
-        Give back at once what the dead work-horse held, instead of waiting for its leases to end.
+        Release at once the runs of a dead work-horse, instead of waiting until their leases expire.
 
-        *begun* is the job that it was at, *taken* are all that it had taken from the queue.
+        *begun* is the id of the job that it was running, *taken* are the ids of all jobs that it took from the queue.
         """
         lost = {doorbell(begun)[0]} if begun else set()
         try:
@@ -275,17 +275,17 @@ class FeatureWorker(Worker):
                 for run in runs.held_by(self.name).exclude(pk__in=lost):
                     with suppress(ClaimLost):
                         run.release(f"claimed ahead; {message}")
-                # It may have died before its claim. The relay's next tick is soon enough, and no endless loop
+                # It may have died before its claim. The relay's next tick enqueues the run; doing it here could loop
                 for run_id, number in map(doorbell, taken):
                     for run in runs.queued().filter(pk=run_id, dispatch_no=number):
                         run.undispatch()
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # noqa: BLE001 - a database that is down must not end the worker
             logger.exception("loss not recorded worker=%s; the relay will see the leases end", self.name)
         finally:
             connections.close_all()
 
     def fail(self, name: str, message: str) -> None:
-        """Leave the job where RQ's dashboards show what has failed."""
+        """Move the job to RQ's failed registry, where dashboards show it."""
         try:
             job = self.fetch(name)
             self.handle_job_failure(job, Queue(job.origin, connection=self.connection), exc_string=message)
@@ -293,7 +293,7 @@ class FeatureWorker(Worker):
             logger.warning("job %s not shown as failed: %s: %s", name, type(error).__name__, error)
 
     def _is_loss_recorded(self, held: FeatureRunQuerySet, message: str) -> bool:
-        # Again where the dead one's last COMMIT was still under way
+        # Try again: the last COMMIT of the dead work-horse may still be running
         for _ in range(3):
             run = held.first()
             if run is None or record_loss(run, message, expired=False):
@@ -303,33 +303,33 @@ class FeatureWorker(Worker):
     # Shutdown
 
     def _shutdown(self) -> None:
-        """Stop at once when idle, and after the job when busy."""
+        """Stop at once when idle, or after the current job when busy."""
         if self.is_in_relay and self.get_state() != WorkerStatus.BUSY:
-            # RQ would raise StopRequested, an Exception, and the relay take it for a failure of its own
+            # RQ would raise StopRequested, an Exception, which the relay would treat as its own failure
             self._stop_requested = True
         else:
             super()._shutdown()  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
-        """Tell the work-horse to stop after the task that is running."""
+        """Handle the first stop signal: also tell the work-horse to stop after the current task."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         self.stop_horse()
 
     def stop_horse(self) -> None:
-        """Ask the work-horse, and none of the programs that its task has started, to hand its run over."""
+        """Ask the work-horse to hand over its run. Do not signal programs that its task has started."""
         if self.horse_pid:
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGTERM)
 
     def teardown(self) -> None:
-        """Say good-bye, to the work-horse, too."""
+        """Stop the work-horse, then RQ's own teardown."""
         if self.horse and not self._is_horse:
             self.horse.dismiss()
         super().teardown()  # type: ignore[no-untyped-call]
 
 
 def _check_name(name: str | None) -> None:
-    """Raise CommandError, which rqworker prints without a traceback, for a name that the run row cannot hold."""
+    """Raise CommandError for a name that the run row cannot hold; rqworker prints it without a traceback."""
     if name and (len(name) > WORKER_LENGTH or not name.isprintable()):
         shown = name if len(name) <= 40 else f"{name[:37]}..."
         raise CommandError(

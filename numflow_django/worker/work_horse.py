@@ -1,4 +1,4 @@
-"""A standing work-horse: a child process that serves one run after another."""
+"""The work-horse: a child process that executes one run after another."""
 
 import os
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from ..signals import logger
 from ..text import console
 from .shared_status import Board
 
-#: What a work-horse sends when it has no run at work and none to take.
+#: The message of a work-horse that has no job.
 AT_REST = b"at rest"
 
-#: What it does: it is given its end of the pipe, and ends when it returns.
+#: The function that the child process calls with its end of the pipe. The process ends when the function returns.
 Work = Callable[[Connection, Board], None]
 
 
 class WorkHorse:
     """
-    A child process, forked ahead of its first run, and the pipe to it.
+    A child process, forked before its first run, and the pipe to it.
 
-    It lives in a process group of its own, as RQ's does, and ends when its worker does: the pipe tells it.
+    Like RQ's work-horse, it has a process group of its own. It ends with its worker, because the pipe closes then.
     """
 
     def __init__(self, work: Work) -> None:
         self.board = Board()
-        self.status: int | None = None  # how it ended, as waitpid() tells it
+        self.status: int | None = None  # its wait status from waitpid()
         self._pipe, theirs = Pipe()
         console.flush()  # else the child would write the buffered text again
         self.pid = os.fork()
@@ -36,8 +36,8 @@ class WorkHorse:
         theirs.close()
 
     def send(self, name: str, limit: float) -> bool:
-        """Have it serve the job *name* and those after it; False if it is dead."""
-        # Written here: a horse that dies before it has read the message leaves this job undone
+        """Send it the job *name*, with its *limit* in seconds. Return False if the work-horse is dead."""
+        # The worker writes it: if the work-horse dies before it reads the message, this job is still known
         self.board.note_taken([name])
         self.board.write(name, limit)
         try:
@@ -49,17 +49,17 @@ class WorkHorse:
         return True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most *seconds*; give whether it is at rest again, or has ended with *status*."""
+        """Wait for at most *seconds*. Return whether it is at rest again or has ended with *status*."""
         with suppress(EOFError, OSError):
             if self._pipe.poll(seconds):
                 self._pipe.recv_bytes()
                 return True
-            # A program that its task has left behind may hold the pipe open
+            # A program that a task started may still hold the pipe open
             return self._reap(os.WNOHANG)
         return self._reap(0)
 
     def dismiss(self) -> None:
-        """Let it end after the run that is at work, without waiting for that."""
+        """Tell it to end after the current run, and do not wait for that run."""
         self._pipe.close()
         if self.board.read() is None:
             self._reap(0)
@@ -68,7 +68,7 @@ class WorkHorse:
         try:
             pid, status = os.waitpid(self.pid, options)
         except ChildProcessError:
-            pid, status = self.pid, 0  # somebody else has waited for it
+            pid, status = self.pid, 0  # other code has already waited for it
         if pid:
             self.status = status
             self._pipe.close()
@@ -81,7 +81,7 @@ def _live(work: Work, pipe: Connection, board: Board) -> None:
         os.setpgrp()
         work(pipe, board)
         status = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, nothing of the worker's own stack may run in its child
+    except BaseException:  # noqa: BLE001 - any error: the child must not go on in the worker's own stack
         logger.exception("work-horse failed")
     finally:
         console.flush()

@@ -1,8 +1,8 @@
 """
-A work-horse's shift: one run after another, for as long as there are any.
+The loop of a work-horse: execute one run after another while there are any.
 
-Forking for each run costs more than most runs do. A work-horse is replaced now and then all the same, because what
-users' code leaves behind in a process grows.
+A fork for each run costs more than most runs do. A work-horse is still replaced from time to time, because users' code
+may leak memory.
 """
 
 import os
@@ -29,31 +29,31 @@ from ..text import console
 from .shared_status import Board
 from .work_horse import AT_REST
 
-#: What a work-horse serves before another takes its place: runs, seconds, and bytes that it has grown by.
+#: The limits after which a work-horse is replaced: runs, seconds, and bytes of memory that it has grown by.
 MAX_RUNS = 1_000
 MAX_SECONDS = 600.0
 MAX_GROWTH = 256 * 2**20
 
-#: Seconds beyond a job's own limit after which its work-horse is killed from outside: its alarm did not wake it.
+#: Seconds beyond a job's own limit after which the worker kills the work-horse, whose own alarm has not worked.
 STUCK_SECONDS = 60
 
-#: Runs that are claimed together, at the most, and seconds that one of them may take for that.
+#: The most runs that are claimed together, and the most seconds that one of them may take on average.
 MAX_PORTION = 16
 QUICK_SECONDS = 0.02
 
-#: Seconds without a run after which it lets go of its database connections.
+#: Seconds without a run after which a work-horse closes its database connections.
 IDLE_SECONDS = 10.0
 
 
 class Shift:
-    """The work of one work-horse."""
+    """Execute jobs in a work-horse until it is replaced or stopped."""
 
     def __init__(self, pipe: Connection, board: Board, *, intake: Intake, worker: str, max_runs: int) -> None:
         self._pipe = pipe
         self._board = board
         self._intake = intake
         self._worker = worker
-        self._runs_left = max_runs  # before it has to ask again
+        self._runs_left = max_runs  # until it must report to its worker
         self._max_runs = max_runs
         self._parent = os.getppid()
         self._is_waiting = False
@@ -62,7 +62,7 @@ class Shift:
         self._size = _size()
 
     def serve(self) -> None:
-        """Serve until the worker is gone, a stop was asked for, or another is to take over."""
+        """Serve jobs until the worker ends, a stop is requested, or a limit is reached."""
         random.seed()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)
@@ -76,13 +76,13 @@ class Shift:
         connections.close_all()
 
     def _stop(self, signum: int, frame: Any) -> None:
-        """SIGTERM, from the worker or from a supervisor that signals all processes, asks for a hand-over."""
+        """Handle SIGTERM from the worker, or from a supervisor that signals all processes: hand over the run."""
         runner.request_stop()
         if self._is_waiting:
             os._exit(0)
 
     def _awaited(self) -> str | None:
-        """The job that the worker sends; None if that is gone."""
+        """Return the job that the worker sends, or None if the worker has ended."""
         self._is_waiting = True
         try:
             while not self._pipe.poll(IDLE_SECONDS):
@@ -96,13 +96,13 @@ class Shift:
         return name
 
     def _serve(self, name: str) -> None:
-        """Serve the job *name*, and those that the queue has after it."""
+        """Serve the job *name* and the jobs after it in the queue."""
         self._runs_left = self._max_runs
-        portion, jobs = 1, [Taken(name, 0)]  # its limit is on the board
+        portion, jobs = 1, [Taken(name, 0)]  # the worker has already stored its limit in the shared status
         while jobs:
             began = monotonic()
             done = self._run_all(jobs)
-            # A portion only of runs that are so short that nobody would have begun the last one before
+            # Batch only if another worker could not have started the last run sooner
             is_quick = monotonic() - began < QUICK_SECONDS * len(jobs)
             portion = min(2 * portion, MAX_PORTION, self._runs_left) if is_quick else 1
             jobs = self._next(done, portion)
@@ -120,7 +120,7 @@ class Shift:
         return jobs
 
     def _run_all(self, jobs: list[Taken]) -> list[str]:
-        """Serve some jobs; give the names of those that are done with."""
+        """Serve the *jobs*. Return their ids, because all of them are done with now."""
         doorbells = [doorbell(job.name) for job in jobs]
         with Ahead(doorbells, worker=self._worker) as ahead:
             for job, (run_id, number) in zip(jobs, doorbells, strict=True):
@@ -130,12 +130,12 @@ class Shift:
                     self._run(run_id, number)
                 elif not self._is_over and (run := ahead.take(run_id)):
                     self._run_claimed(run)
-                console.flush()  # what its tasks have printed
+                console.flush()  # the output of its tasks
                 self._board.wipe()
         return [job.name for job in jobs]
 
     def _run(self, run_id: UUID, number: int) -> None:
-        """Serve one job. An error ends the process, and the worker sees to the run."""
+        """Serve one job. An error ends the process, and the worker then recovers the run."""
         self._count()
         run = runner.run(run_id, number, worker=self._worker)
         if run is not None:
@@ -161,11 +161,11 @@ class Shift:
             or self._runs >= MAX_RUNS
             or monotonic() - self._began > MAX_SECONDS
             or _size() - self._size > MAX_GROWTH
-            or Timeouts.count > 0  # what a task was interrupted in may be in any state
+            or Timeouts.count > 0  # the code that was interrupted may have left any state
         )
 
 
 def _size() -> int:
-    """Bytes of memory that this process has had at the most."""
+    """Return the peak memory of this process in bytes."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024
