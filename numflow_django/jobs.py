@@ -1,11 +1,11 @@
-"""What RQ calls by name. A wire format: jobs in Redis name this function, so it is never renamed or moved."""
+"""The function that RQ calls by name. Jobs in Redis hold this name, so never rename or move it."""
 
 from uuid import UUID
 
 import django
 from django.apps import apps
 
-# RQ's SpawnWorker, and macOS, where a fork would not do, import this module in a bare interpreter
+# RQ's SpawnWorker, and macOS, where fork does not work, import this module in a new interpreter
 if not apps.ready:
     django.setup()
 
@@ -18,9 +18,9 @@ from .text.redaction import plain
 
 
 def run_feature(run_id: str, dispatch_no: int) -> None:
-    """Run the async tasks of the run *run_id*, as its doorbell number *dispatch_no* asks; then a share of the sweep."""
+    """Execute the run *run_id* (a UUID as text) if *dispatch_no* is current, then do a short relay tick."""
     job = get_current_job()
-    # A connection that the worker's parent opened must not be shared with its work-horses
+    # A connection that the worker's parent process opened must not be shared with its work-horses
     connections.close_all()
     try:
         # RQ's own worker takes a name of any length

@@ -1,1 +1,1 @@
-"""What differs from one database to another."""
+"""All code that depends on the kind of database."""

@@ -1,4 +1,4 @@
-"""The worker's database connections: no task may leave one in a state that the next task would suffer from."""
+"""Clean up the worker's database connections after a task, so that the next task finds them sound."""
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -17,23 +17,23 @@ PSYCOPG_OPEN = (1, 2, 3)
 
 
 class Watch:
-    """Remembers the open transactions before a task, to find those that the task left open."""
+    """Remember the transactions that are open before a task, to find those that the task left open."""
 
     def __init__(self) -> None:
         self.depths = {connection.alias: len(connection.atomic_blocks) for connection in _initialized()}
 
     def clean_up(self) -> list[str]:
-        """Give the aliases whose transactions the task left open; they are rolled back. Drop dead connections."""
+        """Roll back what the task left open and close dead connections. Return the aliases that were rolled back."""
         initialized = _initialized()
         left_open = [connection.alias for connection in initialized if self._roll_back(connection)]
         for connection in initialized:
-            # The server may have hung up while the task was busy elsewhere; the checkpoint must not fail of it
+            # The server may have closed it while the task did other work; the checkpoint must not fail because of that
             if not connection.in_atomic_block and _is_dead(connection):
                 connection.close()
         return left_open
 
     def renew(self) -> None:
-        """Close the connections that a task was interrupted on; what was open before the task stays open."""
+        """Close the connections of an interrupted task. Transactions from before the task stay open."""
         for connection in _initialized():
             _cancel_query(connection)
             self._roll_back(connection)
@@ -61,7 +61,7 @@ def _is_dead(connection: BaseDatabaseWrapper) -> bool:
         return False
     if _psycopg_status(raw) is None:
         return not connection.is_usable()
-    # No query for each task: a server that has hung up, or has said why it is about to, can be heard without one
+    # Avoid a query for each task: if the server has closed the connection, there is something to read on its socket
     return raw.closed or (_has_something_to_read(raw.fileno()) and not connection.is_usable())
 
 
@@ -72,19 +72,19 @@ def _has_something_to_read(descriptor: int) -> bool:
 
 
 def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a transaction is open that no ``atomic`` opened: autocommit switched off, or a BEGIN in raw SQL."""
+    """Return whether a transaction without ``atomic`` is open: autocommit is off, or raw SQL sent a BEGIN."""
     raw: Any = connection.connection
     if raw is None:
         return False
-    # While run_pending() stands in for a worker, the driver's transaction is the test's
+    # When run_pending() replaces a worker, the driver's transaction belongs to the test
     in_test = getattr(connection, "is_in_test", False)
     return not connection.autocommit or (not in_test and _driver_is_in_transaction(connection, raw))
 
 
 def _driver_is_in_transaction(connection: BaseDatabaseWrapper, raw: Any) -> bool:
     if getattr(connection, "mysql_is_mariadb", False):
-        # Its driver cannot tell; MySQL's own server has no such variable either. On the driver's cursor: a TestCase
-        # forbids Django's on the databases that it does not name
+        # MariaDB's driver does not know, and MySQL's server has no such variable. Use the driver's cursor, because a
+        # TestCase forbids Django's cursor on databases that it does not name
         with suppress(Error), connection.wrap_database_errors, closing(raw.cursor()) as cursor:
             cursor.execute("SELECT @@in_transaction")
             return bool(cursor.fetchone()[0])
@@ -97,7 +97,7 @@ def _psycopg_status(raw: Any) -> int | None:
 
 
 def _cancel_query(connection: BaseDatabaseWrapper) -> None:
-    # PostgreSQL would go on with it, keep its locks, and commit it in the end
+    # Otherwise PostgreSQL would finish the query, keep its locks until then, and commit it
     raw: Any = connection.connection
     if _psycopg_status(raw) == PSYCOPG_ACTIVE:
         with suppress(Exception):
@@ -105,7 +105,7 @@ def _cancel_query(connection: BaseDatabaseWrapper) -> None:
 
 
 def _end_transaction(connection: BaseDatabaseWrapper) -> None:
-    # Closing alone would do, but Django keeps a SQLite database in memory open
+    # Closing is not enough, because Django keeps a SQLite database in memory open
     with suppress(Error):
         connection.rollback()
         connection.set_autocommit(True)

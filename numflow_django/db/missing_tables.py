@@ -1,19 +1,19 @@
-"""The error that our tables are not in a database, with what to do about it."""
+"""Add advice to the database error that our tables are missing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import OperationalError, ProgrammingError
 
-#: A table or a column is missing: PostgreSQL's SQLSTATEs, and the error numbers of MariaDB and MySQL.
+#: Codes for a missing table or column: PostgreSQL's SQLSTATEs, and the error numbers of MariaDB and MySQL.
 MISSING = frozenset({"42P01", "42703", 1146, 1054})
-#: The same on SQLite, which has one code for all such errors.
+#: The same as text for SQLite, which has one code for all such errors.
 MISSING_IN_SQLITE = ("no such table", "no such column", "has no column named")
 
 
 @contextmanager
 def noting_missing_tables(alias: str) -> Iterator[None]:
-    """Add a note to an error that the run tables are missing in the database *alias*; the error is raised as it is."""
+    """Add a note to an error that the run tables are missing in the database *alias*, and raise it again."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:

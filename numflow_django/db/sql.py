@@ -1,8 +1,8 @@
 """
-The text of the statements that are written by hand: once for each shape that they come in.
+Build the text of our own SQL statements, once for each shape.
 
-A shape is the columns, and the few values that are written into the SQL itself. Everything is made of the models' own
-fields; the values are left to the database's driver.
+A shape is the columns and the few values that are written into the SQL itself. Names come from the models' own fields;
+all other values are parameters for the database driver.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,47 +16,47 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql import Query
 
-#: For the transaction that is open, which outside of atomic() is the statement's own.
+#: It holds for the open transaction; outside of atomic() that is the statement itself.
 RELAX = "set_config('synchronous_commit', 'off', true)"
 
-#: Shapes that are remembered; a wait, which is part of a shape, may be any number of seconds.
+#: The most shapes that are cached. A wait is part of a shape and may be any number of seconds.
 SHAPES = 512
 
-#: In a shape: a value that the statement takes as a parameter.
+#: In a shape, this stands for a value that the statement takes as a parameter.
 PARAMETER = object()
 
-#: Most values are of these types.
+#: Values of these types are always parameters. Most values are of these types.
 ALWAYS_PARAMETERS = frozenset({int, datetime, UUID, list, dict})
 
-#: Values by column, each as a constant of the statement or as PARAMETER; in a guard, a tuple of these.
+#: Pairs of a column and a constant or PARAMETER; in a guard, a column may have a tuple of these.
 Shape = tuple[tuple[str, Any], ...]
 
 
 class Part(NamedTuple):
-    """A piece of SQL, and for each of its placeholders the field that prepares a value, or a value of its own."""
+    """A piece of SQL, and for each placeholder either the field that prepares its value or a fixed value."""
 
     sql: str
     slots: tuple[tuple[Any, Any], ...] = ()
 
     def run(self, cursor: Any, values: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-        """Execute it with *values* in its placeholders, in their order."""
+        """Execute it with *values* in its placeholders, in this order."""
         cursor.execute(self.sql, self.filled(values, connection))
 
     def filled(self, values: Iterable[Any], connection: BaseDatabaseWrapper) -> list[Any]:
-        """The parameters, made of *values*."""
+        """Return the parameters for the placeholders, made from *values*."""
         rest = iter(values)
         return [own if field is None else field.get_db_prep_save(next(rest), connection) for field, own in self.slots]
 
 
 class Log(NamedTuple):
-    """The rows to be logged with a statement."""
+    """The rows that a statement adds to the task log."""
 
     model: type[models.Model]
     shapes: tuple[Shape, ...]
 
     @classmethod
     def of(cls, rows: Sequence[models.Model], parameters: list[Any]) -> "Log | None":
-        """Those of *rows*; what is to be filled in is added to *parameters*."""
+        """Return the log of *rows*, or None if there are none. Add their values to *parameters*."""
         if not rows:
             return None
         model = type(rows[0])
@@ -66,9 +66,10 @@ class Log(NamedTuple):
 
 def shape_of(values: Mapping[str, Any], parameters: list[Any], columns: Mapping[str, bool] | None = None) -> Shape:
     """
-    Say of each of the *values* what it is in SQL: itself, if that is written there, or PARAMETER.
+    Return the shape of *values*: each value itself if it is written into the SQL, else PARAMETER.
 
-    The latter are added to *parameters*. *columns*: those that count, and whether they are JSON, which is no SQL.
+    Add the values of the PARAMETERs to *parameters*. *columns* limits the shape to these columns, and says which are
+    JSON: those are always parameters.
     """
     shape: list[tuple[str, Any]] = []
     for name in columns or values:
@@ -85,12 +86,12 @@ def shape_of(values: Mapping[str, Any], parameters: list[Any], columns: Mapping[
 
 
 def choice_of(wanted: Any) -> tuple[Any, ...]:
-    """The values that a guard lets pass."""
+    """Return the values that a guard accepts."""
     return wanted if isinstance(wanted, tuple) else (wanted,)
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether a value is written into the SQL itself: there are few of it, and it needs no quotes but ours."""
+    """Return whether a value is written into the SQL itself: one of a few values that need no escaping."""
     kind = type(value)
     if kind in ALWAYS_PARAMETERS:
         return False
@@ -102,13 +103,13 @@ def _is_constant(value: Any) -> bool:
 
 @lru_cache(maxsize=SHAPES)
 def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part, dict[str, Any]]:
-    """The statement, and the columns that are known afterwards, each with its default."""
+    """Return the INSERT, and the columns whose values are known afterwards, each with its default."""
     connection, given = connections[alias], dict(shape)
     parts = [_value(model, _field(model, name), value, connection) for name, value in shape]
     known = {name: value for name, value in shape if not hasattr(value, "resolve_expression")}
     fields = model._meta.concrete_fields
     left = [field for field in fields if field.name not in given and not field.has_db_default()]
-    # Of each row the same, which a key's would not be
+    # These defaults are cached for all rows, so none may be that of a key
     assert not any(field.primary_key for field in left)
     for field in left:
         default = field.get_default()
@@ -118,7 +119,7 @@ def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part
     columns = _columns(connection, [*(_field(model, name) for name in given), *left])
     row = _joined(parts)
     sql = f"INSERT INTO {_table(model, connection)} ({columns}) VALUES ({row.sql})"  # noqa: S608 - names of ours
-    # In the order in which a model takes them
+    # In the order of the model's fields
     return Part(sql, row.slots), {field.attname: known[field.attname] for field in fields if field.attname in known}
 
 
@@ -173,7 +174,7 @@ def log_rows(alias: str, log: Log) -> Part:
 
 
 def _row(model: type[models.Model], shape: Shape, connection: BaseDatabaseWrapper, *, typed: bool = False) -> Part:
-    """The values of a row; *typed*: where SQL does not know what they are."""
+    """Return the values of a row. With *typed*, cast them, because a SELECT does not know their types."""
     parts = []
     for name, value in shape:
         field = _field(model, name)
@@ -186,14 +187,14 @@ def _condition(model: type[models.Model], name: str, wanted: Any, connection: Ba
     field = _field(model, name)
     column = _columns(connection, [field])
     if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
-        # Or an index of states might be taken for better than the primary key, while there is no statistics
+        # Without statistics PostgreSQL might choose the index on the state; this expression makes it use the primary key
         column = f"({column} || '')"
     choice = _joined([_value(model, field, value, connection) for value in choice_of(wanted)])
     return Part(f"{column} IN ({choice.sql})", choice.slots)
 
 
 def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> Part:
-    """What a shape says of a column: a parameter, an expression such as Now(), or a constant."""
+    """Return the SQL for a value of a shape: a parameter, an expression such as Now(), or a constant."""
     if value is PARAMETER:
         return Part("%s", ((field, None),))
     if hasattr(value, "resolve_expression"):
@@ -203,7 +204,7 @@ def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDa
         return Part(sql, tuple((None, one) for one in own))
     if value is None or isinstance(value, bool):
         return Part({None: "NULL", True: "TRUE", False: "FALSE"}[value])
-    return Part(f"'{value}'")  # nothing, or a state
+    return Part(f"'{value}'")  # an empty string or a state
 
 
 def _joined(parts: Sequence[Part], separator: str = ", ") -> Part:
@@ -217,7 +218,7 @@ def _insert_into(model: type[models.Model], connection: BaseDatabaseWrapper) -> 
 
 @lru_cache
 def _logged(model: type[models.Model]) -> dict[str, bool]:
-    """The columns of a row whose key the database makes, and whether they are JSON."""
+    """Return the columns except the primary key, which the database fills in, and whether each is JSON."""
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     return {field.attname: isinstance(field, models.JSONField) for field in fields}
 

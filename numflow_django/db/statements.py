@@ -1,10 +1,10 @@
 """
-The statements of a run's happy path: to insert it, to claim it, and to move it on past a task.
+The statements of a run's normal path: insert it, claim it, and advance it past a task.
 
-They are what a site does all day, and Django's ORM takes longer to write such a statement than a database to carry
-it out. Where a database can, each is one round trip and, outside of a transaction, one commit. PostgreSQL need not wait
-for its disk then: a claim or a checkpoint that a crash of the server takes back only repeats a task, and the claim's
-random id fences. A task's own transaction is as durable as the site's settings make it.
+A site runs them all the time, and Django's ORM takes longer to build such a statement than a database to execute it.
+Where the database supports it, each is one round trip and, outside of a transaction, one commit. PostgreSQL then need
+not wait for its disk: if a crash of the server loses a claim or a checkpoint, a task is only repeated, and the claim's
+random id stops the old worker. A task's own transaction is as durable as the site's settings make it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ M = TypeVar("M", bound=models.Model)
 
 def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
     """
-    Insert a row and give it; what the database fills in is read when it is asked for.
+    Insert a row and return it. Fields that the database fills in are read at their first use.
 
-    Its key is among the *values*, which may hold expressions.
+    *values* must hold the primary key, and may hold expressions.
     """
     connection, parameters = connections[rows.db], []  # type: ignore[var-annotated]
     statement, known = sql.insertion(rows.model, rows.db, shape_of(values, parameters))
@@ -34,9 +34,9 @@ def insert(rows: models.QuerySet[M], values: Mapping[str, Any]) -> M:
 
 def claim(rows: models.QuerySet[M], guard: Mapping[str, Any], changes: Mapping[str, Any]) -> list[M]:
     """
-    Change the rows whose columns have the values of *guard* (a tuple: one of these); give them, in no order.
+    Change the rows whose columns match *guard* (a tuple: any of its values) and return them, in no fixed order.
 
-    *changes* may hold expressions, and a ``claim_id`` that is no other claim's.
+    *changes* may hold expressions, and must hold a ``claim_id`` that no other claim has.
     """
     connection, parameters = connections[rows.db], []  # type: ignore[var-annotated]
     shapes = shape_of(changes, parameters), shape_of(guard, parameters)
@@ -52,7 +52,7 @@ def claim(rows: models.QuerySet[M], guard: Mapping[str, Any], changes: Mapping[s
 def advance(
     run: models.Model, guard: Mapping[str, Any], changes: Mapping[str, Any], executions: Sequence[models.Model]
 ) -> bool:
-    """Change the row of *run* and write *executions*, both or neither; give whether *guard* let it pass."""
+    """Change the row of *run* and write *executions*, both or neither. Return whether the row matched *guard*."""
     connection = connections[run._state.db or "default"]
     parameters: list[Any] = []
     move = type(run), connection.alias, shape_of(changes, parameters), shape_of(guard, parameters)
@@ -72,9 +72,9 @@ def advance(
 
 def _cursor(connection: BaseDatabaseWrapper) -> Any:
     """
-    A cursor; on PostgreSQL, where the site allows it, one that prepares its statements.
+    Return a cursor; on PostgreSQL one that prepares its statements, if the site allows it.
 
-    It does with ``prepare_threshold`` in OPTIONS. Django's default is not to, for the sake of poolers that cannot.
+    A site allows it with ``prepare_threshold`` in OPTIONS. Django's default is off, because some poolers cannot.
     """
     connection.ensure_connection()
     raw: Any = connection.connection
@@ -82,7 +82,7 @@ def _cursor(connection: BaseDatabaseWrapper) -> Any:
         return connection.cursor()
     from django.db.backends.postgresql.base import ServerBindingCursor
 
-    # Django binds the parameters itself, and such statements cannot be prepared
+    # Django's default cursor binds the parameters on the client, and such statements cannot be prepared
     cursor = cast("Any", ServerBindingCursor)(raw)
     return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 

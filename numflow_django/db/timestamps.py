@@ -1,8 +1,8 @@
 """
-Times in one form on each database, so that equal times are equal and sort as they should.
+Write times in one format on each database, so that they compare and sort correctly.
 
-SQLite has no type for a time: it compares text. Django writes a parameter with six digits after the second, or with
-none if they are zero, and the database's own clock with three: ``12:00:00.500000`` is then not ``12:00:00.500``.
+SQLite has no type for times and compares their text. Django writes a parameter with six digits after the second, or
+none if they are zero, but the database's clock with three: ``12:00:00.500000`` does not equal ``12:00:00.500``.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, functions
 from django.db.models.sql.compiler import SQLCompiler
 
-#: SQLite's clock, which counts milliseconds, with the digits of TimestampField. Escaped for Func and for the driver.
+#: SQLite's clock, in milliseconds, with the six digits of TimestampField. Escaped for Func and for the driver.
 SQLITE_NOW = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW'{shift})"
 
 #: The length of SQLite's text for a time without a fraction: 2026-11-29 12:00:00.
@@ -19,7 +19,7 @@ WHOLE_SECOND = 19
 
 
 class TimestampField(DateTimeField):  # type: ignore[type-arg]
-    """A DateTimeField that has one form on each database. To the schema and to migrations it is a DateTimeField."""
+    """A DateTimeField with one format on each database. The schema and migrations see a DateTimeField."""
 
     def deconstruct(self) -> Any:
         """Return what a DateTimeField returns: the column is the same."""
@@ -36,9 +36,9 @@ class TimestampField(DateTimeField):  # type: ignore[type-arg]
 
 class Now(functions.Now):
     """
-    The database's own clock: the time at the start of the statement, plus *seconds* (a float, below zero for the past).
+    The database's clock at the start of the statement, plus *seconds* (a float, below zero for the past).
 
-    Unlike ``django.db.models.functions.Now() + timedelta(...)``, it has the form of a TimestampField on SQLite.
+    Unlike ``django.db.models.functions.Now() + timedelta(...)``, it has the format of a TimestampField on SQLite.
     """
 
     def __init__(self, seconds: float = 0) -> None:
@@ -46,18 +46,18 @@ class Now(functions.Now):
         self.seconds = seconds
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        """STATEMENT_TIMESTAMP(), as Django's."""
+        """Return STATEMENT_TIMESTAMP(), as Django does, plus the seconds."""
         sql, params = super().as_postgresql(compiler, connection, **context)
         return (f"({sql} + %s * INTERVAL '1 second')", (*params, self.seconds)) if self.seconds else (sql, params)
 
     def as_mysql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        """CURRENT_TIMESTAMP(6), as Django's."""
+        """Return CURRENT_TIMESTAMP(6), as Django does, plus the seconds."""
         sql, params = super().as_mysql(compiler, connection, **context)
         shift = round(self.seconds * 1_000_000)
         return (f"({sql} + INTERVAL %s MICROSECOND)", (*params, shift)) if self.seconds else (sql, params)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
-        """STRFTIME(), as Django's, but with six digits after the second."""
+        """Return STRFTIME(), as Django does, but with six digits after the second."""
         template = SQLITE_NOW.format(shift=", %%s" if self.seconds else "")
         sql, params = self.as_sql(compiler, connection, template=template, **context)
         return sql, (*params, f"{self.seconds:.6f} seconds") if self.seconds else params

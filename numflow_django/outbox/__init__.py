@@ -1,1 +1,1 @@
-"""The run row, written inside the transaction of the feature."""
+"""How a run row is written inside the transaction of its feature."""

@@ -1,4 +1,4 @@
-"""The run row, written inside the feature's transaction, and its dispatch after COMMIT."""
+"""Write the run row inside the feature's transaction, and enqueue the run after COMMIT."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -28,10 +28,10 @@ StepLog = list[dict[str, Any]]
 
 def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[str, Any]) -> FeatureRun:
     """
-    Write the run row: the last statement of the transaction that is open on ``feature.using``.
+    Write the run row as the last statement of the open transaction on ``feature.using``, and return it.
 
-    After COMMIT, :func:`dispatch` is to be called. *request* holds ``method``, ``path``, ``status_code`` and
-    ``created_by``. Raise ContextError if the context cannot travel.
+    The caller calls :func:`dispatch` after COMMIT. *request* holds ``method``, ``path``, ``status_code`` and
+    ``created_by``. Raise ContextError if a value of the context cannot be serialized.
     """
     return _open(feature, ctx, wait=feature.start_after, queue=feature.queue, steps=steps, **_clean(request))
 
@@ -44,13 +44,13 @@ def start_run(
     queue: str | None = None,
 ) -> FeatureRun:
     """
-    Start the async tasks of the feature *label* without a request, under the same guarantees; give the run.
+    Start the async tasks of the feature *label* without a request, with the same guarantees. Return the run.
 
-    *values* become its context. *start_after* is a wait in seconds, a timedelta, or an aware datetime. *queue* takes
-    the place of the feature's own. Inside a transaction, the run is there if that commits.
+    *values* become its context. *start_after* is a wait in seconds, a timedelta, or an aware datetime. *queue* replaces
+    the feature's own queue. Inside a transaction, the run exists only if the transaction commits.
 
-    Raise UnknownFeature if there is no such feature or it has no async tasks, ValueError for a *start_after* or
-    *queue* that makes no sense, and ContextError if a value cannot travel.
+    Raise UnknownFeature if there is no such feature or it has no async tasks, ValueError for an invalid *start_after*
+    or *queue*, and ContextError if a value cannot be serialized.
     """
     feature = registry.find(label)
     if feature is None or not feature.tasks:
@@ -69,7 +69,7 @@ def start_run(
 
 
 def dispatch(feature: Feature, run: FeatureRun) -> None:
-    """Ring for a new run, unless it waits; if Redis cannot be reached, the run is pending and the relay's."""
+    """Enqueue a new run unless it waits. If Redis cannot be reached, set it to pending for the relay."""
     if run.state != RunState.QUEUED:
         return
     rung = ring(
@@ -112,9 +112,9 @@ def record_rollback(
     feature: Feature, ctx: Context, *, steps: StepLog, error: str, traceback: str = "", request: Mapping[str, Any]
 ) -> FeatureRun | None:
     """
-    Log a request that was rolled back, outside its transaction; None, and a warning, if that fails too.
+    Log a request that was rolled back, outside its transaction. If that fails too, log a warning and return None.
 
-    The row is for people only and is never dispatched. Inside an outer ``atomic`` block it lives as long as that.
+    The row is only for people to read and is never enqueued. It is lost if an outer ``atomic`` block rolls back.
     """
     try:
         with transaction.atomic(using=feature.using):
@@ -128,7 +128,7 @@ def record_rollback(
                 traceback=scrub(traceback, TRACEBACK_LENGTH),
                 **_clean(request),
             )
-    except Exception as failure:  # noqa: BLE001 - whatever it is, the request's own error is the one to be seen
+    except Exception as failure:  # noqa: BLE001 - any error: the client must see the request's own error
         logger.warning("rollback not logged run=%s feature=%s error=%r", ctx.run_id, feature.label, failure)
         return None
     request_rolled_back.send_robust(sender=FeatureRun, run=run)
@@ -136,7 +136,7 @@ def record_rollback(
 
 
 def _clean(request: Mapping[str, Any]) -> dict[str, Any]:
-    # Nor may a user whose key is longer than the column (it may be an e-mail address) fail the request
+    # A path or a user's key (perhaps an e-mail address) that is longer than its column must not fail the request
     lengths = {"path": PATH_LENGTH, "created_by": USER_LENGTH}
     return {**request} | {name: plain(request[name], length) for name, length in lengths.items()}
 
