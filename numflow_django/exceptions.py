@@ -1,4 +1,4 @@
-"""Every error that numflow_django raises: one tree, whose docstrings tell cause and remedy."""
+"""Every error that numflow_django raises, in one tree. The docstrings give cause and remedy."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -77,7 +77,7 @@ class ModuleImportFailed(FeatureConfigurationError):
 
     def __init__(self, message: str, files: Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.files = tuple(dict.fromkeys(files))  # in which a change may fix it
+        self.files = tuple(dict.fromkeys(files))  # a change in one of them may fix the error
 
 
 class PackageMissing(FeatureConfigurationError):

@@ -1,9 +1,9 @@
 """
-The two tables, and every transition of a run.
+The two tables, and every state change of a run.
 
-A FeatureRun is the outbox row and the only thing that changes; a TaskExecution is written once. A transition is one
-guarded UPDATE: a row count of 0 means that somebody else was first. All comparisons of time are made with the
-database's own clock, because the clocks of web and worker hosts differ.
+A FeatureRun is the outbox row and the only row that changes; a TaskExecution is written once. A state change is one
+guarded UPDATE: a row count of 0 means that another process was first. All times are compared with the database's own
+clock, because the clocks of web and worker hosts differ.
 """
 
 from __future__ import annotations
@@ -29,18 +29,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-#: The reason of a run that was claimed together with others, until its first checkpoint.
+#: Characters kept of a path: no reader needs more than an address bar shows.
+PATH_LENGTH = 500
+#: Characters of a feature's label, of a queue's, an async task's and a worker's name, and of a user's key.
+LABEL_LENGTH = 200
+QUEUE_LENGTH = 100
+TASK_LENGTH = 200
+WORKER_LENGTH = 200
+USER_LENGTH = 200
+#: Characters kept of an error's message.
+MESSAGE_LENGTH = 2_000
+#: Characters kept of a traceback.
+TRACEBACK_LENGTH = 20_000
+
+#: The reason of a run that was claimed in a batch, until its first checkpoint.
 AHEAD = "claimed ahead"
 
-#: A checkpoint renews a lease of which this fraction has passed.
+#: A checkpoint renews the lease when one part in this many of it has passed.
 FRESH = 8
 
-#: The reason of a run whose wait was ended; its next task does not ask again whether its hour has come.
-WAIT_SKIPPED = "its wait was ended"
+#: The reason of a run whose wait was ended by hand. Its next task then ignores its own start_after.
+HURRIED = "its wait was ended"
 
 
 class RunState(models.TextChoices):
-    """Where a run is in its life."""
+    """The state of a run."""
 
     PENDING = "pending", _("pending")
     QUEUED = "queued", _("queued")
@@ -52,31 +65,31 @@ class RunState(models.TextChoices):
     ROLLED_BACK = "rolled_back", _("rolled back")
 
 
-#: The database's own clock.
+#: The database's own clock, as an SQL expression.
 NOW = Now()
 
-#: What a claim makes of two columns.
+#: The new values of ``token`` and ``started_at`` at a claim.
 ONE_MORE, STARTED = F("token") + 1, Coalesce("started_at", NOW)
 
 #: States in which a run may still be claimed or dispatched.
 OPEN = (RunState.PENDING, RunState.QUEUED, RunState.WAITING)
-#: States that a run leaves only by being resumed.
+#: States that a run leaves only if it is resumed.
 ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
 
 class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
-    """Runs, in the domain's words."""
+    """Queries for runs."""
 
     def claim(self, run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
-        """Take a run that the doorbell *dispatch_no* announces; None if it is not to be had (any more)."""
+        """Claim a run that was enqueued under *dispatch_no*. Return it, or None if it cannot be claimed."""
         return next(iter(self._claim(worker, id=run_id, dispatch_no=dispatch_no)), None)
 
     def claim_ahead(self, run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
         """
-        Take those of several runs that nobody has had before.
+        Claim those of several runs that were never claimed before, and return them.
 
-        They bear the reason AHEAD until their first checkpoint: should their worker die before it has begun them, the
-        crash is none of theirs. A run that has been claimed before might be what kills workers, and is not taken here.
+        They have the reason AHEAD until their first checkpoint: if their worker dies before they begin, they did not
+        cause the crash. A run that was claimed before may be the one that kills workers, so it is not claimed here.
         """
         return self._claim(worker, {"reason": AHEAD}, id=tuple(run_ids), dispatch_no=dispatch_no, token=0)
 
@@ -89,7 +102,7 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
             "started_at": STARTED,
             "worker": worker,
         }
-        self._for_write = True  # a router may have another database for reads
+        self._for_write = True  # a router may send reads to another database
         announced = guard | {"state": (RunState.QUEUED, RunState.PENDING)}
         runs = statements.claim(self, announced, changes | (more or {}))
         for run in runs:
@@ -97,36 +110,36 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         return runs
 
     def open(self, *, wait: float, **facts: Any) -> FeatureRun:
-        """Write a new run that may begin in *wait* seconds; without a wait its doorbell is about to ring."""
+        """Insert a run that may begin in *wait* seconds, and return it. With 0 the caller must enqueue it now."""
         if wait:
             return self.create(state=RunState.WAITING, available_at=Now(wait), reason="not before its time", **facts)
-        # Born queued: the row is seen only after COMMIT, and the doorbell is the next thing that happens. A request
-        # then costs one INSERT; a doorbell that fails turns the row to pending
+        # Insert it as queued: it is enqueued right after COMMIT, before which no other process sees the row. So a
+        # request costs one INSERT, and the row becomes pending only if the run cannot be enqueued
         self._for_write = True
         born = {"state": RunState.QUEUED, "dispatch_no": 1, "queued_at": NOW}
         return statements.insert(self, {"id": new_run_id()} | facts | born)
 
     def log_rollback(self, **facts: Any) -> FeatureRun:
-        """Write the log of a request that was rolled back; never dispatched."""
+        """Insert the log of a request that was rolled back, and return it. It is never enqueued."""
         return self.create(state=RunState.ROLLED_BACK, finished_at=Now(), **facts)
 
     def due(self, state: RunState | None = None) -> Self:
-        """Runs, all or those of one *state*, that nobody has dispatched and that may run now."""
+        """Return the runs, of one *state* or all, that are not enqueued and may run now."""
         states = (RunState.PENDING, RunState.WAITING) if state is None else (state,)
         return self.filter(state__in=states, available_at__lte=Now())
 
     def beyond(self, column: str, value: Any, pk: UUID) -> Self:
-        """Those after a row with this *value* and key, in the order of *column* and the key."""
+        """Return the rows after the one with this *value* and key, in the order of *column* and key."""
         same = Q((column, value), pk__gt=pk)
-        # The first condition says nothing new, but tells the database where in its index to begin
+        # The first condition is redundant, but shows the database where in its index to begin
         return self.filter(Q((f"{column}__gte", value)), same | Q((f"{column}__gt", value)))
 
     def expired(self) -> Self:
-        """Runs whose holder has not renewed its lease: it is dead, or as good as dead."""
+        """Return the running runs whose lease has expired."""
         return self.filter(state=RunState.RUNNING, lease_expires_at__lt=Now())
 
     def queued(self, queue: str | None = None, *, since: float | None = None) -> Self:
-        """Runs that are said to be in Redis, in *queue* if one is given, and for at most *since* seconds."""
+        """Return the queued runs, optionally only those of *queue* and those queued in the last *since* seconds."""
         runs = self.filter(state=RunState.QUEUED)
         if queue is not None:
             runs = runs.filter(queue=queue)
@@ -134,34 +147,34 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
 
     def unlocked(self) -> Self:
         """
-        Lock these, in the transaction that is open, except those that another transaction has locked.
+        Lock these rows in the open transaction. Return them without those that another transaction has locked.
 
-        A holder that sleeps in its checkpoint has, and so has one whose machine is gone, until the server notices;
-        the relay, and with it all other runs, must not wait for them.
+        A suspended worker, or one on a lost host, may still hold the row lock. The relay and all other runs must not
+        wait for it.
         """
         if not connections[self.db].features.has_select_for_update_skip_locked:
             return self
         return self.filter(pk__in=list(self.select_for_update(skip_locked=True).values_list("pk", flat=True)))
 
     def held_by(self, worker: str) -> Self:
-        """The runs that *worker* has claimed."""
+        """Return the runs that *worker* has claimed."""
         return self.filter(state=RunState.RUNNING, worker=worker)
 
 
 class FeatureRun(models.Model):
-    """One passage of a feature: its steps, its context, its async tasks. The row is the outbox and the truth."""
+    """One run of a feature: its steps, context and async tasks. The row is the outbox and the source of truth."""
 
     id = models.UUIDField(_("ID"), primary_key=True, default=new_run_id, editable=False)
     feature = models.CharField(_("feature"), max_length=LABEL_LENGTH)
     queue = models.CharField(_("queue"), max_length=QUEUE_LENGTH)
     state = models.CharField(_("state"), max_length=12, choices=RunState.choices)
-    context = models.TextField(_("context"), default="{}")  # tagged JSON as text: jsonb knows no NUL and no big float
+    context = models.TextField(_("context"), default="{}")  # tagged JSON as text: jsonb cannot store NUL or big floats
     task_names = models.JSONField(_("async tasks"), default=list)
     position = models.PositiveIntegerField(_("position"), default=0)  # the tasks before it are settled
     token = models.PositiveIntegerField(_("claims"), default=0)
     resumed_token = models.PositiveIntegerField(
         _("claims before it was resumed"), default=0
-    )  # their tries are forgiven
+    )  # attempts under them no longer count
     claim_id = models.UUIDField(_("claim ID"), null=True)
     dispatch_no = models.PositiveIntegerField(_("dispatches"), default=0)
     available_at = TimestampField(_("available at"), db_default=Now())
@@ -174,7 +187,7 @@ class FeatureRun(models.Model):
     method = models.CharField(_("method"), max_length=10, blank=True)
     path = models.CharField(_("path"), max_length=PATH_LENGTH, blank=True)
     status_code = models.PositiveSmallIntegerField(_("status code"), null=True)
-    traceback = models.TextField(_("traceback"), blank=True, db_default="")  # of what rolled the request back
+    traceback = models.TextField(_("traceback"), blank=True, db_default="")  # of the error that rolled the request back
     created_by = models.CharField(_("created by"), max_length=USER_LENGTH, blank=True)
     created_at = TimestampField(_("created at"), db_default=Now())
     started_at = TimestampField(_("started at"), null=True)
@@ -200,14 +213,14 @@ class FeatureRun(models.Model):
 
     @property
     def log(self) -> models.QuerySet[TaskExecution]:
-        """The executions so far, from the run's own database: a router may send reads to a replica that lags."""
+        """Return the executions so far, from the run's own database: a router may send reads to a replica that lags."""
         return TaskExecution.objects.using(self._state.db).filter(run_id=self.pk).order_by("id")
 
     def reread(self) -> None:
-        """Read the row again, from its own database."""
+        """Read the row again from its own database."""
         self.refresh_from_db(using=self._state.db)
 
-    # The holder's transitions: guarded by its claim, and ClaimLost is raised where that is outdated
+    # State changes by the worker that holds the run. Each is guarded by its claim and raises ClaimLost if that is lost
 
     def checkpoint(
         self,
@@ -218,15 +231,15 @@ class FeatureRun(models.Model):
         reason: str = "",
     ) -> dict[str, Any]:
         """
-        Write *executions* and move the row on past them, in one transaction; with *end*, the run ends in that state.
+        Write *executions* and advance the row past them in one transaction. With *end*, the run ends in that state.
 
-        A run whose cancellation was asked for ends here. Give the changes of the row, for :meth:`remember` once they
-        are committed.
+        If cancellation was requested, the run ends here. Return the changes of the row, for :meth:`remember` after the
+        commit. Raise ClaimLost if another worker has the run.
         """
         changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
         if monotonic() - self.held_at > conf.LEASE_SECONDS / FRESH:
-            # A task that held SQLite's one write lock has kept the lease from being renewed. Not each time: the column
-            # has an index
+            # A task that held SQLite's only write lock has blocked the renewal of the lease. Not at each checkpoint,
+            # because the column has an index
             changes["lease_expires_at"] = _lease_end()
         if context is not None:
             changes["context"] = context
@@ -237,29 +250,29 @@ class FeatureRun(models.Model):
     def postpone(
         self, executions: Sequence[TaskExecution], *, seconds: float, reason: str, context: str | None = None
     ) -> dict[str, Any]:
-        """Put the run off for *seconds*, its task unsettled: running -> waiting. Give the changes."""
+        """Postpone the run and its current task for *seconds*: running -> waiting. Return the changes."""
         changes = _given_up(RunState.WAITING, reason) | {"available_at": Now(seconds)}
         if context is not None:
             changes["context"] = context
         return self._advance(changes, executions)
 
     def release(self, reason: str) -> dict[str, Any]:
-        """Give the run back unfinished, for another worker: running -> pending. Give the changes."""
+        """Release the unfinished run to other workers: running -> pending. Return the changes."""
         return self._advance(_given_up(RunState.PENDING, reason) | {"available_at": Now()}, [])
 
     def fail(self, reason: str) -> dict[str, Any]:
-        """End the run with its tasks unsettled: running -> failed. Give the changes."""
+        """End the run with tasks that did not run: running -> failed. Return the changes."""
         return self._advance(_ended(RunState.FAILED) | {"reason": reason}, [])
 
     def renew_lease(self) -> bool:
-        """Hold the run for another lease; give whether it is still ours."""
+        """Extend the lease by LEASE_SECONDS. Return whether this claim still holds the run."""
         is_ours = bool(self._mine().update(lease_expires_at=_lease_end()))
         if is_ours:
             self.held_at = monotonic()
         return is_ours
 
     def remember(self, changes: dict[str, Any]) -> None:
-        """Take over what a transition wrote."""
+        """Copy to this object the values that a state change wrote."""
         for name, value in changes.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self, name, value)
@@ -275,7 +288,7 @@ class FeatureRun(models.Model):
         unless_cancelled = facts if changes.get("state") in ENDED else facts | {"cancel_requested": False}
         if not statements.advance(self, unless_cancelled, changes, executions):
             if self._is_written(changes):
-                return changes  # by our own COMMIT, of which a broken connection had left us in doubt
+                return changes  # by our own earlier COMMIT, whose answer was lost with the connection
             changes = changes | _cancelled()
             if unless_cancelled is facts or not statements.advance(self, facts, changes, executions):
                 raise ClaimLost(f"run {self.pk}: somebody else has taken it over; this worker stops and writes nothing")
@@ -288,16 +301,16 @@ class FeatureRun(models.Model):
         ours = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, claim_id=self.claim_id)
         return ours.filter(position=position, state=state).exists()
 
-    # Everybody else's transitions
+    # State changes by other processes
 
     def lose(
         self, executions: Sequence[TaskExecution], *, settled: int, end: RunState | None, reason: str, expired: bool
     ) -> bool:
         """
-        Record that the holder died: running -> pending, or to *end*. Give False if another was first.
+        Record that the worker died: running -> pending, or to *end*. Return False if another process was first.
 
-        *settled* of the tasks are given up for good. With *expired*, a holder that has renewed its lease is alive. A
-        run whose cancellation was asked for ends here.
+        *settled* is the number of tasks that have ended for good. With *expired*, do nothing if the lease was renewed.
+        If cancellation was requested, the run ends here.
         """
         changes = _ended(end) if end else _given_up(RunState.PENDING, reason) | {"available_at": Now()}
         changes |= {"position": self.position + settled, "reason": reason}
@@ -311,13 +324,13 @@ class FeatureRun(models.Model):
         return bool(lost)
 
     def begin_dispatch(self) -> bool:
-        """Say that a new doorbell is about to ring: pending or waiting -> queued; *dispatch_no* is its number."""
+        """Record that the run is about to be enqueued under the next *dispatch_no*: pending or waiting -> queued."""
         due = FeatureRun.objects.using(self._state.db).due().filter(pk=self.pk, dispatch_no=self.dispatch_no)
         self.dispatch_no += 1
         return bool(due.update(state=RunState.QUEUED, dispatch_no=self.dispatch_no, queued_at=Now()))
 
     def undispatch(self) -> bool:
-        """Say that the doorbell never rang, or that Redis lost it: queued -> pending."""
+        """Record that the run was not enqueued, or that Redis lost its job: queued -> pending."""
         queued = FeatureRun.objects.using(self._state.db).filter(
             pk=self.pk, dispatch_no=self.dispatch_no, state=RunState.QUEUED
         )
@@ -327,25 +340,25 @@ class FeatureRun(models.Model):
             self.remember(changes)
         return done
 
-    def skip_wait(self) -> bool:
-        """End the wait for a retry or for a task's hour: waiting -> pending. Give False if the run does not wait."""
+    def hurry(self) -> bool:
+        """End the wait for a retry or a start time: waiting -> pending. Return False if the run does not wait."""
         mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, state=RunState.WAITING)
         return bool(mine.update(state=RunState.PENDING, available_at=Now(), reason=WAIT_SKIPPED))
 
     def cancel(self) -> bool:
         """
-        Run no further task: at once, or, while a worker has the run, after the task that is running.
+        Cancel the run: at once, or after the current task if a worker has the run.
 
-        Give False if the run has ended already.
+        Return False if the run has ended already.
         """
         mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk)
-        # Asked for first: whoever claims the run or gives it back between these two finds the wish
+        # First the request: a worker that claims or releases the run between these two updates will see it
         asked = mine.filter(state__in=(*OPEN, RunState.RUNNING)).update(cancel_requested=True)
         mine.filter(state__in=OPEN).update(**_ended(RunState.CANCELLED), reason="cancelled")
         return bool(asked)
 
     def unsettled(self, *, only_failed: bool = False) -> list[str]:
-        """The names of the tasks that have not succeeded, or *only* of those that *failed*, in their order."""
+        """Return the names of the tasks that have not succeeded, or with *only_failed* that failed, in order."""
         states = dict(self.log.values_list("name", "state"))
         again = (ExecutionState.FAILED, ExecutionState.LOST)
         return [
@@ -356,10 +369,10 @@ class FeatureRun(models.Model):
 
     def resume(self, *, only_failed: bool = False) -> bool:
         """
-        Run again the tasks that have not succeeded, or *only* those that *failed*, with the context as it stands.
+        Run again the tasks that have not succeeded, or with *only_failed* that failed, with the current context.
 
-        For a failed or cancelled run; give False for any other. The tasks that are to run move behind the others, and
-        what they have failed and crashed so far no longer counts for ``max_attempts`` and ``TASK_MAX_CRASHES``.
+        Return False if the run is not failed or cancelled. The tasks to run move behind the others, and their failures
+        and crashes so far no longer count for ``max_attempts`` and ``TASK_MAX_CRASHES``.
         """
         todo = self.unsettled(only_failed=only_failed)
         done = [name for name in self.task_names if name not in todo]
@@ -377,7 +390,7 @@ def _lease_end() -> Any:
 
 @lru_cache(maxsize=8)
 def _in(seconds: float) -> Any:
-    # Kept: a statement is looked up by its expressions
+    # Cached, because a statement is looked up by its expressions
     return Now(seconds)
 
 
@@ -394,7 +407,7 @@ def _given_up(state: RunState, reason: str) -> dict[str, Any]:
 
 
 class ExecutionState(models.TextChoices):
-    """How one try of a task ended."""
+    """How one execution of a task ended."""
 
     SUCCEEDED = "succeeded", _("succeeded")
     FAILED = "failed", _("failed")
@@ -403,7 +416,7 @@ class ExecutionState(models.TextChoices):
 
 
 class TaskExecution(models.Model):
-    """One try of one async task; the table is the task log. Written once, never changed."""
+    """One execution of one async task. The table is the task log; a row is written once and never changed."""
 
     run = models.ForeignKey(FeatureRun, models.CASCADE, related_name="executions", verbose_name=_("run"))
     name = models.CharField(_("async task"), max_length=TASK_LENGTH)
@@ -429,6 +442,6 @@ class TaskExecution(models.Model):
 
     @property
     def duration(self) -> timedelta | None:
-        """How long it ran; None if it never did."""
+        """Return how long the task ran, or None if it did not run or did not end."""
         started: datetime | None = self.started_at
         return self.finished_at - started if started and self.finished_at else None

@@ -1,9 +1,9 @@
 """
-What happens to runs and tasks, for others to listen to; and all logging of numflow_django.
+The signals about runs and tasks, and all logging of numflow_django.
 
 Every signal is sent with the FeatureRun class as *sender* and *run*; the ``task_*`` signals also with *execution*
 (TaskExecution), ``task_failed`` with *error*. ``dispatch_failed`` is sent with *run_id*, *feature*, *error* and *hint*.
-They are sent with ``send_robust``: a receiver that raises is logged by Django and changes nothing.
+They are sent with ``send_robust``: if a receiver raises, Django logs the error and nothing else changes.
 """
 
 import logging
@@ -13,7 +13,7 @@ from django.dispatch import Signal, receiver
 
 logger = logging.getLogger("numflow_django")
 
-#: The beginning of a run's reason if its feature or next task is not in the worker's code.
+#: The prefix of a run's reason if its feature or next task is not in the worker's code.
 UNKNOWN = "unknown "
 
 #: A worker has claimed a run and begins its tasks.
@@ -26,17 +26,17 @@ run_failed = Signal()
 task_started = Signal()
 task_succeeded = Signal()
 task_failed = Signal()
-#: A task was left out, because one before it with ``stop_on_failure`` has failed.
+#: A task was skipped, because an earlier task with ``stop_on_failure`` has failed.
 task_skipped = Signal()
-#: A task is to be tried again after a wait; sent with *error* (None: the task asked for it).
+#: A task will be retried after a wait; sent with *error* (None: the task returned a Retry).
 task_retried = Signal()
 #: A task's worker died while it ran.
 task_lost = Signal()
-#: A worker has given a run back unfinished: it waits, or another worker is to go on.
-run_released = Signal()
+#: A worker has released an unfinished run: it waits, or another worker continues it.
+run_given_back = Signal()
 #: A run was cancelled while a worker had it.
 run_cancelled = Signal()
-#: A run could not be handed to Redis; it stays pending. Sent with *hint* too: what to do about it, or "".
+#: A run could not be enqueued in Redis and stays pending. *hint* says what to do about it, or is "".
 dispatch_failed = Signal()
 #: A request was rolled back; sent with *run* if it left a row (state ``rolled_back``).
 request_rolled_back = Signal()
@@ -65,7 +65,7 @@ def log_task_skipped(run: Any, execution: Any, **kwargs: Any) -> None:
 
 @receiver(task_failed, dispatch_uid="numflow_django.log")
 def log_task_failed(run: Any, execution: Any, error: BaseException, **kwargs: Any) -> None:
-    # Always with its traceback, whatever DEBUG is: nobody waits for a task and sees it fail
+    # Always with its traceback, even without DEBUG: no client waits for a task and sees it fail
     logger.error(
         "task failed run=%s feature=%s task=%s attempt=%s error=%s",
         run.pk,
@@ -106,7 +106,7 @@ def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
 @receiver(run_released, dispatch_uid="numflow_django.log")
 def log_run_released(run: Any, **kwargs: Any) -> None:
     if run.reason.startswith(UNKNOWN):
-        # After a deploy this ends by itself; after a task was renamed or removed it does not
+        # A deploy that brings the code ends the wait; if a task was renamed or removed, the run fails at last
         logger.warning(
             "run waits for code run=%s feature=%s task=%s reason=%r; after that it fails",
             run.pk,

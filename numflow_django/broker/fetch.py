@@ -14,8 +14,8 @@ from .dispatch import FAILURE_TTL
 from .job import JOB_ID
 
 #: Delete the finished jobs ARGV[5], ... and take up to ARGV[1] others, but at most a quarter of the queue, so that
-#: other workers are not idle. Leave a job that is not ours to RQ. The hash of a job stays until the job is done, because
-#: the relay treats a run without a job in Redis as lost. If the worker dies, its hashes expire after ARGV[4] seconds.
+#: other workers are not idle. Leave a job that is not ours to RQ. A job's hash stays until the job is done, because the
+#: relay treats a run without a job in Redis as lost. If the worker dies, its hashes expire after ARGV[4] seconds.
 TAKE = """
 for index = 5, #ARGV do redis.call("DEL", ARGV[2] .. ARGV[index]) end
 if redis.call("EXISTS", ARGV[3]) == 1 then return {} end

@@ -187,7 +187,7 @@ def _condition(model: type[models.Model], name: str, wanted: Any, connection: Ba
     field = _field(model, name)
     column = _columns(connection, [field])
     if name != "id" and connection.vendor == "postgresql" and isinstance(field, models.CharField):
-        # Without statistics PostgreSQL might choose the index on the state; this expression makes it use the primary key
+        # Without statistics PostgreSQL might use the index on the state; this makes it use the primary key
         column = f"({column} || '')"
     choice = _joined([_value(model, field, value, connection) for value in choice_of(wanted)])
     return Part(f"{column} IN ({choice.sql})", choice.slots)
