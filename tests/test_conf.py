@@ -64,7 +64,7 @@ def test_a_setting_is_read_when_it_is_used(key, given, value):
 
 
 def test_the_settings_of_others_are_read_here_too(settings):
-    """What Django and django-rq are told is read through the same object, also where it is not set."""
+    """The settings of Django and django-rq are read through the same object, also if they are not set."""
     assert "mail" in conf.queues
     assert {"default", "other"} <= set(conf.databases)
     assert conf.root_urlconf == "tests.urls"
@@ -86,7 +86,7 @@ def test_the_settings_of_others_are_read_here_too(settings):
 
 @pytest.mark.parametrize("value", [None, [], "mail"], ids=str)
 def test_settings_that_are_no_dict_say_so(settings, value):
-    """NUMFLOW that is no dict is an error that shows one, and no AttributeError of ours."""
+    """A NUMFLOW that is not a dict raises an error that shows one, and not an AttributeError of ours."""
     settings.NUMFLOW = value
 
     with pytest.raises(ImproperlyConfigured, match=r'NUMFLOW = .* is no dict; write NUMFLOW = {"QUEUE": "default"}'):

@@ -46,7 +46,7 @@ def base_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def start_owner(base_dir: Path) -> Iterator[StartOwner]:
-    """Start a process that uses the broker until its stdin is closed; then it tells the server's process id."""
+    """Start a process that uses the broker until its stdin is closed; it prints the server's process id."""
 
     with ExitStack() as processes:
 
@@ -198,7 +198,7 @@ def test_the_broker_keeps_jobs(base_dir):
 
 def test_git_passes_over_what_the_broker_keeps(base_dir):
     """
-    The broker's folder in a project says to git that nothing of it belongs into the repository.
+    The broker's folder in a project tells git to ignore its content.
     """
     with EmbeddedBroker(base_dir) as broker:
         subprocess.run(["git", "init", "-q"], cwd=base_dir, check=True)
@@ -210,7 +210,7 @@ def test_git_passes_over_what_the_broker_keeps(base_dir):
 
 def test_data_outlives_the_server(base_dir):
     """
-    What one server was told, the next one knows.
+    What one server has stored, the next one finds.
     """
     with EmbeddedBroker(base_dir), client(base_dir) as redis:
         redis.set("order", "42")
@@ -342,7 +342,7 @@ def test_who_comes_while_the_server_is_being_ended_gets_a_new_one(base_dir, star
 
 def test_a_killed_supervisor_leaves_no_server_for_ever(base_dir, start_owner):
     """
-    After kill -9 of the supervisor the next start works, with the data, and ends what is left.
+    After kill -9 of the supervisor the next start works, with the data, and ends the old server.
     """
     owner = start_owner()
     server = served_by(owner)
@@ -365,7 +365,7 @@ def test_a_killed_supervisor_leaves_no_server_for_ever(base_dir, start_owner):
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere nothing ties a child to its parent's life")
 def test_a_killed_supervisor_takes_its_server_along(base_dir, start_owner):
     """
-    On Linux the server ends with its supervisor, even if nobody ever starts the broker again.
+    On Linux the server ends with its supervisor, even if the broker is never started again.
     """
     server = served_by(start_owner())
 
@@ -478,7 +478,7 @@ def test_a_server_that_does_not_answer(base_dir, monkeypatch):
 
 def test_a_directory_of_another_user(base_dir, monkeypatch):
     """
-    A directory that somebody else made is not used.
+    A directory that another user made is not used.
     """
     monkeypatch.setattr(embedded.os, "getuid", lambda: base_dir.stat().st_uid + 1)
 

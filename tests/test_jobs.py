@@ -1,4 +1,4 @@
-"""What RQ's own worker calls by name."""
+"""The function that RQ's own worker calls by name."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_worker_with_a_long_name(feature, monkeypatch):
-    """RQ's own worker takes a name of any length; a run is claimed under what the column can hold of it."""
+    """RQ's own worker takes a name of any length; a run is claimed under as much of it as the column holds."""
     monkeypatch.setattr(jobs, "get_current_job", lambda: SimpleNamespace(worker_name="n" * 250))
     run = queued(feature(mail="pass"))
 

@@ -1,4 +1,4 @@
-"""The transitions of a run, each of which somebody else may have made first."""
+"""The state changes of a run, each of which another process may have made first."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -22,7 +22,7 @@ CONTENDERS = 8
 
 
 def run_row(**fields):
-    """A run of two tasks whose first doorbell has rung."""
+    """A run of two tasks that was enqueued for the first time."""
     defaults = {"feature": "market.buy", "queue": "default", "state": RunState.QUEUED, "dispatch_no": 1}
     return FeatureRun.objects.create(**defaults | {"task_names": ["mail", "notify"]} | fields)
 
@@ -37,7 +37,7 @@ def execution(run, position=0, state=ExecutionState.SUCCEEDED):
 
 
 def taken_over(run):
-    """Let another worker have the run: its claim ran out, and the next doorbell was answered."""
+    """Let another worker take the run over: the lease expired, and the run was enqueued and claimed again."""
     FeatureRun.objects.filter(pk=run.pk).update(state=RunState.QUEUED, dispatch_no=2)
     return FeatureRun.objects.claim(run.pk, 2, worker="w2")
 
@@ -54,7 +54,7 @@ def shared(tmp_path, django_db_blocker):
 
 @pytest.mark.django_db(databases=[])
 def test_one_of_many_claims_wins(shared):
-    """Of many workers that answer one doorbell at the same moment, exactly one gets the run."""
+    """Of many workers that claim one run at the same moment, exactly one gets it."""
     runs = FeatureRun.objects.using(shared)
     row = runs.create(feature="market.buy", queue="default", state=RunState.QUEUED, dispatch_no=1)
     start = Barrier(CONTENDERS)
@@ -77,7 +77,7 @@ def test_one_of_many_claims_wins(shared):
 
 @pytest.mark.parametrize("state", [RunState.QUEUED, RunState.PENDING])
 def test_a_claim_takes_the_run(state):
-    """A claim turns a queued run, or a pending one whose doorbell rang after all, to running, and says who has it."""
+    """A claim turns a queued run, or a pending one that was enqueued after all, to running, and names its worker."""
     row = run_row(state=state)
 
     claimed = FeatureRun.objects.claim(row.pk, 1, worker="w1")
@@ -91,7 +91,7 @@ def test_a_claim_takes_the_run(state):
 
 @pytest.mark.parametrize("state", sorted(set(RunState) - {RunState.QUEUED, RunState.PENDING}))
 def test_no_claim_in_any_other_state(state):
-    """A run that is running, waits, has ended or was rolled back is not to be had, and stays as it is."""
+    """A run that is running, waits, has ended or was rolled back cannot be claimed and stays unchanged."""
     row = run_row(state=state)
 
     claimed = FeatureRun.objects.claim(row.pk, 1, worker="w1")
@@ -103,7 +103,7 @@ def test_no_claim_in_any_other_state(state):
 
 @pytest.mark.parametrize("dispatch_no", [0, 1, 3])
 def test_only_the_last_doorbell_counts(dispatch_no):
-    """A doorbell that is not the run's last one is answered by nobody."""
+    """Only the last dispatch number of a run can be claimed."""
     row = run_row(dispatch_no=2)
 
     claimed = FeatureRun.objects.claim(row.pk, dispatch_no, worker="w1")
@@ -113,7 +113,7 @@ def test_only_the_last_doorbell_counts(dispatch_no):
 
 
 def test_no_claim_on_an_unknown_run():
-    """A doorbell for a run that is not in this database gives None."""
+    """A claim of a run that is not in this database returns None."""
     run_row()
 
     assert FeatureRun.objects.claim(uuid4(), 1, worker="w1") is None
@@ -221,7 +221,7 @@ def test_row_and_executions_are_written_together():
 
 
 def test_a_release_gives_the_run_back():
-    """A released run is pending with a reason, without a lease, where it was."""
+    """A released run is pending with a reason, without a lease, at the same task."""
     run = claimed_run(position=1)
 
     run.remember(run.release("handed over"))
@@ -263,7 +263,7 @@ def test_a_run_that_is_due_is_announced(state):
 
 @pytest.mark.parametrize("state", sorted(set(RunState) - {RunState.PENDING, RunState.WAITING}))
 def test_no_other_run_is_announced(state):
-    """A run in any other state is not dispatched, and stays as it is."""
+    """A run in any other state is not enqueued and stays unchanged."""
     row = run_row(state=state, available_at=Now())
 
     assert row.begin_dispatch() is False
@@ -279,7 +279,7 @@ def test_a_run_is_not_announced_before_its_time():
 
 
 def test_a_doorbell_that_did_not_ring():
-    """A queued run whose doorbell could not be rung is pending again."""
+    """A queued run that could not be enqueued is pending again."""
     row = run_row(queued_at=Now())
 
     assert row.undispatch() is True
@@ -317,8 +317,8 @@ def test_a_postponed_run_waits():
     assert (run.state, run.reason) == (RunState.WAITING, "again")
 
 
-def test_a_wait_that_is_skipped():
-    """Its wait is over, and whoever looks at it sees why."""
+def test_a_run_that_is_hurried():
+    """Its wait is over, and its reason says why."""
     run = run_row(state=RunState.WAITING, available_at=timezone.now() + timedelta(hours=1), reason="mail starts later")
 
     assert run.skip_wait() is True
@@ -354,7 +354,7 @@ WRITES = {
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_transition_that_was_written_is_not_written_again(write):
-    """D8: repeated after a COMMIT whose answer got lost, a transition tells the same and writes nothing more."""
+    """D8: a state change that is repeated after a lost COMMIT answer returns the same and writes nothing more."""
     transition, (state, position) = WRITES[write]
     run = claimed_run()
     transition(run)
@@ -373,8 +373,8 @@ def lapsed(run):
     FeatureRun.objects.filter(pk=run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
 
 
-def test_a_lost_holder_s_run_is_released():
-    """A run whose holder died is pending at its task, with the try on record and the reason."""
+def test_a_lost_holder_s_run_is_given_back():
+    """A run whose worker died is pending at its task, with the lost execution and the reason."""
     run = claimed_run(position=1)
 
     lost = run.lose([execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
@@ -428,7 +428,7 @@ def test_a_lease_that_is_fresh_is_left_alone():
 
 @pytest.mark.parametrize("state", [RunState.PENDING, RunState.QUEUED, RunState.WAITING])
 def test_a_run_that_nobody_has_is_cancelled_at_once(state):
-    """C9: a run that waits for a worker is cancelled at once, and its doorbell is answered by nobody."""
+    """C9: a run that waits for a worker is cancelled at once and cannot be claimed any more."""
     row = run_row(state=state)
 
     assert row.cancel() is True
@@ -449,7 +449,7 @@ def test_a_run_that_nobody_has_is_cancelled_at_once(state):
     ids=["checkpoint", "postpone", "release"],
 )
 def test_a_run_that_a_worker_has_is_cancelled_between_two_tasks(go_on):
-    """C9: a run whose cancellation was asked for ends at its holder's next transition, whichever it is."""
+    """C9: a run whose cancellation was requested ends at its worker's next state change, whichever it is."""
     run = claimed_run()
 
     assert FeatureRun.objects.get().cancel() is True
@@ -487,7 +487,7 @@ def test_a_cancellation_that_comes_too_late():
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK])
 def test_a_run_that_has_ended_is_not_cancelled(state):
-    """C9: cancelling a run that has ended gives False and changes nothing."""
+    """C9: cancelling a run that has ended returns False and changes nothing."""
     row = run_row(state=state)
 
     assert row.cancel() is False
@@ -541,7 +541,7 @@ def test_no_other_run_is_resumed(state):
 
 
 def test_a_run_without_a_failure_has_no_failure_to_resume():
-    """C9: resuming the failed tasks of a cancelled run that has none gives False."""
+    """C9: resuming the failed tasks of a cancelled run without any returns False."""
     run = ended_run("succeeded", None, None, state=RunState.CANCELLED)
 
     assert run.resume(only_failed=True) is False
@@ -549,7 +549,7 @@ def test_a_run_without_a_failure_has_no_failure_to_resume():
 
 
 def test_a_run_is_resumed_once():
-    """C9: of two that resume a run, one has; the other gets False."""
+    """C9: of two that resume a run, one succeeds and the other gets False."""
     run = ended_run("failed", "succeeded", "succeeded")
     other = FeatureRun.objects.get()
 
@@ -557,7 +557,7 @@ def test_a_run_is_resumed_once():
 
 
 class LaggingReplica:
-    """A router that sends reads to a replica where nothing has arrived yet."""
+    """A router that sends reads to a replica that has no data yet."""
 
     def db_for_read(self, model, **hints):
         return "other"

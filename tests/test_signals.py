@@ -1,4 +1,4 @@
-"""What is written to the log, and how."""
+"""What is written to the log, and in which form."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The doorbell: what is put into Redis, and what becomes of a request when Redis is away."""
+"""How a run is enqueued in Redis, and what happens to a request when Redis is down."""
 
 import socket
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def ring(**facts):
 
 @pytest.fixture
 def failures():
-    """What dispatch_failed told."""
+    """The facts that dispatch_failed was sent with."""
     told = []
 
     def receive(**facts):
@@ -52,7 +52,7 @@ def clock(monkeypatch):
 
 @pytest.mark.django_db
 def test_a_queue_that_is_not_async_runs_at_once(server, settings, monkeypatch):
-    """With ``ASYNC = False`` in RQ_QUEUES, as sites set it for their tests, the run is served where it is rung for."""
+    """With ``ASYNC = False`` in RQ_QUEUES, as sites set it for tests, the run executes where it is enqueued."""
     settings.RQ_QUEUES = {"mail": settings.RQ_QUEUES["mail"] | {"ASYNC": False}}
     served = []
     monkeypatch.setattr("numflow_django.jobs.run_feature", lambda *args: served.append(args))
@@ -81,7 +81,7 @@ def test_the_job_is_only_a_doorbell(server, settings, serializer):
 
 
 def test_the_same_bell_is_rung_once(server):
-    """A second ring with the same number is refused by Redis and counts as rung."""
+    """Enqueuing the same number a second time is refused by Redis and counts as a success."""
     rung = [ring(), ring()]
 
     assert rung == [True, True]
@@ -89,7 +89,7 @@ def test_the_same_bell_is_rung_once(server):
 
 
 def test_the_next_number_is_another_bell(server):
-    """A ring with the next number is another job."""
+    """The next dispatch number is another job."""
     ring(dispatch_no=1)
     ring(dispatch_no=2)
 
@@ -98,7 +98,7 @@ def test_the_next_number_is_another_bell(server):
 
 
 def test_a_bell_that_redis_lost_can_be_rung_again(server):
-    """When Redis has lost everything, the same number rings again."""
+    """When Redis has lost everything, the same number can be enqueued again."""
     ring()
     server.flushall()
 
@@ -111,7 +111,7 @@ def test_a_bell_that_redis_lost_can_be_rung_again(server):
 @pytest.mark.parametrize("mode", [{}, {"COMMIT_MODE": "request_finished"}, {"COMMIT_MODE": "on_db_commit"}])
 @pytest.mark.django_db
 def test_the_bell_rings_at_once(server, settings, mode):
-    """django-rq's commit mode does not delay the ring: the run has committed, whatever else is open."""
+    """django-rq's commit mode does not delay the job: the run has committed, whatever else is open."""
     settings.RQ = mode
 
     with transaction.atomic():
@@ -148,7 +148,7 @@ def test_every_form_of_address_works(server, settings, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_connection_is_impatient(server, settings, form):
-    """A user waits for the ring: whatever the settings say, short timeouts and no retries."""
+    """A user waits for Redis: whatever the settings say, timeouts are short and there are no retries."""
     settings.RQ_QUEUES = {"default": FORMS[form](server)}
 
     connection = dispatch._queue("default").connection.connection_pool.make_connection()
@@ -212,7 +212,7 @@ def test_a_cache_that_shares_the_queues_redis_stays_patient(monkeypatch):
 
 
 def test_the_queue_is_kept(server):
-    """All rings of a process use one connection to Redis, not a new one each."""
+    """A process uses one connection to Redis for all jobs, not a new one for each."""
     before = server.info("stats")["total_connections_received"]
 
     for number in range(1, 6):
@@ -222,7 +222,7 @@ def test_the_queue_is_kept(server):
 
 
 def test_a_connection_that_redis_has_closed_is_renewed(server):
-    """A restart of Redis between two rings costs no ring."""
+    """A restart of Redis between two jobs loses neither."""
     ring(dispatch_no=1)
     server.client_kill_filter(_type="normal", skipme=True)
 
@@ -231,7 +231,7 @@ def test_a_connection_that_redis_has_closed_is_renewed(server):
 
 @pytest.mark.parametrize("setting", ["RQ_QUEUES", "RQ"])
 def test_a_change_of_the_settings_makes_a_new_queue(server, settings, setting):
-    """override_settings of RQ_QUEUES or RQ holds for the next ring, and the pause after a failure is over."""
+    """override_settings of RQ_QUEUES or RQ takes effect for the next job and ends the pause after a failure."""
     queue = dispatch._queue("default")
     dispatch._note_failure("default", OSError())
 
@@ -277,7 +277,7 @@ AWAY = {
 @pytest.mark.parametrize("away", AWAY)
 @pytest.mark.timeout(20)
 def test_a_redis_that_is_away_is_told_and_logged(settings, monkeypatch, failures, caplog, hole, away):
-    """D5: no Redis, or one that never answers: the ring returns False, sends dispatch_failed and logs a warning."""
+    """D5: if Redis is down or never answers, the call returns False, sends dispatch_failed and logs a warning."""
     where, kind = AWAY[away]
     settings.RQ_QUEUES = {"default": where(hole)}
     monkeypatch.setattr(dispatch, "SOCKET_TIMEOUT", 0.05)
@@ -321,7 +321,7 @@ def test_a_failure_that_is_no_lost_connection_has_no_hint(settings, failures, ca
 
 
 def test_a_receiver_that_raises_changes_nothing():
-    """D5: a receiver of dispatch_failed that raises does not turn the ring into an error."""
+    """D5: a receiver of dispatch_failed that raises does not make the call raise."""
 
     def fail(**facts):
         raise RuntimeError
@@ -332,7 +332,7 @@ def test_a_receiver_that_raises_changes_nothing():
 
 
 def test_after_a_failure_the_queue_is_left_alone_for_a_while(server, failures, clock, monkeypatch):
-    """For three seconds after a failure nobody waits for that Redis; then it is tried again."""
+    """For three seconds after a failure no request waits for that Redis; then it is tried again."""
     with monkeypatch.context() as away:
         away.setattr(dispatch, "_enqueue", lambda *facts: (_ for _ in ()).throw(RedisTimeoutError("late")))
         ring()
@@ -349,7 +349,7 @@ def test_after_a_failure_the_queue_is_left_alone_for_a_while(server, failures, c
 
 
 def test_a_paused_queue_does_not_prolong_its_pause(server, clock):
-    """The rings of the pause itself count for nothing: it ends three seconds after the last real failure."""
+    """Calls during the pause do not prolong it: it ends three seconds after the last real failure."""
     dispatch._note_failure("default", OSError("away"))
 
     rung = []
@@ -383,7 +383,7 @@ def test_a_queue_that_is_missing_is_told(settings, failures, caplog):
 
 
 def test_a_mark_shows_that_redis_has_lost_its_data(server):
-    """The first mark is missing, the next one is there, and after a flush it is missing again; each queue has one."""
+    """The first mark is missing, the next one exists, and after a flush it is missing again, for each queue."""
     marks = [dispatch.mark("default"), dispatch.mark("default"), dispatch.mark("mail")]
     server.flushall()
 
@@ -392,7 +392,7 @@ def test_a_mark_shows_that_redis_has_lost_its_data(server):
 
 
 def test_a_mark_that_is_taken_away_is_missing(server):
-    """A relay that could not look for everything takes the mark away for the next one."""
+    """A relay that could not check everything deletes the mark for the next one."""
     dispatch.mark("default")
 
     dispatch.unmark("default")
@@ -459,7 +459,7 @@ def test_what_starts_a_worker():
 
 
 def test_one_at_a_time_takes_the_turn(server):
-    """A turn is taken by one for all, until its time is over; each queue has its own."""
+    """One worker takes a turn for all until it expires; each queue has its own turn."""
     taken = [dispatch.take_turn("default", 60), dispatch.take_turn("default", 60), dispatch.take_turn("mail", 60)]
     left = server.pttl("numflow:turn:default")
     server.delete("numflow:turn:default")
@@ -482,7 +482,7 @@ def test_one_at_a_time_takes_the_turn(server):
     ids=["mark", "unmark", "listed", "known", "known in the list", "take_turn", "worker_count"],
 )
 def test_a_redis_that_is_away_gives_no_answer(settings, ask, answer):
-    """Nothing that the relay asks raises while Redis is away, and the queue is left alone for a while."""
+    """No question of the relay raises while Redis is down, and the queue is left alone for a while."""
     settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
 
     assert ask() is answer

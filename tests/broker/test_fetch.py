@@ -1,4 +1,4 @@
-"""How a work-horse takes jobs from Redis: ours, in order, in portions, and no others."""
+"""How a work-horse takes jobs from Redis: only ours, in order, and in batches."""
 
 from uuid import UUID
 
@@ -22,7 +22,7 @@ def intake(queue, server):
 
 
 def ring(*numbers, queue="default"):
-    """Ring for runs with these numbers; give the names of their jobs."""
+    """Enqueue runs with these numbers and return the ids of their jobs."""
     for number in numbers:
         assert dispatch.ring(run_id=UUID(int=number), dispatch_no=1, queue=queue, timeout=70, feature="shop.buy")
     return [dispatch.job_id(UUID(int=number), 1) for number in numbers]
@@ -51,7 +51,7 @@ def test_a_job_that_is_taken_is_known_until_it_is_done(intake, server):
 
 @pytest.mark.parametrize(("waiting", "most", "taken"), [(40, 8, 8), (40, 16, 10), (3, 8, 1), (0, 8, 0)])
 def test_a_portion_leaves_enough_for_others(intake, queue, waiting, most, taken):
-    """A portion is a quarter of the backlog at the most, and one job at the least."""
+    """A batch is at most a quarter of the queue, and at least one job."""
     names = ring(*range(waiting))
 
     assert [job.name for job in intake.next([], most=most)] == names[:taken]
@@ -59,7 +59,7 @@ def test_a_portion_leaves_enough_for_others(intake, queue, waiting, most, taken)
 
 
 def test_a_foreign_job_is_left_where_it_is(intake, queue):
-    """A job that is not ours, and what is behind it, waits for RQ's own way, which refuses it."""
+    """A job that is not ours, and the jobs after it, are left to RQ, which refuses it."""
     [ours] = ring(1)
     foreign = queue.enqueue("os.getpid")
     ring(2)
@@ -82,7 +82,7 @@ def test_suspended_workers_take_nothing(intake, server):
 
 
 def test_a_job_without_a_hash_is_taken(intake, server):
-    """A job whose hash somebody has deleted is a doorbell all the same."""
+    """A job whose hash was deleted still announces its run."""
     [name] = ring(1)
     server.delete(Job.key_for(name))
 
@@ -119,7 +119,7 @@ def test_a_foreign_job_that_comes_meanwhile_is_put_back(queue, server):
 
 
 def test_done_jobs_are_forgotten(intake, server):
-    """The last shift's jobs are taken out of Redis without another being taken."""
+    """The last jobs are deleted from Redis and no other one is taken."""
     names = ring(1, 2)
     intake.next([])
 

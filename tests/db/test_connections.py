@@ -153,7 +153,7 @@ def test_a_renewal_keeps_what_was_open_before_the_task(database):
 
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_dead_connection_is_dropped(database, noticed):
-    """A connection that the server has closed is no open transaction, and the next query opens a new one."""
+    """A connection that the server has closed is not an open transaction, and the next query opens a new one."""
     if database.vendor != "postgresql":
         pytest.skip("SQLite has no server to hang up")
     watch = Watch()
@@ -171,7 +171,7 @@ def test_a_dead_connection_is_dropped(database, noticed):
 
 
 def hang_up(pid):
-    """End a PostgreSQL session as a restart of the server, or a proxy between, would."""
+    """End a PostgreSQL session, as a restart of the server or a proxy would."""
     other = connections[ALIAS].copy()
 
     def is_gone():

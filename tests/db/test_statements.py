@@ -1,4 +1,4 @@
-"""The statements that are written by hand."""
+"""Our own SQL statements."""
 
 import pytest
 from django.db import connection
@@ -56,7 +56,7 @@ def test_values_come_to_their_columns_in_any_order():
 
 
 def test_a_row_that_the_guard_stops_is_left_alone():
-    """An advance that the guard does not let pass writes neither the row nor the log."""
+    """An advance whose row does not match the guard writes neither the row nor the log."""
     run = FeatureRun.objects.create(feature="market.buy", queue="default", state=RunState.RUNNING, position=1)
     log = [TaskExecution(run=run, name="mail", position=0, token=1, state="succeeded")]
 

@@ -1,4 +1,4 @@
-"""Runs that are claimed together: who may be among them, and what becomes of those that are not begun."""
+"""Runs that are claimed together: which runs qualify, and what happens to those that do not begin."""
 
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(autouse=True)
 def rung(monkeypatch):
-    """The doorbells that ring again: (run id, dispatch number)."""
+    """The jobs that are enqueued again: (run id, dispatch number)."""
     told = []
     monkeypatch.setattr(
         dispatch, "ring", lambda run_id, dispatch_no, **facts: told.append((run_id, dispatch_no)) or True
@@ -36,7 +36,7 @@ def doorbells(runs):
 
 @pytest.mark.django_db
 def test_runs_are_claimed_together():
-    """Several runs are claimed at once, with one fence and their leases kept, and begun one by one."""
+    """Several runs are claimed at once with one claim id and kept leases, and begin one by one."""
     runs = rows(3)
 
     with Ahead(doorbells(runs), worker="w1") as ahead:
@@ -51,7 +51,7 @@ def test_runs_are_claimed_together():
 
 @pytest.mark.django_db
 def test_one_run_alone_is_not_claimed_ahead():
-    """A single job is claimed when it is begun, as ever."""
+    """A single job is claimed when it begins, as usual."""
     runs = rows(1)
 
     with Ahead(doorbells(runs), worker="w1") as ahead:
@@ -62,7 +62,7 @@ def test_one_run_alone_is_not_claimed_ahead():
 
 @pytest.mark.django_db
 def test_who_is_not_claimed_ahead():
-    """A run that was claimed before, is gone, or was rung for again meanwhile is left to a claim of its own."""
+    """A run that was claimed before, is gone, or was enqueued again meanwhile is left to a claim of its own."""
     fresh, before, again = rows(1), rows(1, token=1), rows(1, dispatch_no=2)
     announced = [*doorbells(fresh), *doorbells(before), (again[0].pk, 1), (uuid4(), 1)]
 
@@ -74,7 +74,7 @@ def test_who_is_not_claimed_ahead():
 
 @pytest.mark.django_db
 def test_what_is_left_is_given_back(rung):
-    """Runs that were not begun are pending and rung for again, without a mark on them."""
+    """Runs that did not begin are pending and enqueued again, without a lost execution."""
     runs = rows(3)
 
     with Ahead(doorbells(runs), worker="w1") as ahead:
@@ -88,7 +88,7 @@ def test_what_is_left_is_given_back(rung):
 
 
 def test_a_task_that_takes_long_keeps_nobody_waiting(monkeypatch, rung, tmp_path, django_db_blocker):
-    """While a run takes long, those behind it are given back to other workers."""
+    """While a run takes long, the runs after it are released to other workers."""
     monkeypatch.setattr(module, "PATIENCE", 0.01)
     with django_db_blocker.unblock(), own_database("ahead", tmp_path):
         monkeypatch.setattr(registry, "databases", lambda: iter(["ahead"]))
@@ -106,7 +106,7 @@ def test_a_task_that_takes_long_keeps_nobody_waiting(monkeypatch, rung, tmp_path
 
 @pytest.mark.django_db
 def test_a_holder_that_fell_silent_leaves_no_mark(rung):
-    """A run that was claimed ahead by a worker whose machine died has not crashed, and is not claimed ahead again."""
+    """A run whose worker died after a batch claim has not crashed, and is not claimed in a batch again."""
     runs = rows(2)
     FeatureRun.objects.claim_ahead([run.pk for run in runs], 1, worker="w1")
     FeatureRun.objects.update(lease_expires_at="2001-01-01T00:00Z")

@@ -22,7 +22,7 @@ def short(monkeypatch):
 
 
 class Run:
-    """A run that counts the renewals of its lease; *answers* are what they give, the last one for ever."""
+    """A run that counts the renewals of its lease; *answers* are their results, the last one repeated."""
 
     pk = 7
     _state = SimpleNamespace(db="default")
@@ -41,7 +41,7 @@ class Run:
 
 
 def rounds(number=2):
-    """Wait until the keeper has been round as often, which renews the lease of another run each time."""
+    """Wait for this many rounds of the keeper, each of which renews the lease of another run."""
     other = Run(True)
     other.pk = 8
     with Lease(other):
@@ -72,7 +72,7 @@ def test_an_error_ends_the_renewal():
 
 
 def test_a_claim_that_is_lost_is_not_renewed():
-    """A holder whose run is another's stops renewing; its next checkpoint tells it."""
+    """A worker whose run belongs to another worker stops renewing; its next checkpoint raises."""
     run = Run(True, False)
 
     with Lease(run):
@@ -96,7 +96,7 @@ def test_a_fork_keeps_its_own_leases(monkeypatch):
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("connection already closed")], ids=repr)
 @pytest.mark.django_db
 def test_a_database_that_is_away_is_asked_again(caplog, error):
-    """A renewal that fails is logged, and tried again with a new connection."""
+    """A renewal that fails is logged and tried again with a new connection."""
     run = Run(error, True)
 
     with Lease(run):
@@ -106,7 +106,7 @@ def test_a_database_that_is_away_is_asked_again(caplog, error):
 
 
 def test_a_lease_in_the_database(tmp_path, django_db_blocker, monkeypatch, settings):
-    """A run whose lease has run out is alive again as soon as its holder renews it."""
+    """A run whose lease has expired is alive again as soon as its worker renews it."""
     settings.NUMFLOW = {"LEASE_SECONDS": 60}
     with django_db_blocker.unblock(), own_database("lease", tmp_path):
         runs = FeatureRun.objects.using("lease")

@@ -1,4 +1,4 @@
-"""Runs whose worker died: the try that was lost, and how often a task may lose one."""
+"""Runs whose worker died: the execution that was lost, and how often a task may lose one."""
 
 import logging
 
@@ -20,7 +20,7 @@ def claimed(feature, **fields):
 
 
 def die(run, times=1):
-    """Let *times* workers die of the task that the run is at; the run has been claimed by the first of them."""
+    """Let *times* workers die during the run's current task; the first of them has claimed the run."""
     runs = FeatureRun.objects.using("default")
     for _ in range(times):
         if run.state != RunState.RUNNING:
@@ -32,7 +32,7 @@ def die(run, times=1):
 
 
 def test_a_lost_try_is_on_record(feature):
-    """C13: the try of a dead worker is recorded as lost, and the run is pending at that task, to be resumed."""
+    """C13: the execution of a dead worker is recorded as lost, and the run is pending at that task."""
     run = die(claimed(feature(mail=NOTE, notify=NOTE), position=1))
 
     assert (run.state, run.position, run.reason) == (RunState.PENDING, 1, "resuming: its work-horse was killed")
@@ -146,7 +146,7 @@ def test_failures_are_no_crashes(feature, settings):
 
 
 def test_a_loss_is_recorded_once(feature):
-    """Of two that see a dead worker, one records it; the other changes nothing."""
+    """If two processes see a dead worker, one records the loss and the other changes nothing."""
     run = claimed(feature(mail=NOTE))
     other = FeatureRun.objects.get()
 
@@ -172,7 +172,7 @@ def test_a_loss_is_signalled(feature, listen, caplog):
 
 
 def test_a_cancelled_run_is_not_resumed(feature, listen):
-    """C9: a run that was to be cancelled, and whose worker died first, is cancelled, and that is signalled."""
+    """C9: if cancellation was requested and then the worker died, the run is cancelled, with a signal."""
     ends = []
     listen(signals.run_cancelled, note := lambda run, **facts: ends.append(run.state))
     run = claimed(feature(mail=NOTE))

@@ -1,4 +1,4 @@
-"""The sweep: what nobody dispatched, what Redis has lost, and what died."""
+"""The relay: runs that are due, runs that Redis has lost, and runs whose worker died."""
 
 import logging
 import re
@@ -30,7 +30,7 @@ RELAYS = 6
 
 
 def run_row(state=RunState.QUEUED, *, using="default", ago=timedelta(0), **fields):
-    """A run that was dispatched, or became due, some time *ago*; if it is queued, its doorbell has not rung."""
+    """A run that was enqueued, or became due, some time *ago*; if it is queued, it has no job in Redis."""
     defaults = {"feature": "market.buy", "queue": "default", "task_names": ["mail", "notify"], "dispatch_no": 1}
     defaults |= {"available_at": Now() - ago, "queued_at": Now() - ago}
     run = FeatureRun.objects.using(using).create(state=state, **defaults | fields)
@@ -74,7 +74,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def relay_at_work(server, clock):
-    """A relay that has looked for everything a moment ago, in a Redis that it has marked."""
+    """A relay that has just checked everything, in a Redis that it has marked."""
     for queue in ("default", "mail"):
         dispatch.mark(queue)
     at_work = Relay()
@@ -89,7 +89,7 @@ def relay_at_work(server, clock):
 
 
 def test_a_run_whose_lease_ran_out_is_recovered(server, caplog):
-    """C13: the run of a worker that died is pending again, its try on record, and dispatched in the same tick."""
+    """C13: the run of a dead worker is pending again, its execution recorded, and enqueued in the same tick."""
     caplog.set_level(logging.INFO, logger="numflow_django")
     run = run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1), worker="w1", token=1, position=1)
 
@@ -105,7 +105,7 @@ def test_a_run_whose_lease_ran_out_is_recovered(server, caplog):
 
 
 def test_a_run_that_a_worker_holds_is_left_alone(server):
-    """A run with a lease that has not run out is its holder's."""
+    """A run whose lease has not expired belongs to its worker."""
     run = run_row(RunState.RUNNING, lease_expires_at=Now() + timedelta(seconds=60), ago=LONG_AGO)
 
     report = Relay().tick(thorough=True)
@@ -120,7 +120,7 @@ def test_a_run_that_a_worker_holds_is_left_alone(server):
 
 @pytest.mark.parametrize("state", [RunState.PENDING, RunState.WAITING])
 def test_a_run_that_is_due_is_dispatched(server, state):
-    """A pending or waiting run whose time has come is dispatched under the next number."""
+    """A pending or waiting run that is due is enqueued under the next number."""
     run = run_row(state, ago=LONG_AGO)
 
     report = Relay().tick()
@@ -140,7 +140,7 @@ def test_a_run_that_is_not_due_is_left_alone(server):
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLED_BACK])
 def test_a_run_that_has_ended_is_left_alone(server, state):
-    """A run that has ended, or was rolled back, is never dispatched."""
+    """A run that has ended, or was rolled back, is never enqueued."""
     run = run_row(state, ago=LONG_AGO, lease_expires_at=Now() - LONG_AGO)
 
     assert not Relay().tick(thorough=True)
@@ -148,7 +148,7 @@ def test_a_run_that_has_ended_is_left_alone(server, state):
 
 
 def test_a_run_of_an_unknown_feature_is_dispatched(server):
-    """Whether the code has a run's feature is for the workers to say, which may be ahead of the relay."""
+    """The relay enqueues a run even if its code lacks the feature, because a worker's code may be newer."""
     run = run_row(RunState.PENDING, feature="shop.unheard_of")
 
     Relay().tick()
@@ -160,7 +160,7 @@ def test_a_run_of_an_unknown_feature_is_dispatched(server):
 
 
 def test_what_is_in_redis_is_not_rung_again(server):
-    """A run whose job waits in Redis is left alone, however long it waits and however often the relay looks."""
+    """A run whose job is in Redis is left alone, however long it waits and however often the relay checks."""
     runs = [ring(run_row(ago=ago)) for ago in (timedelta(0), LONG_AGO)]
     every = Relay()
 
@@ -172,7 +172,7 @@ def test_what_is_in_redis_is_not_rung_again(server):
 
 
 def test_a_web_process_that_died_before_the_doorbell(relay_at_work, server):
-    """D5: a run that was committed as queued and whose doorbell never rang is found at the next tick."""
+    """D5: a run that was committed as queued but never enqueued is found at the next tick."""
     run, other = run_row(), ring(run_row())
 
     report = relay_at_work.tick()
@@ -183,7 +183,7 @@ def test_a_web_process_that_died_before_the_doorbell(relay_at_work, server):
 
 
 def test_a_redis_that_lost_everything(relay_at_work, server):
-    """D5: a flush of Redis is noticed at the next tick: all queued runs are rung for again, each once."""
+    """D5: a flush of Redis is noticed at the next tick: each queued run is enqueued again once."""
     runs = [ring(run_row(ago=LONG_AGO, queue=queue)) for queue in ("default", "default", "mail")]
     quiet = relay_at_work.tick()
     server.flushall()
@@ -199,7 +199,7 @@ def test_a_redis_that_lost_everything(relay_at_work, server):
 
 
 def test_a_flush_is_noticed_for_the_runs_of_all_databases(relay_at_work, server):
-    """D5: runs of several databases on one queue are all rung for again after a flush."""
+    """D5: after a flush, the runs of several databases on one queue are all enqueued again."""
     runs = [ring(run_row(ago=LONG_AGO, using=alias)) for alias in ("default", "other")]
     server.flushall()
 
@@ -216,7 +216,7 @@ def two_databases(monkeypatch):
 
 
 def test_a_flush_that_one_relay_cannot_see_to_is_left_to_the_next(relay_at_work, server):
-    """D5: a relay that notices a flush and runs out of time leaves the rest to whoever ticks next."""
+    """D5: a relay that notices a flush and runs out of time leaves the rest to the next tick."""
     runs = [ring(run_row(ago=LONG_AGO)) for _ in range(2)]
     server.flushall()
 
@@ -229,7 +229,7 @@ def test_a_flush_that_one_relay_cannot_see_to_is_left_to_the_next(relay_at_work,
 
 
 def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
-    """A job that RQ has taken and lost is missed by the slow check, once a minute, and not before."""
+    """A job that RQ took and lost is found by the slow check, once a minute, and not before."""
     run, other = ring(run_row(ago=LONG_AGO)), ring(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
 
@@ -244,7 +244,7 @@ def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
 
 
 def test_a_job_that_a_dead_worker_had_half_taken(relay_at_work, server):
-    """A job that stays between RQ's two lists from one look to the next is put back; a foreign one is RQ's."""
+    """A job that stays in RQ's intermediate queue between two checks is moved back; a foreign one is not."""
     run = ring(run_row())
     between = IntermediateQueue.get_intermediate_queue_key("rq:queue:default")
     server.lmove("rq:queue:default", between)
@@ -260,7 +260,7 @@ def test_a_job_that_a_dead_worker_had_half_taken(relay_at_work, server):
 
 
 def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
-    """A run that a worker claims between the relay's question and its answer stays the worker's."""
+    """A run that a worker claims while the relay asks Redis stays with the worker."""
     run = ring(run_row())
     server.lpop("rq:queue:default")
     known = dispatch.known
@@ -281,7 +281,7 @@ def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
 
 
 def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatch):
-    """Runs of a queue whose Redis is away do not keep those behind them, pages later, from being dispatched."""
+    """Runs of a queue whose Redis is down do not block the runs on later pages."""
     monkeypatch.setattr(relay, "PAGE", 2)
     settings.RQ_QUEUES = settings.RQ_QUEUES | {"mail": {"HOST": "127.0.0.1", "PORT": free_port()}}
     stuck = [run_row(RunState.PENDING, queue="mail") for _ in range(5)]
@@ -299,7 +299,7 @@ def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatc
 
 
 def test_all_pages_are_looked_through(server, monkeypatch):
-    """Each of the sweep's three parts goes through more than one page."""
+    """Each of the relay's three parts goes through more than one page."""
     monkeypatch.setattr(relay, "PAGE", 2)
     dead = [run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1)) for _ in range(5)]
     unheard = [run_row() for _ in range(5)]
@@ -311,7 +311,7 @@ def test_all_pages_are_looked_through(server, monkeypatch):
 
 
 def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
-    """A tick does what it can in its time, and the next one goes on."""
+    """A tick stops at the end of its time, and the next one continues."""
     monkeypatch.setattr(relay, "PAGE", 1)
     runs = [run_row(RunState.PENDING) for _ in range(5)]
     ring_slowly = relay.dispatch_due
@@ -333,7 +333,7 @@ def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
 
 
 def test_a_redis_that_is_away_leaves_everything_for_later(server, settings, clock):
-    """While Redis is away nothing is lost and nothing raised; when it is back the next tick does it all."""
+    """While Redis is down nothing is lost and nothing raised; once it is up the next tick does all the work."""
     where = settings.RQ_QUEUES
     settings.RQ_QUEUES = {name: {"HOST": "127.0.0.1", "PORT": free_port()} for name in where}
     queued, due = run_row(ago=LONG_AGO), run_row(RunState.PENDING)
@@ -351,7 +351,7 @@ def test_a_redis_that_is_away_leaves_everything_for_later(server, settings, cloc
 
 
 def test_a_queue_that_failed_a_moment_ago_is_left_alone(server, monkeypatch):
-    """A paused queue costs the relay no attempts, and no run of it changes."""
+    """A paused queue costs the relay no attempts, and none of its runs changes."""
     run = run_row(RunState.PENDING)
     dispatch._note_failure("default", OSError("away"))
 
@@ -399,7 +399,7 @@ def test_two_relays_that_see_the_same_run(server):
 
 @pytest.mark.django_db(databases=[])
 def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
-    """Relays that tick at the same moment dispatch each run once, and record each loss once."""
+    """Relays that tick at the same moment enqueue each run once and record each loss once."""
     with django_db_blocker.unblock(), own_database("relays", tmp_path):
         monkeypatch.setattr(relay.registry, "databases", lambda: iter(["relays"]))
         runs = FeatureRun.objects.using("relays")
@@ -452,7 +452,7 @@ def test_a_queue_without_a_worker_is_warned_of(relay_at_work, server, caplog):
 
 
 def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
-    """A worker whose key has expired is still listed by RQ, and counts no longer."""
+    """A worker whose key has expired is still listed by RQ, but no longer counts."""
     server.delete(registered_worker(server, "default").key)
     ring(run_row(ago=LONG_AGO))
 
@@ -490,7 +490,7 @@ SERVED = {
 
 @pytest.mark.parametrize("fields", SERVED.values(), ids=list(SERVED))
 def test_what_needs_no_worker_is_not_warned_of(relay_at_work, server, caplog, fields):
-    """Only what is in Redis, and has been there for a minute, waits for a worker."""
+    """Only a run that has been in Redis for a minute counts as waiting for a worker."""
     run_row(**{"ago": LONG_AGO, "queue": "mail"} | fields)
 
     relay_at_work.tick()
@@ -511,7 +511,7 @@ def test_a_queue_whose_worker_is_busy_is_not_warned_of(relay_at_work, server, ca
 
 
 def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog):
-    """A flush of Redis takes the registrations along; the workers come back, and nothing is said meanwhile."""
+    """A flush of Redis also removes the workers' registrations; until they are back there is no warning."""
     ring(run_row(ago=LONG_AGO))
     server.flushall()
 
@@ -543,7 +543,7 @@ def test_a_queue_that_is_served_costs_no_query(relay_at_work, server, django_ass
 
 
 def test_a_run_that_was_handed_over_is_rung_for_at_once(server):
-    """C13: a run that its worker gave back does not wait for a tick."""
+    """C13: a run that its worker released does not wait for a tick."""
     dispatch.take_turn("default", 60)
     run, waiting = run_row(RunState.PENDING), run_row(RunState.WAITING)
 
@@ -555,7 +555,7 @@ def test_a_run_that_was_handed_over_is_rung_for_at_once(server):
 
 
 def test_a_share_of_the_sweep_is_done_by_one_at_a_time(server):
-    """At the end of a run a worker does a share of the sweep, if no other has done so within RELAY_SECONDS."""
+    """At the end of a run a worker does a short tick, if no other has done so within RELAY_SECONDS."""
     done = run_row(RunState.SUCCEEDED)
     first = run_row(RunState.PENDING)
 
@@ -569,7 +569,7 @@ def test_a_share_of_the_sweep_is_done_by_one_at_a_time(server):
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=repr)
 def test_a_database_that_is_away_does_not_fail_the_run_that_has_ended(server, monkeypatch, caplog, error):
-    """An error of the share is logged; the run before it has ended all the same."""
+    """An error of the short tick is logged; the run before it has ended all the same."""
 
     def fail(*args, **kwargs):
         raise error
@@ -585,7 +585,7 @@ def test_a_database_that_is_away_does_not_fail_the_run_that_has_ended(server, mo
 
 
 def test_the_command_sweeps_once(server):
-    """``numflow_relay --once`` looks for everything, and prints what it has done."""
+    """``numflow_relay --once`` checks everything and prints what it has done."""
     run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1))
     run_row(ago=LONG_AGO)
     taken = ring(run_row(ago=LONG_AGO))
@@ -601,7 +601,7 @@ def test_the_command_sweeps_once(server):
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=repr)
 def test_the_command_survives_a_database_that_is_away(monkeypatch, caplog, error):
-    """A tick that fails of the database is logged, and the command goes on with the next one."""
+    """A tick that fails because of the database is logged, and the command goes on with the next one."""
     from numflow_django.management.commands import numflow_relay as command
 
     ticks = []

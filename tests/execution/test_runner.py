@@ -1,4 +1,4 @@
-"""The passage of a run through its tasks, in this process and without RQ."""
+"""How a run goes through its tasks, in this process and without RQ."""
 
 import logging
 from importlib import import_module
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=BOTH)
 
 
 def test_tasks_run_strictly_one_after_another(feature, journal):
-    """A17: task n+1 begins after task n has ended, be it a function or a coroutine."""
+    """A17: task n+1 begins after task n has ended, whether that is a function or a coroutine."""
     note = "lines.append('{name} begins')\n%s\nlines.append('{name} ends')"
     shop = feature(
         mail=task(note % "await asyncio.sleep(0.01)", define="async def"),
@@ -53,7 +53,7 @@ def test_a_run_that_succeeds(feature):
 
 
 def test_a_doorbell_is_answered_once(feature, journal, caplog):
-    """A doorbell that rings twice runs the tasks once; the second answer is None, which is nothing to warn of."""
+    """A run that is enqueued twice runs its tasks once; the second claim returns None without a warning."""
     row = queued(feature(mail="lines.append('mail')"))
 
     first = runner.run(row.pk, 1, worker="w1")
@@ -65,7 +65,7 @@ def test_a_doorbell_is_answered_once(feature, journal, caplog):
 
 
 def test_a_doorbell_of_another_site(caplog):
-    """A doorbell whose run no database has is warned of: another site uses the same Redis and queue."""
+    """A job whose run is in no database causes a warning: another site uses the same Redis and queue."""
     run_id = uuid4()
 
     assert runner.run(run_id, 1, worker="w1") is None
@@ -89,7 +89,7 @@ def test_a_task_touches_the_instances_that_steps_stored(feature, define, rules):
 
 @pytest.mark.parametrize("define", ["def", "async def"])
 def test_a_gone_instance_fails_the_task_that_touches_it(feature, define):
-    """A19: a row that is gone is the error of the task that touches it, and hinders no other."""
+    """A19: a missing row is the error of the task that touches it, and affects no other task."""
     sale = Sale.objects.create(item="mug")
     context = Context(sale=sale, note="a")
     shop = feature(
@@ -146,7 +146,7 @@ def test_a_task_that_wants_to_end_the_worker(feature, error):
 
 
 def test_an_interrupted_worker_settles_nothing(feature):
-    """Ctrl+C ends the worker: the run stays claimed, and the task that it interrupted is not on record."""
+    """Ctrl+C ends the worker: the run stays claimed, and the interrupted task is not recorded."""
     row = queued(feature(mail="pass", notify="raise KeyboardInterrupt"))
 
     with pytest.raises(KeyboardInterrupt):
@@ -235,7 +235,7 @@ def test_tasks_share_the_context(feature):
 
 
 def test_a_context_that_cannot_travel_fails_its_task(feature):
-    """A task that stores what cannot travel fails with the key's name, and the tasks after it see the old context."""
+    """A task that stores an unserializable value fails with the key's name; later tasks see the old context."""
     run = run_through(feature(mail="ctx.item = object()", notify="return ctx.item"), Context(item="book"))
 
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
@@ -264,7 +264,7 @@ def test_an_instance_that_is_gone_fails_only_the_task_that_touches_it(feature):
 
 
 def test_what_a_task_knows_about_itself(feature):
-    """ctx.task tells name, attempt and a key that is the same at every attempt of this task in this run."""
+    """ctx.task has name, attempt and a key that is the same at every attempt of this task in this run."""
     told = "return [str(ctx.run_id), str(ctx.task.run_id), ctx.task.name, ctx.task.attempt, ctx.task.idempotency_key]"
 
     run = run_through(feature(mail=told, notify=told))
@@ -278,7 +278,7 @@ def test_what_a_task_knows_about_itself(feature):
 
 
 def test_a_task_that_returns_early(feature):
-    """A21: a task that has nothing to do, and returns, has succeeded."""
+    """A21: a task that returns early because it has nothing to do has succeeded."""
     coupon = "if ctx.amount < 50_000:\n    return\nctx.coupon = 'WELCOME'"
 
     run = run_through(feature(coupon=coupon), Context(amount=49_999))
@@ -562,7 +562,7 @@ def test_a_callback_that_raises_after_an_atomic_task(feature, caplog):
 
 
 def take_over(name):
-    """A receiver of task_started by which another worker takes the run over as the task *name* begins."""
+    """A receiver of task_started that lets another worker take the run over when the task *name* begins."""
 
     def receiver(run, task, **kwargs):
         if task.name == name:
@@ -574,7 +574,7 @@ def take_over(name):
 
 @pytest.mark.parametrize(("atomic", "sales"), [(True, 0), (False, 1)], ids=["atomic", "not atomic"])
 def test_a_claim_that_is_lost_meanwhile(feature, listen, caplog, journal, atomic, sales):
-    """D8: a worker whose run was taken over writes nothing and stops; with atomic=True its task's work is undone."""
+    """D8: a worker whose run was taken over writes nothing and stops; an atomic task's work is undone."""
     charge = task("Sale.objects.create(item='charged')", f"atomic={atomic}")
     shop = feature(mail="pass", charge=charge, ship="lines.append('ship')")
     ends = []
@@ -702,7 +702,7 @@ def test_an_atomic_task_on_another_database(feature):
 
 
 def test_a_run_that_is_nowhere(feature):
-    """A doorbell for a run that no database holds is nobody's."""
+    """A job for a run that no database holds is ignored."""
     feature(mail="pass")
 
     assert runner.run(uuid4(), 1, worker="w1") is None
@@ -721,14 +721,14 @@ def test_the_tasks_of_a_run_are_those_of_its_request(feature, journal):
 
 
 def resume(row):
-    """What becomes of a run whose worker has died, seen by its lease: pending, and announced again."""
+    """Recover a run whose worker has died and whose lease has expired: pending, and enqueued again."""
     FeatureRun.objects.filter(pk=row.pk).update(state=RunState.QUEUED, dispatch_no=2)
     runner.run(row.pk, 2, worker="w2")
     row.reread()
 
 
 def test_a_run_resumes_after_its_last_checkpoint(feature, journal):
-    """Tasks that are settled are not run again; the one that the worker died in is, with the context of then."""
+    """Settled tasks are not run again; the task during which the worker died is, with the same context."""
     die_once = "lines.append('notify')\nif len(lines) == 2:\n    raise KeyboardInterrupt\nreturn ctx.mailed"
     row = queued(
         feature(mail="lines.append('mail')\nctx.mailed = 1", notify=die_once, publish="lines.append('publish')")
@@ -764,7 +764,7 @@ def test_a_failure_before_the_last_checkpoint_still_counts(feature, settings, ro
 
 
 class LaggingReplica:
-    """A router that sends reads to a replica where nothing has arrived yet."""
+    """A router that sends reads to a replica that has no data yet."""
 
     def db_for_read(self, model, **hints):
         return "other"
@@ -774,7 +774,7 @@ class LaggingReplica:
 
 
 def test_what_is_sent_on_the_way(feature, listen):
-    """C8: the signals of run and tasks are sent in order, with the run and what they are about."""
+    """C8: the signals of runs and tasks are sent in order, with the run and their subject."""
     sent = []
 
     def note(kind):

@@ -20,7 +20,7 @@ NOTE = "lines.append('{name}')"
 
 
 def test_a_run_is_handed_over_between_two_tasks(feature, journal, stopped):
-    """C13: a worker that is asked to stop ends its task and gives the run back; the next worker goes on after it."""
+    """C13: a worker that is asked to stop ends its task and releases the run; the next worker continues it."""
     run = run_through(feature(mail=f"ctx.item = 'book'\n{STOP}", notify="lines.append(ctx.item)"))
     handed = run.state, run.reason, run.position, run.lease_expires_at, journal()[:]
 
@@ -43,7 +43,7 @@ def test_a_run_whose_last_task_was_running_ends(feature, stopped):
 
 
 def test_a_worker_that_is_stopping_begins_no_task(feature, journal, stopped):
-    """C13: a run that a stopping worker has just claimed is handed over as it is, and no crash is counted."""
+    """C13: a run that a stopping worker has just claimed is handed over unchanged, and no crash is counted."""
     stopped.requested = True
 
     run = run_through(feature(mail=NOTE))

@@ -1,4 +1,4 @@
-"""Databases that go away while a worker is at work."""
+"""Databases that go down while a worker is at work."""
 
 import logging
 from textwrap import dedent
@@ -29,13 +29,13 @@ LOSE_ONCE = "lines.append('{name}')\nif lines.count('{name}') == 1:\n    raise E
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    """As many tries as ever, one right after another."""
+    """As many attempts as usual, without waiting between them."""
     monkeypatch.setattr(runner, "WRITE_WAITS", (0,) * len(runner.WRITE_WAITS))
 
 
 @pytest.fixture
 def lost(monkeypatch):
-    """Every OperationalError and InterfaceError of a task is taken for a lost connection."""
+    """Treat every OperationalError and InterfaceError of a task as a lost connection."""
     monkeypatch.setattr(
         runner.Passage,
         "_is_connection_lost",
@@ -48,7 +48,7 @@ def lost(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["OperationalError", "InterfaceError"])
 def test_a_connection_that_is_lost_in_a_task(feature, journal, lost, kind):
-    """A task whose database connection breaks is lost and not failed: the run is given back and resumed at it."""
+    """A task whose database connection breaks is lost and not failed: the run is released and resumes there."""
     body = f"from django.db import {kind} as Error\n{LOSE_ONCE}"
 
     run = run_through(feature(mail=NOTE, notify=body, publish=NOTE))
@@ -74,7 +74,7 @@ def test_an_error_of_a_sound_connection_is_the_task_s(feature):
 @on_postgresql
 @pytest.mark.parametrize("rules", ["", "atomic=True"], ids=["plain", "atomic"])
 def test_a_server_that_hangs_up_in_a_task(feature, rules):
-    """D8: a task in which PostgreSQL hangs up is resumed; with atomic=True what it had written is gone."""
+    """D8: a task in which PostgreSQL closes the connection is resumed; an atomic task's writes are gone."""
     body = "Sale.objects.create(item=str(ctx.task.attempt))\nif ctx.task.attempt == 1:\n"
     body += "\n".join(f"    {line}" for line in [*dedent(HANG_UP).strip().splitlines(), "Sale.objects.count()"])
 
@@ -87,7 +87,7 @@ def test_a_server_that_hangs_up_in_a_task(feature, rules):
 @on_postgresql
 @pytest.mark.parametrize("use", ["pass", "Sale.objects.count()"], ids=["unnoticed", "noticed"])
 def test_a_hang_up_that_a_task_survives(feature, use):
-    """A connection that dies during a task costs neither its checkpoint nor the next task, if the task copes."""
+    """If a task survives a dead connection, its checkpoint and the next task work too."""
     body = f"{dedent(HANG_UP)}\ntry:\n    {use}\nexcept Error:\n    pass"
 
     run = run_through(feature(mail=body, notify="return Sale.objects.count()"))
@@ -96,7 +96,7 @@ def test_a_hang_up_that_a_task_survives(feature, use):
 
 
 def test_a_run_that_was_taken_over_while_the_database_was_away(feature, journal, lost, monkeypatch, caplog):
-    """A worker that finds its run with another one after an outage leaves it alone, and runs no task of it."""
+    """A worker whose run has another worker after an outage leaves it alone and runs none of its tasks."""
     record = runner.record_loss
 
     def record_and_be_late(run, message, *, expired):
@@ -119,7 +119,7 @@ def test_a_run_that_was_taken_over_while_the_database_was_away(feature, journal,
 
 @pytest.fixture
 def break_after_commit(monkeypatch, listen):
-    """Break the connection right after the COMMIT that follows the beginning of the task *name*."""
+    """Break the connection right after the first COMMIT since the task *name* began."""
 
     def arrange(name):
         wrapper = connections["default"]
@@ -143,7 +143,7 @@ def break_after_commit(monkeypatch, listen):
 @pytest.mark.parametrize("name", ["charge", "ship"], ids=["in the middle", "at the end"])
 @pytest.mark.parametrize("rules", ["", "atomic=True"], ids=["plain", "atomic"])
 def test_a_commit_whose_answer_gets_lost(feature, journal, lost, listen, break_after_commit, name, rules):
-    """D8: a checkpoint that was written although its COMMIT was not answered counts, once, and the run goes on."""
+    """D8: a checkpoint that was written although its COMMIT got no answer counts once, and the run goes on."""
     ended = []
     listen(signals.run_succeeded, note := lambda run, **facts: ended.append(run.pk))
     charge = task("Sale.objects.create(item='{name}')\nlines.append('{name}')", rules)
@@ -166,7 +166,7 @@ def test_a_commit_whose_answer_gets_lost(feature, journal, lost, listen, break_a
 @pytest.mark.parametrize("error", [OperationalError("starting up"), InterfaceError("closed")], ids=repr)
 @pytest.mark.parametrize("times", [1, len(runner.WRITE_WAITS)])
 def test_a_checkpoint_waits_for_its_database(feature, monkeypatch, caplog, error, times):
-    """A database that is away for a moment costs no execution: the checkpoint is written when it is back."""
+    """A short outage of the database costs no execution: the checkpoint is written once it is up."""
     failures = [error] * times
     checkpoint = FeatureRun.checkpoint
 
@@ -184,7 +184,7 @@ def test_a_checkpoint_waits_for_its_database(feature, monkeypatch, caplog, error
 
 
 def test_a_database_that_stays_away(feature, monkeypatch):
-    """If the database does not come back, the worker raises, and the run is its lease's to recover."""
+    """If the database stays down, the worker raises, and the run is recovered when its lease expires."""
     tries = []
 
     def fail(self, *args, **kwargs):

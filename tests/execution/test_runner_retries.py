@@ -1,4 +1,4 @@
-"""Tasks that are tried again, and tasks that begin later."""
+"""Tasks that are retried, and tasks that begin later."""
 
 import logging
 from datetime import timedelta
@@ -25,7 +25,7 @@ FAIL_TWICE = """
 
 
 def seconds_left(run):
-    """The wait that a run has before it, by the clock of its database, rounded up."""
+    """The seconds until a run is due, by the clock of its database, rounded up."""
     left = FeatureRun.objects.annotate(left=F("available_at") - Now()).get(pk=run.pk).left
     return -(-left // timedelta(seconds=1))
 
@@ -73,7 +73,7 @@ def test_a_task_out_of_attempts(feature, journal):
 
 
 def test_the_attempts_of_the_settings(feature, settings):
-    """C4: tasks that do not say how often are tried as often as NUMFLOW says."""
+    """C4: a task without its own number of attempts has that of NUMFLOW."""
     settings.NUMFLOW = {"TASK_MAX_ATTEMPTS": 2}
 
     run = run_through(feature(mail="raise ValueError('no')"))
@@ -94,7 +94,7 @@ def test_only_the_errors_of_retry_on(feature, error, state):
 
 
 def test_a_timeout_is_tried_again(feature):
-    """C4: a task over its time limit is an error like any other."""
+    """C4: a task over its time limit is retried as after any other error."""
     run = run_through(feature(mail=task("time.sleep(60)", "timeout=0.05, max_attempts=2")))
 
     assert run.state == RunState.WAITING
@@ -223,7 +223,7 @@ def test_a_plain_task_that_asks_to_be_run_again_keeps_what_it_stored(feature):
 
 
 def test_a_first_task_that_starts_later(feature, journal):
-    """A run whose first task has a start_after does not begin it before its time, even if a doorbell rings early."""
+    """A run whose first task has a start_after does not begin early, even if it is enqueued early."""
     shop = feature(mail=task("lines.append('mail')", "start_after=3600"))
 
     run = run_through(shop)

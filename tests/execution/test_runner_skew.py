@@ -23,7 +23,7 @@ def clock(monkeypatch):
 
 
 def test_a_feature_that_the_worker_does_not_know(feature):
-    """A run of a feature that this worker's code does not have waits for one whose code has it, with the reason."""
+    """A run of a feature that is not in this worker's code waits for a worker that has it, with the reason."""
     shop = feature(mail="pass")
 
     run = run_through(shop, feature="shop.unheard_of")
@@ -38,7 +38,7 @@ def test_a_feature_that_the_worker_does_not_know(feature):
 
 
 def test_a_task_that_the_worker_does_not_know(feature):
-    """A run waits before a task that this worker's code does not have, and never skips it in silence."""
+    """A run waits before a task that is not in this worker's code, and never skips it silently."""
     shop = feature(mail="pass", publish="pass")
 
     run = run_through(shop, task_names=["mail", "notify", "publish"])
@@ -85,7 +85,7 @@ def test_nobody_has_the_code(feature, clock, journal, names, reason):
 
 @pytest.mark.parametrize("names", [{"feature": "shop.gone"}, {"task_names": ["notify", "mail"]}], ids=list)
 def test_each_hand_over_for_want_of_code_is_warned_of(feature, caplog, names):
-    """One line for each hand-over, a warning: the run, its feature and task, and what happens next."""
+    """Each hand-over because of missing code logs one warning: run, feature, task, and what happens next."""
     caplog.set_level(logging.INFO, logger="numflow_django")
     run = run_through(feature(mail="pass"), **names)
     go_on(run)
@@ -101,7 +101,7 @@ def test_each_hand_over_for_want_of_code_is_warned_of(feature, caplog, names):
 
 
 def test_patience_begins_anew_for_a_resumed_run(feature, clock):
-    """C9: a run that failed for want of code, and is resumed, waits for a deploy again."""
+    """C9: a run that failed because of missing code, and is resumed, waits for a deploy again."""
     run = run_through(feature(mail="pass"), task_names=["notify"])
     clock(timedelta(minutes=16))
     go_on(run)

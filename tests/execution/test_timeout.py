@@ -25,7 +25,7 @@ def quick_repetition(monkeypatch):
 
 @pytest.fixture
 def outer_alarm():
-    """An alarm that is set already, as by RQ's work-horse; gives how often it rang."""
+    """An alarm that was set before, as by RQ's work-horse; it returns how often it went off."""
     rings = []
     began = time.monotonic()
 
@@ -43,7 +43,7 @@ def outer_alarm():
 
 
 def forever():
-    """Busy until something is raised in it."""
+    """Run until an error is raised in it."""
     while True:
         pass
 
@@ -53,7 +53,7 @@ def limited(function, seconds=TINY):
 
 
 def test_a_call_within_its_limit_gives_what_it_returns():
-    """A call that is done in time gives its value, and no alarm is left behind."""
+    """A call that ends in time returns its value and leaves no alarm behind."""
     before = signal.getsignal(signal.SIGALRM)
 
     assert limited(lambda: "done", seconds=60) == "done"
@@ -62,7 +62,7 @@ def test_a_call_within_its_limit_gives_what_it_returns():
 
 
 def test_an_error_within_the_limit_is_raised_on():
-    """An error of the function's own stays what it is."""
+    """An error of the function's own is raised unchanged."""
     with pytest.raises(ZeroDivisionError):
         limited(lambda: 1 / 0, seconds=60)
 
@@ -140,7 +140,7 @@ def test_a_function_may_clean_up():
 
 @pytest.mark.parametrize("seconds", [60, TINY], ids=["in time", "too late"])
 def test_an_outer_alarm_goes_on_afterwards(outer_alarm, seconds):
-    """An alarm that was set before has its handler and the rest of its time back, whether the call ended in time."""
+    """An earlier alarm gets its handler and the rest of its time back, whether or not the call ended in time."""
     handler = signal.getsignal(signal.SIGALRM)
 
     with pytest.raises((TaskTimeout, ZeroDivisionError)):
@@ -154,7 +154,7 @@ def test_an_outer_alarm_goes_on_afterwards(outer_alarm, seconds):
 
 
 def test_an_outer_alarm_that_fell_due_meanwhile_rings(outer_alarm):
-    """An outer alarm whose time passed during the call rings right after it."""
+    """An outer alarm whose time passed during the call goes off right after it."""
     signal.setitimer(signal.ITIMER_REAL, TINY / 5)
 
     with pytest.raises(TaskTimeout):

@@ -1,4 +1,4 @@
-"""The run row, its dispatch, runs without a request, and the log of a rollback."""
+"""The run row, how it is enqueued, runs without a request, and the log of a rollback."""
 
 import json
 from datetime import datetime, timedelta
@@ -74,7 +74,7 @@ def test_the_row_is_in_the_features_database(tree):
 
 
 def test_a_context_that_cannot_travel_writes_nothing(shop):
-    """D6: a context that cannot travel raises before any row is written."""
+    """D6: a context that cannot be serialized raises before any row is written."""
     with pytest.raises(ContextValueError, match=r"ctx\.sale is an unsaved market\.Sale"):
         outbox.record(shop, Context(sale=Sale(item="tea")), steps=STEPS, request=REQUEST)
 
@@ -102,7 +102,7 @@ def test_what_a_column_cannot_hold_is_cut(shop, facts, name, kept):
 
 
 def test_dispatch_rings_for_the_run(shop, bell, django_assert_num_queries):
-    """Dispatch rings with the run's id, its first number, its queue and the limit of all its tasks; no statement."""
+    """Dispatch enqueues the run's id with its first number, queue and total time limit, without a statement."""
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
 
     with django_assert_num_queries(0):
@@ -114,7 +114,7 @@ def test_dispatch_rings_for_the_run(shop, bell, django_assert_num_queries):
 
 @pytest.mark.parametrize("using", ["default", "other"])
 def test_a_run_that_was_not_rung_for_is_pending(tree, bell, using):
-    """D5: when the bell does not ring, the run turns from queued to pending in its database, for the relay."""
+    """D5: if a run cannot be enqueued, it turns from queued to pending in its database, for the relay."""
     bell.rings = False
     shop = registered(tree, using=using)
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
@@ -127,7 +127,7 @@ def test_a_run_that_was_not_rung_for_is_pending(tree, bell, using):
 
 
 def test_a_run_that_a_worker_has_taken_is_left_alone(shop, bell):
-    """D5: when the bell rang after all and a worker has the run, it stays the worker's."""
+    """D5: if the run was enqueued after all and a worker has it, the run stays with the worker."""
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
     FeatureRun.objects.claim(run.pk, 1, worker="w1")
     bell.rings = False
@@ -138,7 +138,7 @@ def test_a_run_that_a_worker_has_taken_is_left_alone(shop, bell):
 
 
 def test_a_run_that_waits_is_not_rung_for(tree, bell):
-    """A run whose first task starts later is written as waiting, and its doorbell does not ring before its time."""
+    """A run whose first task starts later is written as waiting and is not enqueued early."""
     shop = later(tree)
     run = outbox.record(shop, Context(), steps=STEPS, request=REQUEST)
 
@@ -165,7 +165,7 @@ def later(tree):
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("using", ["default", "other"])
 def test_a_run_without_a_request(tree, bell, using):
-    """start_run writes the run of a feature in its database, with the values as its context, and rings for it."""
+    """start_run writes the run in its feature's database, with the values as its context, and enqueues it."""
     shop = registered(tree, using=using)
 
     run = start_run(shop.label, {"item": "녹차", "sale": Sale.objects.create(item="tea")})
@@ -179,7 +179,7 @@ def test_a_run_without_a_request(tree, bell, using):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_in_a_transaction_that_commits(shop, bell):
-    """Inside a transaction the doorbell rings after its COMMIT and not before."""
+    """Inside a transaction the run is enqueued after its COMMIT and not before."""
     with transaction.atomic():
         run = start_run(shop.label)
         before = list(bell)
@@ -189,7 +189,7 @@ def test_a_run_in_a_transaction_that_commits(shop, bell):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_in_a_transaction_that_rolls_back(shop, bell):
-    """A run that was started in a transaction which is rolled back is not there, and nothing rings."""
+    """A run that was started in a transaction that rolls back does not exist and is not enqueued."""
     with transaction.atomic():
         start_run(shop.label)
         transaction.set_rollback(True)
@@ -216,7 +216,7 @@ def test_a_run_that_a_coroutine_starts(tree, shop, bell, status):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_was_started_while_redis_is_away(shop, bell):
-    """D5: start_run while Redis is away gives the run all the same, which is pending, for the relay."""
+    """D5: start_run while Redis is down still returns the run, which is pending for the relay."""
     bell.rings = False
 
     run = start_run(shop.label)
@@ -260,7 +260,7 @@ def test_a_run_on_another_queue(shop, bell):
 
 
 def test_a_feature_that_does_not_exist(shop):
-    """start_run of a label that nobody has raises UnknownFeature with a did-you-mean."""
+    """start_run with an unknown label raises UnknownFeature with a suggestion."""
     with pytest.raises(UnknownFeature) as caught:
         start_run(shop.label + "s")
 
@@ -313,7 +313,7 @@ def test_a_start_that_makes_no_sense(shop, options, message):
 
 
 def test_a_value_that_cannot_travel(shop):
-    """D6: a value that cannot travel raises before any row is written, and the message says who set it."""
+    """D6: a value that cannot be serialized raises before any row is written, and the message says who set it."""
     with pytest.raises(ContextValueError, match=rf"was set by start_run\('{shop.label}'\)"):
         start_run(shop.label, {"item": object()})
 
@@ -365,7 +365,7 @@ def test_a_rollback_is_signalled(shop):
 
 
 def test_a_rollback_that_cannot_be_logged_is_none(shop, monkeypatch, caplog):
-    """D2: when the row cannot be written there is none, a warning tells why, and nobody is signalled."""
+    """D2: if the row cannot be written the result is None, a warning says why, and no signal is sent."""
     ctx = Context()
     outbox.record_rollback(shop, ctx, steps=[], error="first", request=REQUEST)
     runs = []

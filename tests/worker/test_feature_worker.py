@@ -1,4 +1,4 @@
-"""FeatureWorker: what it refuses at its start. What it does is in tests/e2e/test_worker.py."""
+"""FeatureWorker: what it refuses at its start. Its work is tested in tests/e2e/test_worker.py."""
 
 import os
 import subprocess

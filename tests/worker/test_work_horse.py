@@ -1,4 +1,4 @@
-"""A standing work-horse: what it is sent, how it answers, and what is known of it when it has died."""
+"""The work-horse: what it receives, how it answers, and what is known after its death."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 
 def obey(pipe, board):
-    """Do what a message says: rest, end, or die; sleep until killed."""
+    """Do what a message says: rest, end, die, or sleep until killed."""
     while True:
         name = pipe.recv_bytes().decode()
         if name == "rest":
@@ -48,7 +48,7 @@ def test_it_serves_again_and_again(horse):
 
 
 def test_it_is_busy_until_it_answers(horse):
-    """While it works, waiting ends without an answer, and the board tells the job."""
+    """While it works, waiting ends without an answer, and the shared status has the job."""
     horse.send("sleep", 60)
 
     assert not horse.wait(0)
@@ -60,7 +60,7 @@ def test_it_is_busy_until_it_answers(horse):
     ("message", "status", "left"), [("end", 0, None), ("exit", 3 << 8, "exit"), ("raise", 256, "raise")]
 )
 def test_how_it_ended_is_known(horse, message, status, left):
-    """The wait status of one that has ended is kept, and so is the job that it was at."""
+    """The wait status of a dead work-horse is kept, and so is its last job."""
     horse.send(message, 60)
 
     eventually(lambda: horse.wait(1), message="It has not ended")
@@ -70,7 +70,7 @@ def test_how_it_ended_is_known(horse, message, status, left):
 
 
 def test_one_that_was_killed_at_rest_takes_no_job(horse):
-    """A job that is sent to a dead work-horse is refused, so that another can be sent it."""
+    """A job for a dead work-horse is refused, so that another one can take it."""
     os.kill(horse.pid, signal.SIGKILL)
     os.waitid(os.P_PID, horse.pid, os.WEXITED | os.WNOWAIT)
 
@@ -87,7 +87,7 @@ def test_it_is_in_a_group_of_its_own(horse):
 
 
 def test_the_board_tells_what_was_taken():
-    """The names of a portion are all there, the longest ones, too."""
+    """The shared status holds all ids of a batch, even the longest ones."""
     names = [f"numflow-{number:032x}-{10**20 + number}" for number in range(16)]
     board = Board()
 
