@@ -1,5 +1,5 @@
 """
-Feature-first requests for Django: a request is a folder of numbered steps, its background work another.
+Feature-first requests for Django: one folder holds a request's numbered steps, another its background tasks.
 
 ::
 
@@ -12,8 +12,8 @@ Feature-first requests for Django: a request is a folder of numbered steps, its 
 
     urlpatterns = [path("", include(feature_urls("shop.features")))]
 
-The steps run in number order inside one ``transaction.atomic``. When they all succeed, the response leaves after
-COMMIT, and the async tasks run in order on an RQ worker (``manage.py rqworker``).
+The steps run in number order inside one ``transaction.atomic``. When they all succeed, Django sends the response after
+COMMIT, and an RQ worker (``manage.py rqworker``) runs the async tasks in order.
 """
 
 from importlib import import_module
@@ -59,7 +59,7 @@ __all__ = [
     "start_run",
 ]
 
-if not TYPE_CHECKING:  # a type checker would let every name pass
+if not TYPE_CHECKING:  # with a __getattr__, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
         # Lazy (PEP 562): Django imports this package before its apps are ready, and the names need models

@@ -1,4 +1,4 @@
-"""The runs and the task log in Django's admin: to look at, to cancel and to resume, and not to change."""
+"""Shows the runs and the task log in Django's admin; runs can be cancelled and resumed, but not edited."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ else:
 
 
 class ReadOnly:
-    """A window on rows that only the engine writes; whoever has the view permission may look."""
+    """Shows rows that only the engine writes, to users with the view permission."""
 
     show_full_result_count = False  # counting a log of millions takes longer than showing its page
 
@@ -36,29 +36,29 @@ class ReadOnly:
         css = {"all": ["numflow_django/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds a row by hand."""
+        """Return False: rows are not added by hand."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes a row by hand."""
+        """Return False: rows are not changed by hand."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes the log by hand."""
+        """Return False: the log is not deleted by hand."""
         return False
 
     @admin.display(description=_("state"), ordering="state")
     def badge(self, row: Any) -> SafeString:
-        """The state, as a word and a colour."""
+        """Return the state as a word with a colour."""
         return format_html('<span class="numflow-badge numflow-{}">{}</span>', row.state, row.get_state_display())
 
     @admin.display(description=_("traceback"))
     def traceback_text(self, row: Any) -> SafeString:
-        """The traceback as Python prints it."""
+        """Return the traceback as Python prints it."""
         return format_html('<pre class="numflow-text">{}</pre>', row.traceback)
 
 
-#: What whoever has the permission "operate" may do with a run: the button's name and what it does.
+#: What a user with the permission "operate" may do with a run: the button's name -> what it does.
 OPERATIONS: dict[str, tuple[Any, Callable[[FeatureRun], bool]]] = {
     "cancel": (_("Cancel"), FeatureRun.cancel),
     "resume_failed": (_("Run the failed tasks again"), partial(FeatureRun.resume, only_failed=True)),
@@ -68,7 +68,7 @@ OPERATIONS: dict[str, tuple[Any, Callable[[FeatureRun], bool]]] = {
 
 @admin.register(FeatureRun)
 class FeatureRunAdmin(ReadOnly, RunAdmin):
-    """One request on one page: what its steps did, what its tasks did, and what may be done about it."""
+    """Shows one request on one page: what its steps and tasks did, with the buttons to cancel or resume the run."""
 
     change_form_template = "numflow_django/change_form.html"
     actions = ("cancel", "resume_failed", "resume")
@@ -91,7 +91,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A traceback is for a request that raised."""
+        """Return the fieldsets; the traceback is shown only if the request raised."""
         shown = super().get_fieldsets(request, obj)
         if obj is None or not obj.traceback:
             return shown
@@ -99,17 +99,17 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
 
     @admin.display(description=_("progress"))
     def progress(self, run: FeatureRun) -> str:
-        """Tasks settled of tasks in all."""
+        """Return the number of settled tasks and of all tasks."""
         return f"{run.position}/{len(run.task_names)}"
 
     @admin.display(description=_("request"))
     def request(self, run: FeatureRun) -> str:
-        """The request line and the answer's status."""
+        """Return the request line and the status of the response."""
         return f"{run.method} {run.path} \N{RIGHTWARDS ARROW} {run.status_code}" if run.method else "-"
 
     @admin.display(description=_("passage"))
     def passage(self, run: FeatureRun) -> str:
-        """The steps, the COMMIT or ROLLBACK, and every try of every task, in the order they happened."""
+        """Return the steps, the COMMIT or ROLLBACK, and every execution of every task, in the order they happened."""
         count = len(run.task_names)
         not_run = ngettext("%(count)d async task not run", "%(count)d async tasks not run", count) % {"count": count}
         rolled_back = run.state == RunState.ROLLED_BACK
@@ -125,30 +125,30 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
 
     @admin.display(description=_("context"))
     def masked_context(self, run: FeatureRun) -> SafeString:
-        """The frozen context, with secrets masked."""
+        """Return the frozen context with secrets masked."""
         text = json.dumps(mask(json.loads(run.context)), ensure_ascii=False, indent=2)
         return format_html('<pre class="numflow-text">{}</pre>', text)
 
-    # What may be done with a run
+    # Operations on a run
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may look at runs, and cancel and resume them."""
+        """Return whether the user may view, cancel and resume runs."""
         return self.has_view_permission(request) and request.user.has_perm("numflow_django.operate_featurerun")
 
     def get_urls(self) -> list[URLPattern]:
-        """The admin's own, and that of the buttons."""
+        """Return the admin's URLs and the one for the buttons."""
         view = self.admin_site.admin_view(self.operate)
         return [path("<uuid:run_id>/operate/", view, name="numflow_django_operate"), *super().get_urls()]
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the buttons to whoever may press them."""
+        """Show the buttons to users who may press them."""
         run = context.get("original")
         if run is not None and self.has_operate_permission(request):
             context["operations"] = [(name, OPERATIONS[name][0]) for name in _operations(run)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def operate(self, request: HttpRequest, run_id: Any) -> HttpResponse:
-        """Do what a button says, and tell what came of it."""
+        """Called when a button is pressed: do what it says and show the result as a message."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_operate_permission(request):
@@ -161,17 +161,17 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
 
     @admin.action(description=_("Cancel the selected runs"), permissions=["operate"])
     def cancel(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
-        """Cancel all of them that have not ended."""
+        """Cancel all runs in *runs* that have not ended."""
         self._operate(request, "cancel", runs)
 
     @admin.action(description=_("Run the failed tasks of the selected runs again"), permissions=["operate"])
     def resume_failed(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
-        """Resume all of them that have failed."""
+        """Resume all runs in *runs* that have failed."""
         self._operate(request, "resume_failed", runs)
 
     @admin.action(description=_("Run all that remains of the selected runs"), permissions=["operate"])
     def resume(self, request: HttpRequest, runs: FeatureRunQuerySet) -> None:
-        """Resume all of them that have failed or were cancelled."""
+        """Resume all runs in *runs* that have failed or were cancelled."""
         self._operate(request, "resume", runs)
 
     def _operate(self, request: HttpRequest, operation: str, runs: Any) -> None:
@@ -180,7 +180,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
         for run in done:
             self.log_change(request, run, str(title))
             if operation != "cancel":
-                # At once and not at the relay's next tick, because somebody is looking
+                # Enqueue now: the user should not have to wait for the relay's next tick
                 transaction.on_commit(partial(_dispatch, run), using=run._state.db, robust=True)
         if done:
             message = ngettext("%(what)s: %(count)d run.", "%(what)s: %(count)d runs.", len(done))
@@ -196,7 +196,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
 
 
 def _operations(run: FeatureRun) -> Iterator[str]:
-    """What the run's state allows."""
+    """Yield the operations that the run's state allows."""
     if run.state in {*OPEN, RunState.RUNNING} and not run.cancel_requested:
         yield "cancel"
     if run.state in ENDED and run.state != RunState.SUCCEEDED:
@@ -214,7 +214,7 @@ def _dispatch(run: FeatureRun) -> None:
 
 @admin.register(TaskExecution)
 class TaskExecutionAdmin(ReadOnly, ExecutionAdmin):
-    """The task log of all runs: one line for each try of each task."""
+    """Shows the task log of all runs: one line for each execution of each task."""
 
     list_display = ("name", "run_feature", "badge", "attempt", "started_at", "took", "error_type", "worker")
     list_filter = ("state", "name")
@@ -228,22 +228,22 @@ class TaskExecutionAdmin(ReadOnly, ExecutionAdmin):
 
     @admin.display(description=_("feature"), ordering="run__feature")
     def run_feature(self, execution: TaskExecution) -> str:
-        """The label of the run's feature."""
+        """Return the label of the run's feature."""
         return execution.run.feature
 
     @admin.display(description=_("duration"))
     def took(self, execution: TaskExecution) -> str:
-        """Milliseconds, or a dash for a task that never began."""
+        """Return the milliseconds, or a dash for a task that never began."""
         return _milliseconds(execution) or "-"
 
     @admin.display(description=_("result"))
     def masked_result(self, execution: TaskExecution) -> str:
-        """What the task returned, with secrets masked."""
+        """Return what the task returned, with secrets masked."""
         return _result(execution) or "-"
 
 
 def _tried(run: FeatureRun) -> Iterator[dict[str, Any]]:
-    """The task log of *run*, for its passage."""
+    """Yield the executions in the task log of *run*."""
     for execution in run.executions.order_by("id"):
         yield {
             "name": execution.name,
@@ -258,7 +258,7 @@ def _tried(run: FeatureRun) -> Iterator[dict[str, Any]]:
 
 
 def _untried(run: FeatureRun) -> Iterator[dict[str, Any]]:
-    """The tasks that are still to be run."""
+    """Yield the tasks that have not run yet."""
     for index, name in enumerate(run.task_names[run.position :]):
         now = index == 0 and run.state == RunState.RUNNING
         label = gettext("running") if now else gettext("not run yet")

@@ -1,4 +1,4 @@
-"""The app: its features are found when Django starts, and a server does not start with a broken one."""
+"""The app's configuration: it finds the features when Django starts and stops a server that has a broken one."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ class NumflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Find all features. Raise InvalidFeatures unless a management command will show the mistakes by its checks."""
+        """Find all features. Raise InvalidFeatures for mistakes, unless a management command's checks show them."""
         from . import checks, signals  # noqa: F401 - checks and signals register themselves
         from .discovery.registry import registry
         from .routing.scan import feature_packages, scan
@@ -37,9 +37,9 @@ class NumflowConfig(AppConfig):
 
 def watch_features(sender: BaseReloader, **kwargs: object) -> None:
     """
-    Have ``runserver`` restart when a file of a feature is added, changed or removed.
+    Make ``runserver`` restart when a file of a feature is added, changed or removed.
 
-    Django watches the modules that are loaded. A new step is none of them, and neither is one whose import failed.
+    Django watches only loaded modules. A new step is not loaded yet, nor is a module whose import failed.
     """
     from .discovery.registry import registry
     from .exceptions import ModuleImportFailed
@@ -61,7 +61,7 @@ def _roots() -> Iterator[Path]:
     from .routing.scan import feature_packages
 
     for package in {*feature_packages(), *registry.scanned}:
-        with suppress(Exception):  # the package does not exist, or its parent cannot be imported: the checks say so
+        with suppress(Exception):  # no such package, or its parent cannot be imported: the checks report it
             spec = find_spec(package)
             yield from (Path(path).resolve() for path in (spec and spec.submodule_search_locations) or ())
     scanned = {label for labels in registry.scanned.values() for label in labels}
@@ -72,7 +72,7 @@ def _roots() -> Iterator[Path]:
 def _tree(root: Path) -> Iterator[Path]:
     """Yield the folders in *root*, whose mtime changes when a file is added or removed, and their modules."""
     for folder, inner, files in os.walk(root):
-        # A new .pyc file is no change
+        # A new .pyc file is not a change
         inner[:] = [name for name in inner if name != "__pycache__"]
         yield Path(folder)
         yield from (Path(folder, file) for file in files if file.endswith(".py"))
@@ -80,9 +80,9 @@ def _tree(root: Path) -> Iterator[Path]:
 
 def _in_management_command() -> bool:
     """
-    Whether ``django.setup()`` was called by manage.py.
+    Return whether manage.py called ``django.setup()``.
 
-    Its commands run the system checks, which show all mistakes at once and in colour. A WSGI server runs no checks;
+    Its commands run the system checks, which show all mistakes at once and in colour. A WSGI server runs no checks, so
     there the error itself has to stop the start-up.
     """
     frame = sys._getframe()

@@ -1,4 +1,4 @@
-"""FeatureFormView: a page with a form, whose valid POST is handled by the steps of a feature."""
+"""FeatureFormView: a page with a form; a feature's steps handle a valid POST."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -24,22 +24,22 @@ HTMX_HEADERS = ("HX-Request", "HX-Boosted", "HX-History-Restore-Request")
 
 class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: ignore[type-arg]
     """
-    A form: GET shows it, and POST runs the steps once it is valid; they find it as ``request.form``.
+    A form: GET shows it, and a valid POST runs the steps, which find it as ``request.form``.
 
-    Attributes and hooks are those of Django's FormView. An invalid form is shown again, and so is one for which a step
-    raised a ValidationError or StepError, with that error in it and with nothing committed. When no step answers,
+    Attributes and hooks are those of Django's FormView. An invalid form is shown again. If a step raises a
+    ValidationError or StepError, the transaction rolls back and the form is shown with that error. If no step answers,
     ``form_valid`` does, inside the transaction: it redirects to ``success_url``.
     """
 
     method = None  # GET and POST; "POST": another page shows the form
     http_method_names = ["get", "head", "post", "options"]
-    partial_template_name: str | None = None  # what htmx is given in place of the page; a 2xx takes it elsewhere
+    partial_template_name: str | None = None  # sent to htmx in place of the page
     invalid_status: int = 422  # of a form that is shown again
 
-    _instance: Model | None = None  # a ModelForm's, as it was before the steps
+    _instance: Model | None = None  # a ModelForm's instance, as it was before the steps
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer; htmx is told where to go in a header of its own, because a browser follows a redirect unasked."""
+        """Return the response. For htmx, turn a redirect into a header: the browser itself would follow a redirect."""
         answer = super().dispatch(request, *args, **kwargs)
         if self.partial_template_name:
             patch_vary_headers(answer, HTMX_HEADERS)
@@ -52,7 +52,7 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
     # FormView's hooks
 
     def get_template_names(self) -> list[str]:
-        """The page, or the part of it that htmx asks for."""
+        """Return the template of the page, or of the part of it that htmx asks for."""
         if self.partial_template_name and self._is_partial:
             return [self.partial_template_name]
         return super().get_template_names()
@@ -67,14 +67,14 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
         return super().form_valid(form)
 
     def form_invalid(self, form: BaseForm) -> HttpResponse:
-        """Called after the rollback with a form that has errors, its own or those of a step."""
+        """Called after the rollback with a form that has errors, its own or a step's. Return the page with the form."""
         return self.render_to_response(self.get_context_data(form=form), status=self.invalid_status)
 
-    # The passage of a request
+    # From request to response
 
     @classmethod
     def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
-        """What is missing, or can never work; Django's FormView finds it at the first request."""
+        """Yield what is missing or can never work; Django's FormView would report it only at the first request."""
         form_class = initkwargs.get("form_class", cls.form_class)
         if cls.method not in (None, "POST"):
             yield f"method = {cls.method!r}: a form is sent by POST; remove method, or set it to 'POST'"
@@ -87,7 +87,7 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
 
     @property
     def _is_partial(self) -> bool:
-        # A boosted link and htmx's way back in the history want whole pages
+        # Boosted links and history restoration in htmx need the whole page
         asked, boosted, restoring = (self.request.headers.get(name) == "true" for name in HTMX_HEADERS)
         return asked and not boosted and not restoring
 
@@ -97,7 +97,7 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
         return super()._handle(request)
 
     def _run_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
-        # A form for each attempt: what save() did to the last one was rolled back
+        # A new form for each attempt: what save() did to the last one was rolled back
         form = self.get_form()
         request.form = form  # type: ignore[attr-defined]
         if not form.is_valid():
@@ -118,16 +118,16 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
             return super()._error_answer(error, attempt, request)
         form = getattr(request, "form", None) or self.get_form()
         if self._instance is not None:
-            form.instance = self._instance  # the key that save() gave it belongs to no row
+            form.instance = self._instance  # save() set a key, but its row was rolled back
         _add_error(form, error)
         answer = self.form_invalid(form)
         if isinstance(error, StepError) and error.status >= 500:
-            answer.status_code = error.status  # the fault is not the form's
+            answer.status_code = error.status  # the form is not at fault
         return answer
 
 
 def _add_error(form: BaseForm, error: StepError | ValidationError) -> None:
-    """Put a step's *error* into *form*: at its fields, and what belongs to none of them above all."""
+    """Add a step's *error* to *form*: to the fields that it names, and otherwise to the form as a whole."""
     if isinstance(error, StepError):
         form.add_error(None, ValidationError(error.message, code=error.code))
         return
@@ -136,7 +136,7 @@ def _add_error(form: BaseForm, error: StepError | ValidationError) -> None:
         if field == NON_FIELD_ERRORS or field in form.fields:
             form.add_error(None if field == NON_FIELD_ERRORS else field, errors)
         else:
-            # A field of the model that the form does not show: without its name the message says nothing
+            # The form does not show this model field: without the name, the message would be unclear
             form.add_error(None, [f"{field}: {message}" for each in errors for message in each.messages])
 
 

@@ -34,7 +34,7 @@ FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "usin
 
 class FeatureView(View):
     """
-    One request that is handled by the numbered steps of its folder, in one transaction, and by its async tasks after.
+    One request: the numbered steps of its folder handle it in one transaction; its async tasks run after COMMIT.
 
     Subclass it in the ``feature.py`` of the feature's folder, or in any module, and route it with
     ``feature_urls()`` or ``as_view()``.
@@ -44,7 +44,7 @@ class FeatureView(View):
     method: str | None = None  # others get 405; None: every method is accepted
     steps: str | None = None  # dotted package; None: <folder>.steps
     async_tasks: str | None = None  # dotted package; None: <folder>.async_tasks
-    decorators: Sequence[Callable[..., Any]] = ()  # of the view; outermost first
+    decorators: Sequence[Callable[..., Any]] = ()  # for the view; outermost first
     using: str = "default"  # database alias of the transaction and of the run row
     queue: str | None = None  # RQ queue; None: NUMFLOW["QUEUE"]
     atomic: bool = True  # False: a read-only feature; its steps run in autocommit and it has no async tasks
@@ -63,8 +63,8 @@ class FeatureView(View):
         """
         Called after the rollback when a step raised, no step answered, or the commit failed.
 
-        Give an answer, a Retry (all steps again, in a fresh transaction, with the same context), or None: the error
-        goes on, to a JSON answer if it is a StepError or ValidationError and to Django otherwise.
+        Return a response; a Retry (all steps run again, in a new transaction, with the same context); or None, which
+        leaves a StepError or ValidationError to a JSON response and every other error to Django.
         """
         return None
 
@@ -73,10 +73,10 @@ class FeatureView(View):
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """
-        Give the view function, with the decorators around it.
+        Return the view function, with the decorators around it.
 
-        The feature is registered here; mistakes in its folder show in ``manage.py check``. Raise TypeError for an
-        attribute that must be set on the class.
+        Registers the feature; ``manage.py check`` shows the mistakes in its folder. Raise TypeError for an attribute
+        that must be set on the class.
         """
         fixed = sorted(FIXED & initkwargs.keys())
         if fixed:
@@ -85,15 +85,15 @@ class FeatureView(View):
             )
         cls.feature = _with_mistakes(registry.register(cls), cls._problems(initkwargs))
         view = super().as_view(**initkwargs)
-        # A feature with mistakes answers nothing, and its decorators may be one of them
+        # A feature with mistakes answers no request, and its decorators may be one of the mistakes
         for decorator in () if cls.feature.mistakes else reversed(cls.decorators):
             view = decorator(view)
-        # The feature's transaction is its own: ATOMIC_REQUESTS would put another around it, and the answer to a
-        # failed COMMIT, a fresh transaction for a retry and the log of a rollback need to be outside of it
+        # No ATOMIC_REQUESTS, whose transaction would enclose the feature's own: the response to a failed COMMIT, a
+        # new transaction for a retry and the log of a rollback have to be outside of any transaction
         return transaction.non_atomic_requests(using=cls.using)(view)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer with the steps, if the method is the feature's."""
+        """Return the response of the steps; 405 for a method that is not the feature's."""
         if request.method == "OPTIONS" and self.method != "OPTIONS":
             return self.options(request, *args, **kwargs)
         if request.method not in self._allowed_methods():
@@ -108,7 +108,7 @@ class FeatureView(View):
         method = self.method.upper()
         return [method, "HEAD", "OPTIONS"] if method == "GET" else [method, "OPTIONS"]
 
-    # The passage of a request
+    # From request to response
 
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
         ctx = Context(Record(new_run_id()))
@@ -183,7 +183,7 @@ class FeatureView(View):
     def _fail(
         self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
     ) -> HttpResponseBase | None:
-        """Ask ``on_error``; give the answer, or None for one more attempt. Raise the error if it has no answer."""
+        """Return the response of ``on_error``, or None for one more attempt. Raise the error if it has none."""
         error = attributed(error, request)
         attempt.trace.failed(attempt, error)
         try:
@@ -237,7 +237,7 @@ class FeatureView(View):
         if self.atomic and (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and ours)):
             reason = describe(error) if error else f"answered {status}"
             facts = _facts(request, status)
-            # The session's database may be what failed; the row then does without the user
+            # The session's database may be what failed; then the row has no user
             with suppress(Exception):
                 facts["created_by"] = _user_key(request)
             trace = traceback_of(error) if error else ""
@@ -249,50 +249,50 @@ class FeatureView(View):
             elif run and error:
                 note_failed_run(request, error, ctx.run_id)
 
-    # What a view for forms or for an API does in a way of its own
+    # What the views for forms and for Django REST Framework override
 
     @classmethod
     def _problems(cls, initkwargs: dict[str, Any]) -> Iterable[str]:
-        """Called by as_view() with its arguments: what is wrong with the class beside its folder."""
+        """Called by as_view() with its arguments. Return what is wrong with the class itself, not with its folder."""
         return ()
 
     def _run_steps(self, ctx: Context, request: HttpRequest, attempt: "Attempt") -> HttpResponseBase:
-        """Called for each attempt, inside its transaction."""
+        """Called for each attempt, inside its transaction. Return the response of the steps."""
         feature = self.feature
         return run_steps(feature.steps, feature.label, ctx, request, attempt.log, attempt.trace, self._render)
 
     def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
-        """Called with a step's answer, inside that step."""
+        """Called with a step's response, inside that step. Return it rendered."""
         return rendered(answer)
 
     def _error_answer(self, error: Exception, attempt: "Attempt", request: HttpRequest) -> HttpResponseBase | None:
-        """Called after the rollback with an error that ``on_error`` left alone; None: it goes on to Django."""
+        """Called after the rollback with an error that ``on_error`` did not handle; None leaves it to Django."""
         return error_response(error, attempt.failed_step)
 
     def _status_of(self, error: Exception) -> int:
-        """The status that *error* stands for: the client's mistake (4xx) or ours (500)."""
+        """Return the status for *error*: the client's mistake (4xx) or ours (500)."""
         return status_of(error)
 
 
 @dataclass
 class Attempt:
-    """What one execution of the steps has come to."""
+    """The result of one execution of the steps."""
 
     number: int = 0  # from 1; 0: the steps have not begun
     log: StepLog = field(default_factory=list)
-    run: FeatureRun | None = None  # the row, once it is written
+    run: FeatureRun | None = None  # once its row is written
     committed: bool = False
     trace: Trace = SILENT
     before: RequestState | None = None  # the request before the first attempt; None: no step has run yet
 
     @property
     def failed_step(self) -> dict[str, Any] | None:
-        """The entry of the step that raised."""
+        """Return the log entry of the step that raised, if one did."""
         return self.log[-1] if self.log and "error" in self.log[-1] else None
 
 
 class ErrorAnswer(Exception):
-    """A step answered 4xx or 5xx: no error, but it has to leave the transaction as one."""
+    """A step answered 4xx or 5xx: raised so that the transaction rolls back as it does for an error."""
 
     def __init__(self, answer: Callable[[], HttpResponseBase]) -> None:
         self.answer = answer  # called after the rollback
@@ -306,7 +306,7 @@ def _with_mistakes(feature: Feature, problems: Iterable[str]) -> Feature:
 
 
 def _facts(request: HttpRequest, status: int) -> dict[str, Any]:
-    """What the run row keeps of the request."""
+    """Return what the run row keeps of the request."""
     return {"method": request.method or "", "path": request.path, "status_code": status, "created_by": ""}
 
 

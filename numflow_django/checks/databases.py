@@ -1,4 +1,4 @@
-"""System checks of the databases that hold runs: how they are set up, and whether our tables are there."""
+"""System checks of the databases that hold runs: their configuration, and whether our tables exist."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ MODELS = (FeatureRun, TaskExecution)
 
 @register("numflow")
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.W204: SQLite refuses a transaction that reads, then writes, while another one writes."""
+    """numflow.W204: SQLite fails a transaction that reads and then writes while another one writes."""
     for alias in conf.sqlite_without_immediate:
         if alias in registry.databases():
             yield Warning(
@@ -51,7 +51,7 @@ def check_routers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Ite
 def check_rollback_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W210: a router keeps the log of rolled-back requests out of the database of their feature."""
     for alias, labels in _databases_of(lambda feature: conf.LOG_ROLLBACKS is not None and feature.atomic):
-        blocking = None if alias in registry.databases() else _blocking_router(alias)  # else E007 says so
+        blocking = None if alias in registry.databases() else _blocking_router(alias)  # otherwise E007 reports it
         if blocking:
             yield Warning(
                 f"{blocking} keeps the tables of numflow_django out of DATABASES[{alias!r}]: rolled-back requests of "
@@ -67,9 +67,9 @@ def check_tables(
 ) -> Iterator[CheckMessage]:
     """numflow.W211: our tables are missing in a database that holds runs. Runs with ``--database`` only."""
     asked = [alias for alias in registry.databases() if alias in (databases or ())]
-    for alias in (alias for alias in asked if not _blocking_router(alias)):  # else E007 says so
+    for alias in (alias for alias in asked if not _blocking_router(alias)):  # otherwise E007 reports it
         is_missing, is_recorded = _read_tables(alias)
-        # migrate itself is about to create them
+        # migrate is about to create them
         if is_missing and (is_recorded or sys.argv[1:2] != ["migrate"]):
             yield Warning(
                 f"The tables of numflow_django are missing in DATABASES[{alias!r}].",
@@ -85,12 +85,12 @@ def _read_tables(alias: str) -> tuple[bool, bool]:
         tables = connection.introspection.table_names()
         recorded = MigrationRecorder(connection).applied_migrations()
     except DatabaseError:
-        return False, False  # a database that cannot be reached is no mistake in the settings
+        return False, False  # an unreachable database is not a mistake in the settings
     return any(model._meta.db_table not in tables for model in MODELS), ("numflow_django", "0001_initial") in recorded
 
 
 def _databases_of(is_meant: Callable[[Feature], bool]) -> Iterator[tuple[str, str]]:
-    """Yield the alias of each database that the meant features use, with their labels, for a message."""
+    """Yield the alias of each database that features with *is_meant* use, and their labels, for a message."""
     load_routes()
     for alias in conf.usable_databases:
         labels = [feature.label for feature in registry if feature.using == alias and is_meant(feature)]

@@ -1,4 +1,4 @@
-"""System checks: one small function for each id, each with a hint."""
+"""System checks of the settings and the features: one small function for each id, each with a hint."""
 
 import re
 import sys
@@ -24,15 +24,15 @@ FEATURE_WORKER = "numflow_django.worker.FeatureWorker"
 
 @register("numflow")
 def check_features(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E101 to E113: the mistakes in the features' folders, all at once; each class tells its remedy."""
-    load_routes()  # registers the features that are routed by hand
+    """numflow.E101 to E113: all mistakes in the features' folders, at once; each error class holds its hint."""
+    load_routes()  # registers the features that the URLconf routes by hand
     for mistake in registry.mistakes:
         yield Error(str(mistake), hint=" ".join((getdoc(type(mistake)) or "").split()), id=mistake.code)
 
 
 @register("numflow")
 def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E001: ``NUMFLOW`` holds a key that means nothing."""
+    """numflow.E001: ``NUMFLOW`` holds an unknown key."""
     for key in conf.values:
         if key not in KEYS:
             remedy = one_of(key, KEYS)
@@ -42,7 +42,7 @@ def check_setting_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 @register("numflow")
 def check_similar_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.W209: a setting has nearly the name of ours, and nothing reads it."""
+    """numflow.W209: a setting has nearly the name of one of ours, so nothing reads it."""
     for name, key in conf.similar_settings.items():
         hint = (
             f'Write NUMFLOW = {{"{key}": ...}}.' if key else "Did you mean NUMFLOW = {...}? Each of its keys is ours."
@@ -60,7 +60,7 @@ def check_setting_values(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
 
 @register("numflow")
 def check_default_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E003: the default queue is not one of django-rq's."""
+    """numflow.E003: the default queue is not one of ``RQ_QUEUES``."""
     if conf.QUEUE not in conf.queues:
         known = ", ".join(sorted(conf.queues)) or "there is none"
         yield Error(
@@ -103,9 +103,9 @@ def check_worker_class(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
 
 @register("numflow")
 def check_worker_class_import(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E005: the worker class of the settings cannot be imported, or is no worker class."""
+    """numflow.E005: the worker class of the settings cannot be imported, or is not a worker class."""
     name = conf.worker_class
-    # Importing ours takes as long as Django's own start
+    # Do not import ours: that takes as long as Django's own start
     if not conf.uses_feature_worker or name == FEATURE_WORKER:
         return
     problem = _problem_of_worker_class(name)
@@ -131,7 +131,7 @@ def check_worker_queues(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 @register("numflow")
 def check_features_beside(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.E006: a package of features is empty, and there are features beside it."""
+    """numflow.E006: a package of features is empty, but there are features in a folder beside it."""
     load_routes()
     known = [*registry.scanned, *(feature.package for feature in registry)]
     for package in (package for package, labels in registry.scanned.items() if not labels):
@@ -146,9 +146,9 @@ def check_features_beside(app_configs: Sequence[AppConfig] | None, **kwargs: Any
 
 @register("numflow")
 def check_routed(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.W205: features were found that no URL reaches."""
+    """numflow.W205: no URL reaches some features."""
     routed = {view.feature.label for place in places() for view in place.views}
-    # A feature with a mistake may have no URL because of it
+    # A feature with a mistake may have no URL because of that mistake
     for package in feature_packages() if conf.root_urlconf and not registry.mistakes else ():
         missing = [label for label in registry.scanned.get(package, ()) if label not in routed]
         if missing:
@@ -176,7 +176,7 @@ def check_hidden(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iter
 
 @register("numflow")
 def check_atomic_requests(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """numflow.W207: ATOMIC_REQUESTS commits another database after the feature's tasks were dispatched."""
+    """numflow.W207: ATOMIC_REQUESTS commits another database after the feature's tasks were enqueued."""
     for place in places():
         exempt = getattr(place.callback, "_non_atomic_requests", ())
         for feature in (view.feature for view in place.views if view.feature.tasks):
@@ -192,7 +192,7 @@ def check_atomic_requests(app_configs: Sequence[AppConfig] | None, **kwargs: Any
 @register("numflow")
 def check_embedded(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W208: the broker for development is used without DEBUG."""
-    # manage.py test turns DEBUG off itself
+    # manage.py test turns DEBUG off
     if conf.embedded_queues and not conf.debug and sys.argv[1:2] != ["test"]:
         yield Warning(
             f"DEBUG is off, and RQ_QUEUES uses the embedded broker: {', '.join(conf.embedded_queues)}.",

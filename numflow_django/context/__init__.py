@@ -1,4 +1,4 @@
-"""The context that steps and tasks share, and its tagged JSON."""
+"""The context that steps and async tasks share, and its tagged JSON."""
 
 from .context import Author, Context, Record, TaskInfo, freeze, read_ahead, thaw
 

@@ -1,4 +1,4 @@
-"""The object that the steps and async tasks of one run share, and its way into the run row and out of it."""
+"""The object that the steps and async tasks of one run share; how it is written to the run row and read back."""
 
 import json
 from collections.abc import Iterable, Iterator, KeysView
@@ -12,7 +12,7 @@ from ..db.ids import new_run_id
 from ..exceptions import ContextError, ContextTooLarge, ContextValueError, ReservedKey
 from . import codec
 
-#: Names that the engine gives to every context.
+#: Names that the engine sets on every context.
 RESERVED = frozenset({"run_id", "task", "_numflow", "get", "keys"})
 
 #: What to write instead of the methods of dict that a context does not have, because keys may have these names.
@@ -30,7 +30,7 @@ _DICT_METHODS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """What ``ctx.task`` tells an async task about itself."""
+    """The value of ``ctx.task``: which async task this is, and which of its executions."""
 
     run_id: UUID
     name: str  # without the number, "send_email"
@@ -38,12 +38,12 @@ class TaskInfo:
 
     @property
     def idempotency_key(self) -> str:
-        """The same text at every attempt of this task in this run: hand it to services that take such a key."""
+        """Return a text that is the same at every attempt of this task in this run, for services that accept a key."""
         return f"{self.run_id}:{self.name}"
 
 
 class Author(NamedTuple):
-    """Who writes to a context; told in words only when it has written what cannot travel."""
+    """Who writes to a context; turned into words only when a value cannot be stored."""
 
     role: str  # "step"
     module: object  # 200 create_order
@@ -63,16 +63,16 @@ class Record:
         self.task = task
         self.text = text  # the frozen context as the row holds it
         self.trees: dict[str, Any] = json.loads(text)  # by key; thawed when it is first touched
-        self.instances: dict[str, codec.Instances] = {}  # by key; read ahead for a coroutine, which cannot
+        self.instances: dict[str, codec.Instances] = {}  # by key; read ahead for a coroutine, which may not query
         self.author: Author | str = ""  # who is writing now
         self.authors: dict[str, Author | str] = {}  # key -> who wrote it last
 
 
 class UndeclaredKey(Protocol):
     """
-    What only Context itself is to a type checker: it takes any key, and a subclass takes those that it declares.
+    Marks Context itself for type checkers: it accepts any key, while a subclass accepts only those it declares.
 
-    Its method gives the difference: Context's takes a Context, that of a subclass only one of its own kind.
+    Its method makes the difference: Context's accepts any Context, a subclass's only an instance of that subclass.
     """
 
     _numflow: Record
@@ -84,19 +84,19 @@ class UndeclaredKey(Protocol):
 
 class Context:
     """
-    ``ctx``: what the steps and async tasks of one run share, as attributes or by key.
+    ``ctx``: the values that the steps and async tasks of one run share, as attributes or by key.
 
     ``ctx.order = order`` and ``ctx["order"] = order`` are the same. What the steps store is frozen into the run row
     inside their transaction, and the tasks read it as equal values; model instances are read again from the database
     when a task first touches them. Keys that start with ``_`` stay in the process that set them.
 
-    To try a step or a task by itself, make one: ``validate(Context(sku="A-1"), request)``.
+    To call one step or task by itself, create a context: ``validate(Context(sku="A-1"), request)``.
 
-    ``ctx.run_id`` (UUID) is the run's identifier. In an async task, ``ctx.task`` tells its name, attempt and
-    idempotency_key.
+    ``ctx.run_id`` (UUID) is the run's identifier. In an async task, ``ctx.task`` holds its name, attempt
+    and idempotency_key.
 
     For type checkers, a subclass declares keys, ``class OrderContext(Context): order: Order``, and steps and tasks
-    name it in ``ctx: OrderContext``. What they are given is a plain Context: a subclass that defines more than
+    name it in ``ctx: OrderContext``. They still receive a plain Context, so a subclass that defines more than
     annotations raises TypeError.
     """
 
@@ -121,14 +121,14 @@ class Context:
 
     @property
     def run_id(self) -> UUID:
-        """The identifier of the run; an identifier, not a capability."""
+        """Return the id of the run. It identifies the run; knowing it grants no access."""
         return self._numflow.run_id
 
     @property
     def task(self) -> TaskInfo:
-        """The async task that is running; AttributeError in a step."""
+        """Return the async task that is running. Raise AttributeError in a step."""
         if self._numflow.task is None:
-            raise AttributeError  # Python asks __getattr__ then, which says more
+            raise AttributeError  # Python then calls __getattr__, whose error says more
         return self._numflow.task
 
     if TYPE_CHECKING:
@@ -150,9 +150,9 @@ class Context:
         try:
             value = codec.decode(trees[key], _place(key), self._numflow.instances.get(key))
         except AttributeError as error:
-            # hasattr() and getattr(ctx, key, default) would take a model's AttributeError for a missing key
+            # hasattr() and getattr(ctx, key, default) would read a model's AttributeError as a missing key
             raise ContextError(f"{_place(key)} cannot be read: {error}") from error
-        if key not in RESERVED:  # a row of an earlier version may have such a key, which must not hide the method
+        if key not in RESERVED:  # a row of an older version may have such a key; keep the method
             self.__dict__[key] = value
         return value
 
@@ -161,7 +161,7 @@ class Context:
             raise AttributeError(_missing(self, key))
         self.__dict__.pop(key, None)
         self._numflow.trees.pop(key, None)
-        self._numflow.text = ""  # no longer what the row holds
+        self._numflow.text = ""  # the row's text is out of date
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
@@ -194,7 +194,7 @@ class Context:
         return True
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of *key*, or *default* if there is none."""
+        """Return the value of *key*, or *default* if there is none."""
         return self[key] if key in self else default  # noqa: SIM401 - that would be this method
 
     def keys(self) -> KeysView[str]:
@@ -227,15 +227,15 @@ def _missing(ctx: Iterable[str], key: object) -> str:
 
 
 def thaw(text: str, *, run_id: UUID, task: TaskInfo | None = None) -> Context:
-    """Give the context that *text*, from a run row, stands for."""
+    """Return the context that was frozen as *text*, the text in a run row."""
     return Context(Record(run_id, text=text, task=task))
 
 
 def read_ahead(ctx: Context) -> None:
     """
-    Read the model instances that *ctx* holds: in a coroutine, where a task may touch them, Django refuses queries.
+    Read the model instances that *ctx* holds, for a task that is a coroutine: Django refuses queries there.
 
-    What cannot be read for a reason of its own raises when it is touched, as ever.
+    A value that cannot be read raises its error when the task touches it, as in any other task.
     """
     record = ctx._numflow
     for key, tree in record.trees.items():
@@ -245,9 +245,10 @@ def read_ahead(ctx: Context) -> None:
 
 def freeze(ctx: Context) -> str:
     """
-    Give *ctx* as the text that a run row holds.
+    Return *ctx* as the text that a run row holds.
 
-    Raise ContextValueError or ContextTooLarge, naming the key and who set it, if it cannot travel.
+    Raise ContextValueError for a value that cannot be stored, ContextTooLarge for too much text; both name the key and
+    who set it.
     """
     record = ctx._numflow
     if record.text and not ctx.__dict__:
@@ -261,14 +262,14 @@ def freeze(ctx: Context) -> str:
 
 
 def _tree(ctx: Context, key: str) -> Any:
-    """The JSON tree of one key."""
+    """Return the JSON tree of one key."""
     record = ctx._numflow
     if key not in ctx.__dict__:
         return record.trees[key]
-    # A task may delete what it was handed; the tasks after it learn that it is gone when they touch it
+    # A task may delete an instance it received; later tasks get the error when they touch it
     handed_over = key in record.trees and key not in record.authors
     try:
-        # A key is a str like any other: a lone surrogate in it would fail the INSERT
+        # A key is encoded, too: a lone surrogate in it would fail the INSERT
         codec.encode(key, "a key of ctx")
         return codec.encode(ctx.__dict__[key], _place(key), keep_deleted=handed_over)
     except ContextValueError as error:
@@ -289,7 +290,7 @@ def _too_large(record: Record, size: int, parts: dict[str, str]) -> ContextTooLa
     )
 
 
-# ensure_ascii off: Korean in three bytes a syllable and readable in the row, and json escapes NUL all the same
+# ensure_ascii off: Korean takes three bytes a syllable and is readable in the row; json still escapes NUL
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -1,4 +1,4 @@
-"""JSON arrays and objects as ``request.data``: a list and a dict that know when the client sent something else."""
+"""The list and the dict for JSON in ``request.data``: their errors say that the client sent something else."""
 
 from collections.abc import Iterator
 from typing import Any, Self, SupportsIndex, overload
@@ -12,8 +12,8 @@ class JsonArray(list[Any]):
     """
     The ``request.data`` of a body that is a JSON array: a list. Arrays inside it are plain lists.
 
-    A step that takes it for an object, with ``request.data.get("sku")`` or ``request.data["sku"]``, raises
-    NotAnObject, a 400: it is the client that sent the wrong thing.
+    A step that uses it as an object, with ``request.data.get("sku")`` or ``request.data["sku"]``, raises NotAnObject,
+    which is a 400: the client sent the wrong JSON.
     """
 
     @overload
@@ -35,7 +35,7 @@ class JsonObject(dict[str, Any]):
     """
     A JSON object in ``request.data``: a dict.
 
-    A step that takes a key that the client did not send raises MissingKey, a 400.
+    A step that reads a key that the client did not send raises MissingKey, which is a 400.
     """
 
     __slots__ = ()
@@ -48,7 +48,7 @@ class JsonObject(dict[str, Any]):
         super().__delitem__(key)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """As ``dict.pop()``, with MissingKey for KeyError."""
+        """Remove *key* and return its value, as ``dict.pop()`` does. Raise MissingKey in place of KeyError."""
         return super().pop(key, *default) if default or key in self else self[key]
 
     def copy(self) -> Self:
@@ -57,7 +57,7 @@ class JsonObject(dict[str, Any]):
 
 
 def walk(data: Any) -> Iterator[Any]:
-    """Yield each value and key in *data*. A loop, because a recursion may not get to the end."""
+    """Yield each value and key in *data*. A loop, because deep data would exceed Python's recursion limit."""
     left = [data]
     while left:
         value = left.pop()

@@ -1,1 +1,1 @@
-"""Features that stand on other packages; nothing else of numflow_django imports these modules."""
+"""Views that need other packages; no other module of numflow_django imports them."""

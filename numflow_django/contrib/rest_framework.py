@@ -1,4 +1,4 @@
-"""FeatureAPIView: a feature that is a view of Django REST Framework. It needs the extra ``rest_framework``."""
+"""FeatureAPIView: a feature as a view of Django REST Framework. It needs the extra ``rest_framework``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,38 +30,38 @@ except ModuleNotFoundError as error:
 
 class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
     """
-    A FeatureView behind Django REST Framework: its authentication, permissions, throttles, parsers and renderers.
+    A FeatureView with Django REST Framework's authentication, permissions, throttles, parsers and renderers.
 
     With a ``serializer_class``, the body of a POST, PUT or PATCH is validated before the first step, which finds the
-    serializer as ``request.serializer``. Exceptions of Django REST Framework roll back and are answered by its
-    EXCEPTION_HANDLER, after ``on_error``; a step may return its Response.
+    serializer as ``request.serializer``. Exceptions of Django REST Framework roll back, and its
+    EXCEPTION_HANDLER answers them, after ``on_error``. A step may return its Response.
     """
 
-    serializer_class: type[BaseSerializer] | None = None  # of the body; None: nothing is validated
+    serializer_class: type[BaseSerializer] | None = None  # for the body; None: no validation
 
     _let_go: Exception | None = None  # the error that goes on to Django
 
     # GenericAPIView's hooks
 
     def get_serializer_class(self) -> type[BaseSerializer] | None:
-        """The class for this request's body."""
+        """Return the serializer class for this request's body; None: no validation."""
         return self.serializer_class
 
     def get_serializer_context(self) -> dict[str, Any]:
-        """What the serializer knows beside the data."""
+        """Return the serializer's context: the request, the format and the view."""
         return {"request": self.request, "format": self.format_kwarg, "view": self}
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer:
-        """Make the serializer: of this request's body, of OPTIONS, and of the forms of the browsable API."""
+        """Return the serializer for the request's body, for OPTIONS, or for a form of the browsable API."""
         kwargs.setdefault("context", self.get_serializer_context())
-        # Without a class, one without fields: Django REST Framework asks whenever a view has this method
+        # Without a class, use one without fields: Django REST Framework calls this method on every view that has it
         return (self.get_serializer_class() or Serializer)(*args, **kwargs)
 
     def get_object(self) -> Any:
-        """Called for a PUT or PATCH, inside the transaction: the instance that it changes, or None."""
+        """Called for a PUT or PATCH, inside the transaction. Return the instance to change, or None."""
         return None
 
-    # The passage of a request
+    # From request to response
 
     @classmethod
     def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
@@ -74,12 +74,12 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # A feature's class has no handlers; APIView.dispatch and makers of schemas look for them on the view
+        # A feature's class has no handlers; APIView.dispatch and schema generators look for them on the view
         for method in set(self._allowed_methods()) - {"OPTIONS"}:
             setattr(self, method.lower(), self._respond)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer as Django REST Framework does, with the steps in the handler's place."""
+        """Answer as Django REST Framework does, with the steps in place of the handler."""
         if self.feature.mistakes:
             raise InvalidFeatures(list(self.feature.mistakes))
         answer: HttpResponseBase = APIView.dispatch(self, request, *args, **kwargs)
@@ -89,26 +89,26 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         try:
             return self._handle(with_data(request, kwargs))
         except Exception as error:
-            self._let_go = error  # not for EXCEPTION_HANDLER: it was asked, or the transaction is committed
+            self._let_go = error  # EXCEPTION_HANDLER must not see it: it had its turn, or we committed
             raise
 
     def _run_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
         if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
             instance = None if request.method == "POST" else self.get_object()
-            # A serializer for each attempt: what save() did to the last one was rolled back
+            # A new serializer for each attempt: what save() did to the last one was rolled back
             request.serializer = self.get_serializer(instance, data=request.data, partial=request.method == "PATCH")
             request.serializer.is_valid(raise_exception=True)
         return super()._run_steps(ctx, request, attempt)
 
     def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
         if isinstance(answer, Response):
-            self.finalize_response(self.request, answer)  # it cannot be rendered before
+            self.finalize_response(self.request, answer)  # needed before it can be rendered
         return super()._render(answer)
 
     # Errors
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
-        """Ask EXCEPTION_HANDLER; raise the error if it has no answer."""
+        """Return EXCEPTION_HANDLER's response; raise the error if it has none."""
         if exc is self._let_go:
             raise exc
         connection = get_connection(self.using)
@@ -116,8 +116,8 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         try:
             answer: HttpResponseBase = super().handle_exception(exc)
         finally:
-            # With ATOMIC_REQUESTS, Django REST Framework dooms the block that it takes for the request's: ours is
-            # closed, and this one is a test's or a decorator's
+            # With ATOMIC_REQUESTS, Django REST Framework marks the open block for rollback. Ours is already closed:
+            # that block belongs to a test or a decorator
             if connection.in_atomic_block:
                 connection.set_rollback(doomed)
         return answer

@@ -1,4 +1,4 @@
-"""What is wrong with a feature's modules, in words: each mistake with its place and its remedy."""
+"""Builds the error for each mistake in a feature's modules: where it is and how to fix it."""
 
 import re
 import sys
@@ -30,20 +30,20 @@ FIRST_STEP = "add a module such as 100_validate.py with a function validate(ctx,
 
 
 def package_folder(package: ModuleType) -> str:
-    """The path of the folder of *package*, which need not hold an ``__init__.py``."""
+    """Return the path of the folder of *package*, which need not hold an ``__init__.py``."""
     return str(next(iter(package.__path__)))
 
 
 def parent_folder(package_name: str) -> Folder | None:
-    """The folder that *package_name* is in or would be in."""
+    """Return the folder that *package_name* is in or would be in; None if its parent cannot be imported."""
     name = package_name.rpartition(".")[0]
-    with suppress(Exception):  # what is wrong with it shows when the package itself is imported
+    with suppress(Exception):  # importing the package itself reports the error
         return Folder(package_folder(sys.modules.get(name) or import_module(name)))
     return None
 
 
 def missing_features(package_name: str) -> PackageMissing:
-    """The mistake that there is no such package of features."""
+    """Return the error for a package of features that does not exist."""
     leaf = package_name.rpartition(".")[2]
     home = parent_folder(package_name)
     names = [folder.name for folder in home.folders] if home else []
@@ -59,7 +59,7 @@ def missing_features(package_name: str) -> PackageMissing:
 
 
 def steps_missing(package_name: str, feature: str) -> StepsMissing:
-    """The mistake that there is no such package of steps."""
+    """Return the error for a package of steps that does not exist."""
     home = parent_folder(package_name)
     misspelt = home and home.misspelt("steps")
     if misspelt:
@@ -73,7 +73,7 @@ def steps_missing(package_name: str, feature: str) -> StepsMissing:
 
 
 def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
-    """The mistake that the async tasks lie in a folder of another name in *home*, if they do."""
+    """Yield the error for async tasks that are in a folder with another name in *home*, if they are."""
     misspelt = home.misspelt("async_tasks")
     if misspelt:
         yield InvalidFeature(
@@ -83,7 +83,7 @@ def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
 
 
 def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str) -> InvalidModuleName:
-    """The mistake that the module or folder *name* stands where only numbered modules do; the number *free* is free."""
+    """Return the error for *name*, a module or folder without a number; *free* is a number it may have."""
     is_module = name.endswith(".py")
     what = "is not named <number>_<name>.py; rename it" if is_module else "is a folder; make it a module"
     good = _good_name(name, free)
@@ -95,7 +95,7 @@ def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str)
 
 
 def not_imported(folder: Folder, name: str, good: str, kind: Kind, feature: str) -> InvalidModuleName:
-    """The mistake that the file *name* was meant to be the module *good*."""
+    """Return the error for the file *name*, which was meant to be the module *good*."""
     return InvalidModuleName(
         f"feature {feature}: {folder.path / name} is no module that Python imports; rename it to {good}, or start its "
         f"name with _ if it is no {kind.noun}"
@@ -103,14 +103,14 @@ def not_imported(folder: Folder, name: str, good: str, kind: Kind, feature: str)
 
 
 def _good_name(name: str, free: int) -> str | None:
-    """The name that *name* was meant to be: ``100-validate.py`` is ``100_validate.py``."""
+    """Return what *name* was meant to be: ``100_validate.py`` for ``100-validate.py``."""
     match = re.fullmatch(r"([0-9]*)[\W_]*([^\W\d_].*)", unicodedata.normalize("NFKC", name.removesuffix(".py")))
     words = re.sub(r"\W+", "_", match[2]).strip("_") if match else ""
     return f"{match[1] or free}_{words}.py" if match and words else None
 
 
 def duplicate_number(first: str, second: str, number: int, example: str, kind: Kind, feature: str) -> DuplicateNumber:
-    """The mistake that the files *first* and *second* have one number; *example* is a good name for one of them."""
+    """Return the error for two files with one number; *example* is a good name for one of them."""
     return DuplicateNumber(
         f"feature {feature}: two {kind.noun}s have the number {number}: {first} and {second}; renumber one of them, "
         f"for example {example}"
@@ -118,7 +118,7 @@ def duplicate_number(first: str, second: str, number: int, example: str, kind: K
 
 
 def import_failed(dotted: str, where: str, error: Exception) -> ModuleImportFailed:
-    """The mistake that a module's import raised *error*, with its place; *where* begins the message."""
+    """Return the error for a module whose import raised *error*, with its line; *where* begins the message."""
     # The str() of a SyntaxError repeats its place
     text = error.msg if is_authors_syntax(error, dotted) else str(error)
     return ModuleImportFailed(
@@ -128,7 +128,7 @@ def import_failed(dotted: str, where: str, error: Exception) -> ModuleImportFail
 
 
 def no_function(name: str, public: Sequence[Callable[..., Any]], file: str, kind: Kind, feature: str) -> str:
-    """What is wrong with a module whose function nobody can tell; *public* are those that it defines."""
+    """Return the message for a module whose function is not clear; *public* are the functions it defines."""
     names = ", ".join(function.__name__ for function in public)
     found = f"it defines {names}" if names else "it defines no function"
     remedy = f"define {name}({', '.join(kind.parameters[:2])})"
@@ -142,7 +142,7 @@ def no_function(name: str, public: Sequence[Callable[..., Any]], file: str, kind
 def imported_function(
     name: str, found: Any, public: Sequence[Callable[..., Any]], file: str, kind: Kind, feature: str
 ) -> str:
-    """What is wrong with a module that imports *found* under its own name and defines the functions *public*, too."""
+    """Return the message for a module that imports *found* under its name and also defines *public* functions."""
     names = ", ".join(function.__name__ for function in public)
     return (
         f"feature {feature}: {file} imports {name!r} from {found.__module__}, which hides {names}; define "

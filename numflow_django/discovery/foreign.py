@@ -1,4 +1,4 @@
-"""What a FeatureView would ignore: words of other frameworks, and bases in the wrong order."""
+"""Finds what a FeatureView would ignore: other frameworks' attributes, and bases in the wrong order."""
 
 from collections.abc import Iterator
 from inspect import unwrap
@@ -11,7 +11,7 @@ REST = (
 )
 MIXIN = "put {} before FeatureView in the bases of the class, or protect the view with decorators = [...]"
 
-#: What to write instead of a word of Numflow, Django or Django REST Framework; the keys are lower case, without "_".
+#: A name from Numflow, Django or Django REST Framework -> what to write instead; keys in lower case, without "_".
 REMEDIES = {
     **dict.fromkeys(("middlewares", "middleware"), "write decorators = [...], the outermost first"),
     "contextinitializer": "write def initialize_context(self, ctx, request)",
@@ -34,14 +34,14 @@ OVERRIDABLE = ("dispatch", "initialize_context", "on_error", "decorators")
 
 
 def ignored_words(view: type) -> Iterator[str]:
-    """Yield a problem for each word on *view* that means something elsewhere and that no base or method of it reads."""
+    """Yield a problem for each name on *view* that another framework reads and that no base or method reads here."""
     base = _feature_view(view)
     views = [cls for cls in view.__mro__ if base and issubclass(cls, base) and not _is_ours(cls)]
     words = {name for cls in views for name in vars(cls) if _normal(name) in REMEDIES}
     if getattr(view, "path", None) is not None or hasattr(view, "get_context_data"):
-        words -= {"url", "route"}  # the author knows path; or a template, which is given the view, reads them
+        words -= {"url", "route"}  # path is set, or a template may read them from the view
     if any(cls.__module__.startswith("rest_framework.") for cls in view.__mro__):
-        words = {word for word in words if REMEDIES[_normal(word)] != REST}  # a throttle asks for its view's scope
+        words = {word for word in words if REMEDIES[_normal(word)] != REST}  # a throttle reads its view's scope
     if words:
         # A mixin reads what it declares
         words -= {name for cls in view.__mro__ if cls not in views for name in vars(cls)} | _read_by(view)
@@ -53,7 +53,7 @@ def ignored_words(view: type) -> Iterator[str]:
 
 
 def late_bases(view: type) -> Iterator[str]:
-    """Yield a problem for each base of *view* whose methods are ignored, because it comes after FeatureView."""
+    """Yield a problem for each base of *view* whose methods are ignored because it comes after FeatureView."""
     known = {base for cls in view.__mro__ if _is_ours(cls) for base in cls.__mro__}
     from_us = [name for name in OVERRIDABLE if _is_ours(_definer_of(name, view))]
     for cls in (cls for cls in view.__mro__ if cls not in known):

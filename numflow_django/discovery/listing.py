@@ -1,4 +1,4 @@
-"""A folder as it lies on disk: listed once, when it is first asked."""
+"""Folders on disk, each listed once, on first use, and the likely meaning of misspelt names."""
 
 import os
 import re
@@ -9,24 +9,24 @@ from functools import cached_property
 from inspect import getmodulename
 from pathlib import Path
 
-# [0-9] and not \d: full-width digits are digits to \d and int(), and look like others on the screen
+# [0-9] and not \d: \d and int() accept full-width digits too, which look like other digits on the screen
 NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
 
-#: The folders of a feature that hold its modules.
+#: The names of a feature's folders that hold its modules.
 PARTS = ("steps", "async_tasks")
 
-#: Other systems' names of the async tasks.
+#: Other systems' names for the async tasks.
 TASKS_ELSEWHERE = ("tasks", "task", "background_tasks", "background", "bg_tasks")
 
 #: The name of a file that may be meant as a module: 100_check, 100_check.PY, 100_check.py.txt.
 MODULE_ALIKE = re.compile(r"(?P<stem>.+?)(?P<suffix>\.py[w3]?(\.txt)?)?", re.IGNORECASE)
 
-#: How much alike two names must be for one to be a slip of the other, from 0 to 1.
+#: How similar two names must be for one to be a misspelling of the other, from 0 to 1.
 ALIKE = 0.8
 
 
 class Folder:
-    """A folder and what is in it, but for hidden files and what starts with ``_``, which is the user's own."""
+    """A folder and what is in it, except hidden names and names that start with ``_``: those are the user's own."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -37,24 +37,24 @@ class Folder:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Return where the folder is."""
         return Path(self._path)
 
     @cached_property
     def _entries(self) -> tuple[list[str], frozenset[str]]:
-        """The names of the folders and those of the files."""
+        """Return the names of its folders and of its files."""
         with os.scandir(self._path) as entries:
             kinds = [(entry.name, entry.is_dir()) for entry in entries]
         return [name for name, is_dir in kinds if is_dir], frozenset(name for name, is_dir in kinds if not is_dir)
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """The names of its files."""
+        """Return the names of its files."""
         return frozenset(name for name in self._entries[1] if not name.startswith(("_", ".")))
 
     @property
     def modules(self) -> dict[str, str]:
-        """The modules that Python can import from it, compiled ones too: name -> file."""
+        """Return the modules that Python can import from it, compiled ones too: name -> file."""
         stems = ((name[:-3] if name.endswith(".py") else getmodulename(name), name) for name in sorted(self.files))
         return {stem: name for stem, name in stems if stem}
 
@@ -64,51 +64,51 @@ class Folder:
 
     @cached_property
     def folders(self) -> tuple["Folder", ...]:
-        """The folders in it, by name."""
+        """Return the folders in it, sorted by name."""
         inner = (folder for folder in self._inner if not folder.name.startswith(("_", ".")))
         return tuple(folder for folder in inner if not folder._is_left_over)
 
     @property
     def _is_left_over(self) -> bool:
-        """Whether nothing but bytecode is left in it, as after a switch of branches."""
+        """Return whether it holds only bytecode, as after a switch of branches."""
         names, files = self._entries
         return not files and names != [] and all(folder._is_left_over for folder in self._inner)
 
     @property
     def holds_python(self) -> bool:
-        """Whether a module is in it or in one of its folders."""
+        """Return whether a module is in it or below it."""
         return any(name.endswith(".py") for name in self._entries[1]) or any(
             folder.holds_python for folder in self._inner
         )
 
     @property
     def holds_numbered(self) -> bool:
-        """Whether one of its modules is named as a step is."""
+        """Return whether one of its modules has a name with a number, as steps have."""
         return any(is_numbered(name) for name in self.files)
 
     @property
     def is_flat(self) -> bool:
-        """Whether its numbered modules lie in it itself, for want of a folder ``steps``."""
+        """Return whether its numbered modules are in it directly and not in a folder ``steps``."""
         has_place = self.folder("steps") or self.misspelt("steps") or "steps.py" in self.files
         return self.holds_numbered and not has_place
 
     def folder(self, name: str) -> "Folder | None":
-        """The folder called *name* in it."""
+        """Return the folder called *name* in it, or None."""
         return next((folder for folder in self.folders if folder.name == name), None)
 
     def below(self) -> Iterator["Folder"]:
-        """All folders in it, at any depth."""
+        """Yield all folders in it, at any depth."""
         for folder in self.folders:
             yield folder
             yield from folder.below()
 
     def misspelt(self, part: str) -> "Folder | None":
-        """The folder in it that was meant to be *part*, ``"steps"`` or ``"async_tasks"``, if there is one."""
+        """Return the folder in it that was meant to be *part*, ``"steps"`` or ``"async_tasks"``, or None."""
         alike = (folder for folder in self.folders if self.part_meant(folder) == part and folder.name != part)
         return next((folder for folder in alike if folder.holds_python), None)
 
     def part_meant(self, folder: "Folder") -> str | None:
-        """Return the part of a feature that *folder*, one of its folders, is meant to be."""
+        """Return the part of a feature that *folder*, one of its folders, is meant to be, or None."""
         is_feature = "feature.py" in self.files or self.name.startswith("@")
         # Outside a feature, "tasks" may be a resource, or a package of the site's own
         if is_feature and folder.name.lower() in TASKS_ELSEWHERE and not folder.holds_features:
@@ -117,19 +117,19 @@ class Folder:
 
     @property
     def holds_features(self) -> bool:
-        """Whether it is a feature, or one is in it."""
+        """Return whether it is a feature or holds one."""
         return any(each.name.startswith("@") or "feature.py" in each.files for each in (self, *self.below()))
 
     @property
     def feature_alike(self) -> str | None:
-        """The file or folder in it that is meant to be ``feature.py``, if there is one."""
+        """Return the name of the file or folder in it that is meant to be ``feature.py``, or None."""
         folder = self.folder("feature")
         files = (name for name in sorted(self.files) if _is_feature_alike(name))
         return next(files, f"feature{os.sep}" if folder and folder.holds_python and not folder.holds_features else None)
 
 
 def is_numbered(file: str) -> bool:
-    """Whether *file* is the name of a module that is named as a step is."""
+    """Return whether *file* is the name of a numbered module, as steps have."""
     stem, extension = os.path.splitext(file)  # noqa: PTH122 - a name and no path, and asked of every file
     return extension == ".py" and bool(NUMBERED.fullmatch(unicodedata.normalize("NFC", stem)))
 
@@ -157,5 +157,5 @@ def _is_feature_alike(file: str) -> bool:
 
 
 def part_alike(name: str) -> str | None:
-    """The part of a feature that a folder called *name* is meant to be: ``stpes`` is ``"steps"``."""
+    """Return the part of a feature that a folder called *name* is meant to be: ``"steps"`` for ``stpes``."""
     return name if name in PARTS else next(iter(get_close_matches(name.lower(), PARTS, 1, ALIKE)), None)

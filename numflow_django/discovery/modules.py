@@ -1,8 +1,8 @@
 """
-The numbered modules of a package: found, ordered, imported, and their functions looked at, once.
+Finds, orders and imports the numbered modules of a package, and inspects their functions, once.
 
-Pure: no database, no HTTP, no settings. Every mistake is an error that names file, feature and remedy; the functions
-here collect the mistakes into the list they are given, so that a person sees them all at once.
+It uses no database, no HTTP and no settings. Each mistake is an error that names the file, the feature and the fix. The
+functions here append the mistakes to a list, so that the developer sees them all at once.
 """
 
 import inspect
@@ -50,7 +50,7 @@ class Module:
 
 
 def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Module, ...]:
-    """Give the steps in *package_name* by number; a missing or empty package is a mistake."""
+    """Return the steps in *package_name* by number; a missing or empty package is a mistake."""
     before = len(mistakes)
     package = import_package(package_name, f"feature {feature}: ", mistakes)
     if package is None:
@@ -64,12 +64,12 @@ def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Mod
 
 
 def find_tasks(package_name: str, feature: str, mistakes: Mistakes, *, required: bool) -> tuple[Module, ...]:
-    """Give the async tasks in *package_name* in order; a missing package is a mistake only if it is *required*."""
+    """Return the async tasks in *package_name* in order; a missing package is a mistake only if *required*."""
     before = len(mistakes)
     home = None if required else parent_folder(package_name)
     leaf = package_name.rpartition(".")[2]
     if home and home.folder(leaf) is None and f"{leaf}.py" not in home.files:
-        # Not found by looking, because an import that fails takes many times as long
+        # Look at the disk first: an import that fails takes many times as long
         mistakes += misspelt_tasks(home, feature)
         return ()
     package = import_package(package_name, f"feature {feature}: ", mistakes)
@@ -87,14 +87,14 @@ def find_tasks(package_name: str, feature: str, mistakes: Mistakes, *, required:
 
 def import_package(name: str, where: str, mistakes: Mistakes) -> ModuleType | None:
     """
-    Import a package; None if there is none, or if its import failed, which is then among the *mistakes*.
+    Import a package and return it; None if it does not exist or its import failed, which is added to *mistakes*.
 
     *where* begins their messages: ``"feature shop.buy: "``.
     """
     try:
         package = import_folder(name)
     except ModuleNotFoundError as error:
-        # "There is no such package" is not "a module that it imports is missing"
+        # Tell a package that does not exist from a missing module that it imports
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
         mistakes.append(import_failed(name, where, error))
@@ -114,7 +114,7 @@ def import_package(name: str, where: str, mistakes: Mistakes) -> ModuleType | No
 
 
 def import_folder(name: str) -> ModuleType:
-    """Import a package, and make each import in it and below it cheap. Raise what its import raises."""
+    """Import a package and make imports in it and below it cheap. Raise what its import raises."""
     package = sys.modules.get(name)
     if package is None:
         if "." in name:
@@ -122,8 +122,8 @@ def import_folder(name: str) -> ModuleType:
         package = import_module(name)
     path = getattr(package, "__path__", None)
     if path is not None and not isinstance(path, list):
-        # Python asks a package without an __init__.py for its path anew at each import in it, and that one asks its
-        # parent twice: at eight levels, 256 times for each module
+        # For a package without an __init__.py, Python computes the path at each import in it, and each level asks
+        # its parent twice: at eight levels, 256 times for each module
         package.__path__ = list(path)
     return package
 
@@ -149,7 +149,7 @@ def _order(candidate: _Candidate) -> tuple[bool, int, str]:
 
 def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistakes) -> Iterator[_Candidate]:
     folder = Folder(package_folder(package))
-    # Neither has a folder any business there that holds code
+    # A folder that holds code does not belong here either
     misnamed = [inner.name for inner in folder.folders if inner.holds_python]
     taken = [0]
     modules = folder.modules
@@ -195,7 +195,7 @@ def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mi
 
 
 def _free_number(number: int, taken: set[int]) -> int:
-    """A number after *number* that nobody has; before the next one if there is room."""
+    """Return an unused number after *number*, before the next one if there is room."""
     following = min((other for other in taken if other > number), default=number + 100)
     between = (number + following) // 2
     return between if between > number else max(taken) + 50
@@ -225,19 +225,19 @@ def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -
 
 
 def _is_imported(found: Any) -> bool:
-    """Whether *found* is what another module calls so, and not what a decorator of that module made."""
+    """Return whether *found* is another module's own object, and not one that its decorator made."""
     home = sys.modules.get(getattr(found, "__module__", None) or "")
     return found is getattr(home, getattr(found, "__name__", ""), None)
 
 
 def _title(function: Callable[..., Any], candidate: _Candidate) -> str:
-    """The name of *function*, and where it is from if the module has it from another one by an import."""
+    """Return the name of *function*, and its module if it was imported from another one."""
     home = getattr(function, "__module__", candidate.dotted)
     return candidate.name if home == candidate.dotted else f"{candidate.name}, imported from {home}, "
 
 
 def _function(module: ModuleType, candidate: _Candidate, kind: Kind, feature: str) -> Callable[..., Any]:
-    # Python itself reads identifiers in NFKC
+    # Python normalizes identifiers to NFKC
     name = unicodedata.normalize("NFKC", candidate.name)
     found = getattr(module, name, None)
     public = [

@@ -1,4 +1,4 @@
-"""What is wrong with the attributes of a FeatureView: each problem in words, with its remedy."""
+"""Finds problems in the attributes of a FeatureView; each message says how to fix it."""
 
 import re
 import sys
@@ -16,16 +16,16 @@ from .listing import PARTS
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-#: Methods that every URL answers by itself: HEAD as it answers GET, OPTIONS with the methods that it knows.
+#: Methods that every URL answers without a feature: HEAD like GET, OPTIONS with the allowed methods.
 BUILT_IN = ("HEAD", "OPTIONS")
 
-#: Django's handlers, which a FeatureView has no use for.
+#: Django's handlers, which a FeatureView never calls.
 HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")
 
 #: Our own hooks, which are called and not awaited.
 HOOKS = ("initialize_context", "on_error")
 
-#: What an author may set. One that is misspelt would be passed over: ``decorator = [login_required]`` protects nothing.
+#: What an author may set. A misspelt name would have no effect: ``decorator = [login_required]`` protects nothing.
 NAMES = (
     *("path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic", "rollback_on_error_response"),
     *HOOKS,
@@ -34,12 +34,12 @@ NAMES = (
 #: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
 DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 
-#: How much alike a name and one of those must be for it to be a slip, from 0 to 1.
+#: How similar a name and one of those must be for it to be a misspelling, from 0 to 1.
 ALIKE = 0.85
 
 
 def problems(declaration: Any, home: str) -> Iterator[str]:
-    """What is wrong with the attributes of a FeatureView class, one by one; *home* is the package of its folder."""
+    """Yield each problem in the attributes of a FeatureView class; *home* is the package of its folder."""
     yield from _slips(declaration)
     yield from ignored_words(declaration)
     yield from late_bases(declaration)
@@ -95,7 +95,7 @@ def _start(path: str, home: list[str]) -> tuple[list[str], list[str]]:
         return home, parts
     if "." in parts[0].strip("."):
         return [], parts
-    # A path from the project's root, or from that of the disk, leads through the packages of home
+    # A path from the project's root, or an absolute one, goes through the packages of home
     known = next((n for n, part in enumerate(parts) if part in home), None)
     return (home, parts) if known is None else (home[: home.index(parts[known])], parts[known:])
 
@@ -132,7 +132,7 @@ def _decorators(decorators: Any) -> Iterator[str]:
 
 
 def contradictions(feature: Any) -> Iterator[str]:
-    """What the author of a feature wrote and nothing would come of."""
+    """Yield what the author of a feature set and what would have no effect."""
     if feature.tasks and not feature.atomic:
         yield (
             f"atomic = False with async tasks ({', '.join(feature.task_names)}): without a transaction nothing says "

@@ -1,4 +1,4 @@
-"""Where the error of a failed import comes from: the author's own line, and the files where a change may fix it."""
+"""Finds where a failed import's error comes from: the author's line, and the files where a change may fix it."""
 
 import os
 import site
@@ -44,7 +44,7 @@ def place_of(error: BaseException, module: str) -> str:
 
 
 def is_authors_syntax(error: BaseException, module: str) -> TypeGuard[SyntaxError]:
-    """Whether *error* is a SyntaxError in a file of the author's."""
+    """Return whether *error* is a SyntaxError in one of the author's files."""
     return isinstance(error, SyntaxError) and _is_authors(error.filename or "", module)
 
 
@@ -76,7 +76,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_authors(file: str, module: str) -> bool:
-    """Whether *file* is the site's own; a file of an installed package is only if *module* is in that package."""
+    """Return whether *file* is the site's own; an installed package's file is if *module* is in that package."""
     if file.startswith("<") or not file:
         return False
     home = sys.modules.get(module.partition(".")[0])

@@ -1,4 +1,4 @@
-"""What an author decides about a task: when it may begin, for how long, how often, and what a failure means."""
+"""The rules of an async task: when it may begin, how long and how often it runs, and what a failure means."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ..text.suggestions import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Seconds of ten years: a longer wait is a slip, and past some point no database can add it to a date.
+#: Ten years in seconds: a longer wait is a typing mistake, and databases cannot add very long ones to a date.
 MAX_SECONDS = 10 * 365 * 86_400
 
 #: All executions that a Retry without ``max_attempts`` allows, the first included.
@@ -21,14 +21,13 @@ MAX_REQUEST_ATTEMPTS = 11
 
 class Retry:
     """
-    Once more, please.
+    Ask for another execution.
 
-    Returned by ``FeatureView.on_error``: run all steps again, in a fresh transaction, with the same context. Returned
+    Returned by ``FeatureView.on_error``: run all steps again, in a new transaction, with the same context. Returned
     by an async task: run the task again; the tasks after it wait.
 
     *delay* is the wait before that, in seconds or as a timedelta. *max_attempts* counts executions, the first
-    included; without it there are never more than eleven. Raises ValueError for a negative delay or fewer than one
-    attempt.
+    included; without it there are at most eleven. Raise ValueError for a negative delay or fewer than one attempt.
     """
 
     def __init__(self, delay: float | timedelta = 0, max_attempts: int | None = None) -> None:
@@ -38,7 +37,7 @@ class Retry:
         self.max_attempts = max_attempts
 
     def allows(self, attempts: int) -> bool:
-        """Whether there may be one more execution after *attempts* of them."""
+        """Return whether one more execution is allowed after *attempts* executions."""
         return attempts < min(self.max_attempts or MAX_REQUEST_ATTEMPTS, MAX_REQUEST_ATTEMPTS)
 
     def __repr__(self) -> str:
@@ -51,32 +50,32 @@ class TaskPolicy:
 
     max_attempts: int | None = None  # executions in all; None: NUMFLOW["TASK_MAX_ATTEMPTS"]
     delay: float = 10  # before the second execution
-    factor: float = 2  # each further wait is so many times longer
-    max_delay: float = 900  # no wait is longer, but for its jitter
-    jitter: float = 0.2  # each wait is up to so much shorter or longer, so that failures do not march in step
-    retry_on: tuple[type[BaseException], ...] = (Exception,)  # other errors fail for good at once
+    factor: float = 2  # each further wait is this many times longer
+    max_delay: float = 900  # the longest wait, before jitter
+    jitter: float = 0.2  # largest change of each wait, as a fraction, so that retries spread out
+    retry_on: tuple[type[BaseException], ...] = (Exception,)  # other errors fail the task at once
     timeout: float | None = None  # for one execution; None: NUMFLOW["TASK_TIMEOUT"]
     atomic: bool = False  # the task's writes and its checkpoint commit together
     start_after: float = 0  # between the moment the task is due and its first execution
-    stop_on_failure: bool = False  # the tasks after it are not run if it fails for good
+    stop_on_failure: bool = False  # if it fails for good, the tasks after it do not run
 
     @property
     def seconds(self) -> float:
-        """The time limit of one execution."""
+        """Return the time limit of one execution, in seconds."""
         return conf.TASK_TIMEOUT if self.timeout is None else self.timeout
 
     @property
     def attempts(self) -> int:
-        """How many executions there may be."""
+        """Return how many executions are allowed."""
         return conf.TASK_MAX_ATTEMPTS if self.max_attempts is None else self.max_attempts
 
     def wait_after(self, error: BaseException, attempt: int) -> float | None:
-        """Seconds until the next execution, after execution number *attempt* raised *error*; None: it was the last."""
+        """Return the seconds to wait after execution number *attempt* raised *error*; None: it was the last."""
         if attempt >= self.attempts or not isinstance(error, self.retry_on):
             return None
         try:
             wait = min(self.delay * float(self.factor) ** (attempt - 1), self.max_delay)
-        except OverflowError:  # 2.0 ** 1100; max_delay was reached long before
+        except OverflowError:  # as for 2.0 ** 1100; max_delay applies long before
             wait = min(self.delay, 1) * self.max_delay
         return wait * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - no secret
 
@@ -99,17 +98,17 @@ def async_task(
 ) -> Callable[[F], F]: ...
 def async_task(function: F | None = None, /, **rules: Any) -> F | Callable[[F], F]:
     """
-    Give an async task rules of its own; a task without this decorator gets the defaults of ``NUMFLOW``.
+    Set the rules of an async task; a task without this decorator has the defaults of ``NUMFLOW``.
 
     All times are seconds or timedeltas.
 
     *max_attempts* executions in all; between them the run waits *delay*, then *delay* x *factor* and so on, at most
-    *max_delay*, each wait up to *jitter* (a fraction) shorter or longer. Only errors of the types *retry_on* are tried
-    again. *timeout* limits one execution. With *atomic*, the task's database work (in the feature's database) and its
+    *max_delay*, each wait up to *jitter* (a fraction) shorter or longer. Only errors of the types *retry_on* are
+    retried. *timeout* limits one execution. With *atomic*, the task's database work (in the feature's database) and its
     checkpoint commit together, so that it takes effect exactly once. *start_after* is a wait before the first
     execution. With *stop_on_failure*, the tasks after it are skipped if it fails for good.
 
-    Raises ValueError for a number that is out of range, TypeError for a rule that does not exist.
+    Raise ValueError for a number that is out of range, TypeError for a rule that does not exist.
     """
     if function is not None and not callable(function):
         raise TypeError(f"async_task({function!r}): give the rules by name, such as async_task(timeout=30)")
@@ -123,7 +122,7 @@ def async_task(function: F | None = None, /, **rules: Any) -> F | Callable[[F], 
 
 
 def policy_of(function: Callable[..., Any]) -> TaskPolicy:
-    """The rules that ``@async_task`` gave to *function*, or the defaults."""
+    """Return the rules that ``@async_task`` set on *function*, or the defaults."""
     return getattr(function, "numflow_policy", _DEFAULT)
 
 
@@ -182,7 +181,7 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def seconds_of(value: float | timedelta, what: str) -> float:
-    """A wait in seconds. Raise ValueError, naming *what*, if it is none."""
+    """Return *value* in seconds. Raise ValueError, naming *what*, if it is not a valid wait."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not _is_seconds(seconds):
         raise ValueError(f"{what}={value!r}): give zero or more seconds, at most ten years")

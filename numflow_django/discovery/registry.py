@@ -1,4 +1,4 @@
-"""label -> feature: the facts of every feature of this process, and the mistakes that were found on the way."""
+"""The registry of this process: every feature by its label, and the mistakes found in the features."""
 
 import re
 import sys
@@ -19,12 +19,12 @@ from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
 
-#: Seconds that RQ's own limit on a run's job leaves beside the tasks' limits, for claiming and recording.
+#: Seconds that RQ's time limit for a run's job allows beyond the tasks' limits, for claiming and recording.
 JOB_MARGIN = 60
 
 
 class Declaration(Protocol):
-    """What the registry reads of a FeatureView class."""
+    """The attributes of a FeatureView class that the registry reads."""
 
     method: str | None
     steps: str | None
@@ -39,7 +39,7 @@ class Declaration(Protocol):
 class Feature:
     """One feature as the code declares it."""
 
-    label: str  # "shop.create_order"; what run rows carry
+    label: str  # "shop.create_order"; stored in run rows
     package: str  # dotted package of its folder
     declared_in: str  # module and class, for messages
     steps: tuple[Module, ...]
@@ -51,30 +51,30 @@ class Feature:
 
     @property
     def queue(self) -> str:
-        """The RQ queue of its runs."""
+        """Return the name of the RQ queue of its runs."""
         return self.queue_name or conf.QUEUE
 
     @property
     def task_names(self) -> list[str]:
-        """The names of the async tasks, in order, without their numbers."""
+        """Return the names of the async tasks, in order, without their numbers."""
         return [task.name for task in self.tasks]
 
     @property
     def job_timeout(self) -> int:
-        """Seconds that an RQ job of this feature may take: all tasks one after another, and a margin."""
+        """Return the seconds that an RQ job of this feature may take: all tasks one after another, and a margin."""
         return int(sum(policy_of(task.function).seconds for task in self.tasks)) + JOB_MARGIN
 
     @property
     def start_after(self) -> float:
-        """Seconds that a new run waits before its first task."""
+        """Return the seconds that a new run waits before its first task."""
         return policy_of(self.tasks[0].function).start_after if self.tasks else 0
 
     def task(self, name: str) -> Module | None:
-        """The async task called *name*, if the code has it."""
+        """Return the async task called *name*, or None if the code has no such task."""
         return next((task for task in self.tasks if task.name == name), None)
 
     def policy(self, task: Module) -> TaskPolicy:
-        """The rules of one of its tasks."""
+        """Return the rules of one of its tasks."""
         return policy_of(task.function)
 
 
@@ -97,10 +97,10 @@ class Registry:
         mistakes: Iterable[FeatureConfigurationError] = (),
     ) -> Feature:
         """
-        Look at a FeatureView class once and keep its facts.
+        Inspect a FeatureView class once, keep its facts and return them.
 
         *package* is the folder's package; by default the package of the module that defines the class. *mistakes* are
-        those of its folder. All are collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
+        those of its folder. All mistakes are collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
         """
         key = f"{declaration.__module__}.{declaration.__qualname__}"
         with self._lock:
@@ -123,13 +123,13 @@ class Registry:
         self.mistakes += mistakes
 
     def find(self, label: str) -> Feature | None:
-        """The feature called *label*, or None. Features routed by hand are known once the URLconf is loaded."""
+        """Return the feature called *label*, or None. The URLconf, once loaded, adds those that it routes by hand."""
         if label not in self._features:
             load_routes()
         return self._features.get(label)
 
     def exchange(self, feature: Feature) -> Feature:
-        """Put *feature* in the place of the one with its label, which is given: the worker then runs its tasks."""
+        """Replace the feature with the same label by *feature* and return the old one; workers run the new tasks."""
         with self._lock:
             replaced, self._features[feature.label] = self._features[feature.label], feature
         return replaced
@@ -138,7 +138,7 @@ class Registry:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))
 
     def databases(self) -> Iterator[str]:
-        """The aliases whose databases may hold run rows, "default" first; those without an engine hold none."""
+        """Yield the aliases of databases that may hold run rows, "default" first; an alias without an engine does not."""
         known = self._aliases()
         yield from known
         load_routes()
@@ -150,12 +150,12 @@ class Registry:
         return sorted(aliases, key=lambda alias: (alias != "default", alias))
 
     def note(self, mistake: FeatureConfigurationError) -> None:
-        """Keep a mistake that may be found more than once."""
+        """Record a mistake once, even if it is found more than once."""
         if str(mistake) not in map(str, self.mistakes):
             self.mistakes.append(mistake)
 
     def raise_mistakes(self) -> None:
-        """Raise InvalidFeatures if there are mistakes, unless the system checks show them."""
+        """Raise InvalidFeatures if there are mistakes, unless the system checks will show them."""
         if self.mistakes and not self.checks_follow:
             raise InvalidFeatures(self.mistakes)
 
@@ -164,9 +164,8 @@ registry = Registry()
 
 
 def _is_home(alias: str) -> bool:
-    """Whether the database may hold runs of features that this code no longer has."""
-    run = apps.get_model("numflow_django", "FeatureRun")
-    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, run))
+    """Return whether the database may hold runs of features that this code no longer has."""
+    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, FeatureRun))
 
 
 def load_routes() -> None:
@@ -210,14 +209,14 @@ def _tasks(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Mo
 
 
 def _package_of(module: str) -> str:
-    # An __init__.py is in the package of its own name
+    # An __init__.py is in the package with its own name
     package: str | None = getattr(sys.modules.get(module), "__package__", None)
     return package or module.rpartition(".")[0] or module
 
 
 def label_of(package: str) -> str:
     """
-    The label of the feature whose folder is *package*: the app's label and the folder's path in it.
+    Return the label of the feature whose folder is *package*: the app's label and the folder's path in it.
 
     ``shop.features.create_order`` is ``"shop.create_order"``; a package outside all apps keeps its dotted name.
     """
@@ -230,7 +229,7 @@ def label_of(package: str) -> str:
 
 
 def _label_of_class(declaration: type[Declaration]) -> str:
-    """The label of a feature that is declared outside a ``feature.py``: app and class, ``"shop.create_order"``."""
+    """Return the label of a feature declared outside a ``feature.py``: app and class, ``"shop.create_order"``."""
     config = apps.get_containing_app_config(declaration.__module__)
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", declaration.__name__).lower()
     return f"{config.label if config else _package_of(declaration.__module__)}.{name}"

@@ -1,4 +1,4 @@
-"""What a step or an async task may ask for, and what its function does ask for."""
+"""Checks which parameters the function of a step or an async task takes."""
 
 import inspect
 import sys
@@ -12,17 +12,17 @@ from ..exceptions import InvalidSignature
 #: The flags of functions with *args or **kwargs, and of generators.
 _MORE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
-#: What a step may ask for, in this order.
+#: The parameters that a step may take, in this order.
 STEP_PARAMETERS = ("ctx", "request", "response")
-#: What people write for one of them who come from elsewhere.
+#: Other frameworks' names for them.
 MEANT = {"req": "request", "res": "response", "resp": "response", "context": "ctx"}
-#: What an async task may ask for.
+#: The parameters that an async task may take.
 TASK_PARAMETERS = ("ctx",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What is being looked for: the rules of steps or those of async tasks."""
+    """What a module is, a step or an async task, with the rules for its function."""
 
     noun: str
     parameters: tuple[str, ...]
@@ -36,9 +36,9 @@ TASKS = Kind(noun="async task", parameters=TASK_PARAMETERS, number_optional=True
 
 def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
     """
-    How many of the parameters of *kind* the *function* takes, from the left.
+    Return how many of the parameters of *kind* the *function* takes, from the left.
 
-    Raise InvalidSignature, which begins with *where*, if it asks for what it cannot get.
+    Raise InvalidSignature, whose message begins with *where*, if it needs an argument that it cannot get.
     """
 
     if _is_plain(function, kind):
@@ -57,9 +57,9 @@ def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
 
 
 def _is_plain(function: Callable[..., Any], kind: Kind) -> bool:
-    """Whether *function* asks for the first parameters of *kind* and nothing else, as nearly all do."""
+    """Return whether *function* takes just the first parameters of *kind*, as nearly all do."""
     if not isinstance(function, FunctionType) or function.__dict__ or function.__defaults__:
-        return False  # what wraps another function has a __dict__
+        return False  # a wrapper of another function has a __dict__
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     return (
@@ -77,7 +77,7 @@ def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str], InvalidSignature]) -> int:
-    """How many positional arguments a function with *parameters* is to be given."""
+    """Return how many positional arguments to pass to a function with *parameters*."""
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     for index, parameter in enumerate(positional):
         meant = MEANT.get(parameter.name, parameter.name)

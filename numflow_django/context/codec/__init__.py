@@ -1,9 +1,9 @@
 """
-Tagged JSON: Python values to JSON and back to equal values, without pickle.
+Tagged JSON: turns Python values into JSON and back into equal values, without pickle.
 
 Plain JSON stands for itself. Everything else is an object ``{"$": <tag>, ...}``; a dict that itself has a key ``"$"``
-is wrapped, so that no user's data can be mistaken for a tag. A model instance travels as a reference and is read again
-from its database.
+is wrapped, so that no user data can be mistaken for a tag. A model instance is stored as a reference and read from its
+database again.
 """
 
 from .decoder import Instances, decode, fetch_instances

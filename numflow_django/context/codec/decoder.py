@@ -1,4 +1,4 @@
-"""Tagged JSON to Python values; model instances are read with one query for each model and database."""
+"""Decodes tagged JSON to Python values; reads model instances with one query for each model and database."""
 
 import base64
 import dataclasses
@@ -24,20 +24,20 @@ Instances = dict[tuple[str, str], dict[Any, Model]]
 
 def decode(tree: Any, path: str, instances: Instances | None = None) -> Any:
     """
-    Give the value behind *tree*, plain JSON values as :func:`encode` made them.
+    Return the value that *tree* stands for: plain JSON values as :func:`encode` returned them.
 
-    Its model instances are *instances*, else they are read now. Raise ContextInstanceGone, naming *path*, if one is
-    gone, and ContextCorrupt if a class has moved.
+    *instances* holds its model instances; without it, they are read now. Raise ContextInstanceGone, naming *path*, if
+    a row no longer exists, and ContextCorrupt if a class has moved.
     """
     return _Decoder(path, fetch_instances(tree, path) if instances is None else instances).decode(tree)
 
 
 def references(tree: Any) -> Iterator[Mapping[str, Any]]:
-    """Every reference to a model instance in *tree*."""
+    """Yield every reference to a model instance in *tree*."""
     if isinstance(tree, dict):
         if tree.get(TAG) == "model":
             yield tree
-        # The names in there are the user's: a dict that looks like a reference is none
+        # The keys in there are the user's: a dict that looks like a reference is not one
         tree = [*(tree["v"] if tree.get(TAG) in {"dict", "dataclass"} else tree).values()]
     if isinstance(tree, list):
         for item in tree:
@@ -45,7 +45,7 @@ def references(tree: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def fetch_instances(tree: Any, path: str) -> Instances:
-    """The model instances that *tree* refers to, by (label, database) and key."""
+    """Return the model instances that *tree* refers to, by (label, database) and key."""
     wanted: dict[tuple[str, str], list[Any]] = {}
     decoder = _Decoder(path, {})
     for reference in references(tree):
@@ -137,18 +137,18 @@ class _Decoder:
         cls = self._class(tree["t"], object)
         if not dataclasses.is_dataclass(cls):
             raise ContextCorrupt(f"{self.path}: {tree['t']} is no dataclass (any more)")
-        # Neither __init__ nor __post_init__: the object is put back as it was, frozen or not
+        # Call neither __init__ nor __post_init__: restore the object as it was, frozen or not
         thawed = object.__new__(cls)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name, item in tree["v"].items():
-            if name in fields or hasattr(thawed, "__dict__"):  # a class with slots may have lost the field since
+            if name in fields or hasattr(thawed, "__dict__"):  # a class with slots may no longer have the field
                 object.__setattr__(thawed, name, self.decode(item))
         for name in fields.keys() - tree["v"].keys():
             self._fill(thawed, fields[name], tree["t"])
         return thawed
 
     def _fill(self, thawed: Any, field: "dataclasses.Field[Any]", where: str) -> None:
-        """Give *thawed* a field that it had not when it was stored."""
+        """Set a field of *thawed* that the class did not have when the object was stored."""
         if field.default is not dataclasses.MISSING:
             object.__setattr__(thawed, field.name, field.default)
         elif field.default_factory is not dataclasses.MISSING:
@@ -168,7 +168,7 @@ def _datetime(tree: dict[str, Any]) -> datetime:
     if "tz" not in tree:
         return value
     zone = ZoneInfo(tree["tz"])
-    # The offset says which of the two instants of an autumn night it was; the zone alone could not
+    # When clocks go back, one local time occurs twice: only the offset says which one it was
     for fold in (0, 1):
         local = value.replace(tzinfo=zone, fold=fold)
         if local.utcoffset() == value.utcoffset():

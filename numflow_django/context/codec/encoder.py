@@ -1,4 +1,4 @@
-"""Python values to tagged JSON; every refusal names the place and says what to store instead."""
+"""Encodes Python values as tagged JSON; each error names the place and says what to store instead."""
 
 import base64
 import dataclasses
@@ -20,21 +20,21 @@ from ..json_data import JsonArray, JsonObject
 from .refusals import refusal, with_article
 from .tags import TAG, lookup
 
-#: Containers in containers; far more than data needs, far less than Python's recursion limit.
+#: Levels of nested containers; far more than data needs, far less than Python's recursion limit.
 MAX_DEPTH = 100
 #: Bits of an int; Python refuses to write or read decimals of more than 4,300 digits, which is 14,284 bits.
 MAX_INT_BITS = 14_000
 
-#: Modules whose datetime and date replace the real ones in a test; their instances travel as the real types.
+#: Modules whose datetime and date replace the real ones in a test; their instances are stored as the real types.
 STAND_INS = frozenset({"freezegun.api"})
 
 
 def encode(value: Any, path: str, *, keep_deleted: bool = False) -> Any:
     """
-    Give *value* as a tree of plain JSON values.
+    Return *value* as a tree of plain JSON values.
 
-    With *keep_deleted*, a model instance that was decoded and then deleted stays the reference that it was. Raise
-    ContextValueError, naming the place under *path*, if it cannot travel.
+    With *keep_deleted*, a model instance that was decoded and then deleted is stored as the same reference again.
+    Raise ContextValueError, naming the place under *path*, if a value cannot be stored.
     """
     return _Encoder(keep_deleted).encode(value, path)
 
@@ -80,7 +80,7 @@ class _Encoder:
         return {TAG: "tuple", "v": self.list(value, path)}
 
     def set(self, value: set[Any], path: str) -> Any:
-        # In one order, whatever the process: an unchanged set freezes to the same text
+        # Sort: in every process, an unchanged set must freeze to the same text
         return {TAG: "set", "v": sorted((self.encode(item, f"{path}{{...}}") for item in value), key=repr)}
 
     def dict(self, value: dict[Any, Any], path: str) -> Any:
@@ -112,7 +112,7 @@ class _Encoder:
     def dataclass(self, value: Any, path: str) -> Any:
         cls = type(value)
         try:
-            object.__new__(cls)  # as decode does it; an exception or a dict has a state of its own besides
+            object.__new__(cls)  # as decode does; fails for an exception or a dict, which has more state
         except TypeError:
             raise refusal(value, path) from None
         encoded = {name: self.encode(getattr(value, name), f"{path}.{name}") for name in _attributes(value)}
@@ -132,7 +132,7 @@ class _Encoder:
         return {TAG: "model", "m": label, "pk": self._primary_key(value.pk, f"{path}.pk"), "db": value._state.db}
 
     def _primary_key(self, key: Any, path: str) -> Any:
-        """A primary key. Of an instance of the developer's own class, what the database stores."""
+        """Return the JSON of a primary key; for an instance of a custom class, of what the database stores."""
         if isinstance(key, tuple):  # of a CompositePrimaryKey
             return {TAG: "tuple", "v": [self._primary_key(part, path) for part in key]}
         if isinstance(key, Enum) or not isinstance(key, tuple(_SCALARS)):
@@ -141,10 +141,10 @@ class _Encoder:
 
 
 def _attributes(value: Any) -> Iterator[str]:
-    """The names that a dataclass instance has a value for, besides its class."""
+    """Yield the names of the values that a dataclass instance itself holds."""
     fields = [field.name for field in dataclasses.fields(value)]
     yield from (name for name in fields if hasattr(value, name))
-    # What __post_init__ has set besides the fields. Not a cached_property, which is computed again, and not the
+    # What __post_init__ has set besides the fields, but no cached_property, which is computed again, and not the
     # __orig_class__ that Python sets on a Page[int](...)
     yield from (
         name
@@ -154,7 +154,7 @@ def _attributes(value: Any) -> Iterator[str]:
 
 
 def _as_base(value: Any, path: str) -> Any:
-    """Encode an instance of a subclass as its base that can travel."""
+    """Encode an instance of a subclass as its base class that can be stored."""
     return next(encode(value, path) for base, encode in _SCALARS.items() if isinstance(value, base))
 
 
@@ -203,12 +203,12 @@ def _zoned(tag: str, value: datetime | time) -> Any:
 def _unwrapped(value: Any) -> Any:
     if isinstance(value, Promise):
         return str(value)
-    bool(value)  # any use of it makes a LazyObject find what it stands for
+    bool(value)  # any use makes a LazyObject load its object
     return value._wrapped
 
 
 def _importable(cls: type, path: str) -> str:
-    """*cls* as ``module:qualname``, if a worker can find it there."""
+    """Return *cls* as ``module:qualname``. Raise ContextValueError if a worker cannot import it from there."""
     where = f"{cls.__module__}:{cls.__qualname__}"
     if cls.__module__ == "__main__" or "<locals>" in where or lookup(where) is not cls:
         raise ContextValueError(f"{path} is a {where}, which a worker cannot import; define it at a module's top level")
@@ -217,14 +217,14 @@ def _importable(cls: type, path: str) -> str:
 
 _CONTAINERS: dict[type, Callable[[_Encoder, Any, str], Any]] = {
     list: _Encoder.list,
-    JsonArray: _Encoder.list,  # request.data: a list, or a dict, once it is read
+    JsonArray: _Encoder.list,  # request.data: tasks read it as a plain list or dict
     tuple: _Encoder.tuple,
     set: _Encoder.set,
     dict: _Encoder.dict,
     JsonObject: _Encoder.dict,
 }
 
-# A datetime is a date, and a SafeString a str: subclasses stand before their bases
+# A datetime is a date, and a SafeString a str: subclasses come before their bases
 _SCALARS: dict[type, Callable[[Any, str], Any]] = {
     SafeString: lambda value, path: {TAG: "safe", "v": _text(value, path)},
     str: _text,

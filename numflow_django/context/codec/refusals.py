@@ -1,4 +1,4 @@
-"""The errors for values that cannot travel to the async tasks, with what to store instead."""
+"""The errors for values that a context cannot hold, with what to store instead."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def refusal(value: Any, path: str) -> ContextValueError:
 
 
 def _is_named(cls: type, name: str) -> bool:
-    """Whether *cls* is called *name* or, if that ends with a dot, lives in it."""
+    """Return whether *cls* is called *name* or, if *name* ends with a dot, is in that package."""
     full = f"{cls.__module__}.{cls.__qualname__}"
     return full == name or (name.endswith(".") and full.startswith(name))
 
@@ -52,7 +52,7 @@ _HINTS = {
     "builtins.generator": "store list(value)",
     "builtins.range": "store list(value)",
     "collections.deque": "store list(value)",
-    # Subclasses of what travels
+    # Subclasses of types that can be stored
     "django.utils.safestring.SafeString": "store SafeString(value)",
     "markupsafe.Markup": "store SafeString(value)",
     "builtins.str": "store str(value)",

@@ -1,15 +1,15 @@
-"""What the two directions share: the tag's key, and the finding of classes by name."""
+"""What encoder and decoder share: the key of a tag, and the lookup of a class by name."""
 
 import sys
 from importlib import import_module
 from typing import Any
 
-#: The key that marks an object of the JSON as a tagged value.
+#: The key that marks a JSON object as a tagged value.
 TAG = "$"
 
 
 def lookup(where: str) -> Any:
-    """The object at ``module:qualname``, or None."""
+    """Return the object at ``module:qualname``, or None."""
     module_name, _, qualname = where.partition(":")
     try:
         found: Any = sys.modules.get(module_name) or import_module(module_name)
