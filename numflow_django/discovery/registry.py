@@ -138,7 +138,7 @@ class Registry:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))
 
     def databases(self) -> Iterator[str]:
-        """Yield the aliases of databases that may hold run rows, "default" first; an alias without an engine does not."""
+        """Yield the aliases of databases that may hold run rows, "default" first; one without an engine holds none."""
         known = self._aliases()
         yield from known
         load_routes()

@@ -1,4 +1,4 @@
-"""The body of a request as ``request.data``. What no step could store is refused here, as the client's mistake."""
+"""Parses the body of a request for ``request.data`` and refuses data that no database could store."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 #: NUL, which PostgreSQL does not store, and lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
-#: What json makes of arrays and objects.
+#: The types of JSON arrays and objects.
 _CONTAINERS = frozenset({list, JsonObject})
 
 #: Characters that are shown of what is refused.
@@ -50,7 +50,7 @@ class FormData(QueryDict):
 
 
 def is_json(request: HttpRequest) -> bool:
-    """Whether *request* says that its body is JSON."""
+    """Return whether *request* declares that its body is JSON."""
     kind = request.content_type or ""
     return kind == "application/json" or kind.endswith("+json")
 
@@ -92,7 +92,7 @@ def _json(body: bytes) -> Any:
             object_pairs_hook=JsonObject,
             parse_constant=_no_constant,
             parse_float=_float,
-            # int is faster, and a short text has no number that is too large
+            # int is faster, and a short text cannot hold a number that is too large
             parse_int=_int if len(text) > MAX_INT_BITS // 4 else int,
         )
         _check(text, data)
@@ -143,7 +143,7 @@ def _check(text: str, data: Any) -> None:
 def _is_too_deep(data: Any) -> bool:
     level = [data]
     for _depth in range(MAX_DEPTH):
-        # Of a large body most values are no containers, and this is the time that it takes
+        # Most values of a large body are not containers, and this loop takes most of the time
         parts = chain.from_iterable(value.values() if isinstance(value, dict) else value for value in level)
         level = [part for part in parts if type(part) in _CONTAINERS]
     return bool(level)

@@ -1,4 +1,4 @@
-"""The request's side of a feature: the ``response`` parameter, ``request.data``, and answers for errors."""
+"""What steps use of HTTP: the ``response`` parameter, ``request.data``, and the responses for errors."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ..context.json_data import walk
 from ..exceptions import InvalidRequestData, ReservedKey, ResponseAlreadySent, StepError
 from .body import checked, is_json, parse
 
-#: Errors that are the client's and not the feature's; Django itself answers all but the first with these.
+#: Errors that the client caused; Django itself answers all but the first with these statuses.
 CLIENT_ERRORS: Mapping[type[Exception], int] = {
     ValidationError: 400,
     Http404: 404,
@@ -37,12 +37,12 @@ class FeatureResponse:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
-        self.wanted: int | None = None  # the status that the answer is to have
+        self.wanted: int | None = None  # the status for the response that follows
         self.answer: HttpResponseBase | None = None
 
     @property
     def sent(self) -> bool:
-        """Whether a step has answered."""
+        """Return whether a step has answered."""
         return self.answer is not None
 
     def status(self, status: int) -> Self:
@@ -76,11 +76,11 @@ class FeatureResponse:
 
 
 def json_response(data: Any, status: int = 200) -> JsonResponse:
-    """A JsonResponse that carries Korean as UTF-8 and takes lists too."""
+    """Return a JsonResponse that writes Korean as UTF-8 and accepts lists too."""
     try:
         return JsonResponse(data, status=status, safe=False, json_dumps_params={"ensure_ascii": False})
     except UnicodeEncodeError:
-        # A lone surrogate, as another service's JSON may hold one; only an escape can carry it
+        # A lone surrogate, perhaps from another service's JSON, can only be written as an escape
         return JsonResponse(data, status=status, safe=False)
 
 
@@ -91,32 +91,32 @@ class FeatureRequest(HttpRequest):
     """
     The second parameter of a step: Django's request, with ``data`` and ``params``.
 
-    It is the request that the middleware saw, and not another one.
+    It is the same object that the middleware saw.
     """
 
     _params: Mapping[str, Any] = MappingProxyType({})
 
     @cached_property
     def data(self) -> Any:
-        """The parsed body, parsed on first use: a JSON object or array, or form data (QueryDict)."""
+        """Return the body, parsed on first use: a JSON object or array, or form data (QueryDict)."""
         return parse(self)
 
     @cached_property
     def params(self) -> Mapping[str, Any]:
-        """The route's parameters, converted: ``{"order_id": 3}``."""
+        """Return the route's parameters, converted: ``{"order_id": 3}``."""
         return checked(self._params)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        # pickle finds a class by its name, and the class of this request goes by the name of Django's
+        # pickle finds a class by its name, and this class has the name of Django's
         plain = type(self).__mro__[2] if type(self) is not FeatureRequest else FeatureRequest
         return _restored, (plain,), self.__getstate__()
 
 
 def with_data(request: HttpRequest, params: Mapping[str, Any] | None = None) -> FeatureRequest:
     """
-    Make *request* a FeatureRequest; the same object, for middleware and decorators that hold it.
+    Make *request* a FeatureRequest and return it: the same object, for middleware and decorators that hold it.
 
-    One whose class has ``data`` (as Django REST Framework's) keeps its own.
+    A request whose class has ``data`` (as Django REST Framework's) keeps its own.
     """
     if not hasattr(type(request), "data"):
         request.__class__ = _with_data(type(request))  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ UNREAD = object()
 
 
 def given(request: Any) -> Any:
-    """The body of *request* as the client sent it, or UNREAD: what nobody has read is left for those who may."""
+    """Return the body of *request* as the client sent it, or UNREAD if no code has read it yet."""
     known = vars(request)
     # Django REST Framework keeps its own data, and its class Empty until there is some
     data = known.get("data", known.get("_full_data", UNREAD))
@@ -148,7 +148,7 @@ def given(request: Any) -> Any:
     body = known.get("_body")
     if body is not None and is_json(request):
         try:
-            return json.loads(body)  # and not what the steps may have made of it
+            return json.loads(body)  # not request.data, which the steps may have changed
         except (ValueError, RecursionError):
             return body.decode("utf-8", "replace")
     if data is UNREAD or isinstance(data, type):
@@ -156,7 +156,7 @@ def given(request: Any) -> Any:
     return data
 
 
-# Answers for errors
+# Responses for errors
 
 
 def attributed(error: Exception, request: HttpRequest) -> Exception:
@@ -169,19 +169,19 @@ def attributed(error: Exception, request: HttpRequest) -> Exception:
 
 
 def _is_sent(key: str | None, request: HttpRequest) -> bool:
-    """Whether the client sent *key*, at any depth."""
+    """Return whether the client sent *key*, at any depth."""
     sent = [given(request), request.GET]
     return any(isinstance(part, dict) and key in part for part in walk(sent))
 
 
 def error_response(error: Exception, step: Mapping[str, Any] | None) -> JsonResponse | None:
-    """The JSON answer for an error that is meant for the client; None for every other error."""
+    """Return the JSON response for an error that is meant for the client; None for every other error."""
     body = error_body(error, step)
     return None if body is None else json_response(body, body["error"]["status"])
 
 
 def error_body(error: Exception, step: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What :func:`error_response` answers."""
+    """Return the JSON data of :func:`error_response`; None for an error that is not meant for the client."""
     if isinstance(error, ValidationError):
         error = _from_validation_error(error)
     if not isinstance(error, StepError):
@@ -206,14 +206,14 @@ def _from_validation_error(error: ValidationError) -> StepError:
 
 
 def status_of(error: Exception) -> int:
-    """The status that *error* stands for when nobody handles it: the client's mistake (4xx) or ours (500)."""
+    """Return the status for *error* if no hook handles it: the client's mistake (4xx) or ours (500)."""
     if isinstance(error, StepError):
         return error.status
     return next((status for kind, status in CLIENT_ERRORS.items() if isinstance(error, kind)), 500)
 
 
 def describe(error: Exception) -> str:
-    """Give *error* in a line. Its own text can fail, as a ValidationError's does whose params do not fit."""
+    """Return *error* on one line. Its str() may raise, as a ValidationError's does if its params do not fit."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception as failure:  # noqa: BLE001 - the error itself is what matters

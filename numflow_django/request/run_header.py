@@ -1,4 +1,4 @@
-"""The response header with the run's id, which the response to an unhandled error has too."""
+"""Sets the response header with the run's id, also on the response to an unhandled error."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,12 +14,12 @@ from ..conf import conf
 #: The response header that carries the run's id.
 RUN_HEADER = "Numflow-Run"
 
-#: The request's attribute with the id of the run that its error has left.
+#: The request's attribute with the id of the run row that its error has left.
 ATTRIBUTE = "_numflow_failed_run"
 
 
 def note_failed_run(request: HttpRequest, error: Exception, run_id: UUID) -> None:
-    """Name the run of *error*, which goes on to Django: in the error's notes, and in the response's header."""
+    """Name the run of *error*, which Django will handle, in the error's notes and in the response's header."""
     error.add_note(f"run {run_id}, in the admin among the runs")
     setattr(getattr(request, "_request", request), ATTRIBUTE, run_id)
 
@@ -37,7 +37,7 @@ class ErrorURLconf:
 
     @property
     def urlpatterns(self) -> Any:
-        """The site's, for receivers of Django's signal that reverse() a URL."""
+        """Return the site's patterns, for receivers of Django's signal that reverse() a URL."""
         return get_resolver(self._urlconf).url_patterns
 
     def handler500(self, request: HttpRequest) -> HttpResponseBase:
@@ -55,6 +55,6 @@ def _error_urlconf(urlconf: Any) -> Any:
 
 @receiver(got_request_exception, dispatch_uid="numflow_django.request.run_header")
 def _answer_with_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
-    # While DEBUG is on, Django's own page shows the note on the error; propagated, the error is answered by others
+    # With DEBUG on, Django's own page shows the error's note; a propagated error never reaches handler500
     if not conf.debug and not conf.propagates_errors and hasattr(request, ATTRIBUTE):
         set_urlconf(_error_urlconf(get_urlconf() or conf.root_urlconf))

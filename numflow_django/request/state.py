@@ -1,8 +1,8 @@
 """
-What a request holds before its steps: the session, the user, the messages and the body.
+Keeps and restores what a request holds: the session, the user, the messages and the body.
 
-The database rolls back what a failed attempt wrote. This module restores what it did to the request, so that the next
-attempt begins as the first one did.
+The database rolls back what a failed attempt wrote. This module undoes what the attempt did to the request, so that the
+next attempt begins as the first one did.
 """
 
 from contextlib import suppress
@@ -54,7 +54,7 @@ class RequestState:
             self._restore_identity()
 
     def restore(self) -> None:
-        """Make the request what it was. Called before another attempt."""
+        """Restore the request as it was. Called before another attempt."""
         self._restore_identity()
         for part in self._others:
             part.restore()
@@ -67,7 +67,7 @@ class RequestState:
 
 
 class Users:
-    """The user, wherever the request keeps it."""
+    """The user, in each place where the request keeps it."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._facts = vars(request)
@@ -79,7 +79,7 @@ class Users:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether somebody has logged in or out."""
+        """Return whether a login or logout has replaced the user."""
         return self._facts.get("user") is not self._kept.get("user")
 
     def restore(self) -> None:
@@ -97,7 +97,7 @@ class Session:
 
     def __init__(self, session: SessionBase, *, can_retry: bool) -> None:
         self._session = session
-        #: The key is then the signed data: two in the same second are alike, and no store knows them.
+        #: Signed cookies: the key is the signed data. Two keys of one second are equal, and no store has them.
         self.is_cookie = isinstance(session, CookieSession)
         if can_retry and session.session_key and not (self.is_cookie or isinstance(session, DatabaseSession)):
             # A login deletes this key for good in a store without transactions, so read its data now
@@ -110,11 +110,11 @@ class Session:
             session.keys()
         session.accessed = before["accessed"]
         if session.session_key is None:
-            _put_back(session, before)  # it has expired; the answer deletes its cookie only if a step reads it
+            _put_back(session, before)  # it has expired; its cookie is deleted only if a step reads it
 
     @property
     def has_new_key(self) -> bool:
-        """Whether a login or logout has changed the session's key."""
+        """Return whether a login or logout has changed the session's key."""
         return self._session.session_key != self._kept.get(KEY)
 
     def restore(self) -> None:
@@ -127,11 +127,11 @@ class Session:
         _put_back(session, _copied(self._kept))
         session.accessed |= accessed  # Vary: Cookie, because the response may depend on the session
         if is_gone and not self._is_stored_again():
-            setattr(session, KEY, None)  # the middleware saves it under a new key
+            setattr(session, KEY, None)  # then the middleware saves it under a new key
             session.modified = bool(self._kept.get(DATA))
 
     def _is_stored_again(self) -> bool:
-        """Put the data back under the old key, which the client has; the answer to an error may not set a cookie."""
+        """Store the data under the client's old key again: the response to an error may not set a cookie."""
         if not self._kept.get(DATA):
             return False
         with suppress(Exception):  # the store is down; the error that is being handled matters more
@@ -141,7 +141,7 @@ class Session:
 
     def _is_stored(self, key: str | None) -> bool:
         if self.is_cookie:
-            return True  # by the client, for as long as no answer replaces it
+            return True  # in the client's cookie, until a response replaces it
         try:
             return key is not None and self._session.exists(key)
         except Exception:  # noqa: BLE001 - the store is down; the error that is being handled matters more
@@ -149,7 +149,7 @@ class Session:
 
 
 class Messages:
-    """The messages to the user, if Django's middleware is there."""
+    """The messages to the user, if Django's middleware is installed."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._storage = vars(request).get("_messages")
@@ -191,10 +191,10 @@ class RestBody:
         self._facts = vars(request)
         self._kept = {name: self._facts[name] for name in REST_KEYS if name in self._facts} if is_json(inner) else {}
         self._data = _deep_copy(self._kept.get("_full_data"))
-        if self._kept and isinstance(self._data, type):  # its class Empty: not parsed yet
+        if self._kept and isinstance(self._data, type):  # DRF's class Empty: not parsed yet
             try:
                 _ = inner.body  # else Django REST Framework reads it from the socket, and can parse it only once
-            except RequestDataTooBig:  # which it reads all the same
+            except RequestDataTooBig:  # Django REST Framework reads it all the same
                 self._kept = {}
 
     def restore(self) -> None:

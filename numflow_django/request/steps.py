@@ -1,4 +1,4 @@
-"""Run the steps of a feature on one context, one after another, until one of them answers."""
+"""Runs the steps of a feature on one context, one after another, until one of them answers."""
 
 from collections.abc import Callable, Sequence
 from inspect import iscoroutine
@@ -17,7 +17,7 @@ from .trace import SILENT, Trace
 
 
 def rendered(answer: Any) -> HttpResponseBase:
-    """Render a TemplateResponse now: Django would do it after COMMIT, where a failure would be a 500 for done work."""
+    """Render a TemplateResponse now: Django would do it after COMMIT, when a failure cannot roll back any more."""
     response: HttpResponseBase = answer if getattr(answer, "is_rendered", True) else answer.render()
     return response
 
@@ -32,11 +32,11 @@ def run_steps(
     render: Callable[[HttpResponseBase], HttpResponseBase] = rendered,
 ) -> HttpResponseBase:
     """
-    Give the answer of the first step that answers; *log* is filled and *trace* is told on the way, also when it raises.
+    Return the response of the first step that answers; add each step to *log* and *trace*, also if it raises.
 
-    What a step returns is handed to *render*, whose errors are the step's.
+    *render* is called with what a step returns; its errors count as the step's.
 
-    Every error gets a note that names feature, step and file, and keeps its type. Raise MissingResponseError if no
+    Every error keeps its type and gets a note that names feature, step and file. Raise MissingResponseError if no
     step answers.
     """
     response, record = FeatureResponse(request), ctx._numflow
@@ -70,7 +70,7 @@ def _call(step: Module, parameters: tuple[Any, ...]) -> Any:
 def _answer(
     step: Module, returned: Any, response: FeatureResponse, render: Callable[[HttpResponseBase], HttpResponseBase]
 ) -> HttpResponseBase | None:
-    """What a step has answered that *returned* something."""
+    """Return the response of a step from what it *returned*, or None if it has not answered."""
     if returned is response.answer:
         return cast("HttpResponseBase", returned)
     if iscoroutine(returned):

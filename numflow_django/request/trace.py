@@ -1,7 +1,7 @@
 """
-The trace: what a request did, step by step, as one log record in development (``NUMFLOW["TRACE"]``).
+Logs what a request did, step by step, as one record in development (``NUMFLOW["TRACE"]``).
 
-One record for a request, so that those of concurrent requests do not mix.
+Each request has one record, so that concurrent requests do not mix.
 """
 
 import logging
@@ -39,17 +39,17 @@ class Attempt(Protocol):
 
     @property
     def failed_step(self) -> dict[str, Any] | None:
-        """The entry of the step that raised."""
+        """Return the log entry of the step that raised, if one did."""
 
 
 class Trace:
-    """What a request's passage is told to. This one tells nobody."""
+    """Receives a request's trace events. This base class ignores them."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Called when the request is done; *error* goes on to Django."""
+        """Called when the request is done, with the *error* that Django will handle, if any."""
 
     def initialized(self) -> None:
         """Called after ``initialize_context``."""
@@ -67,7 +67,7 @@ class Trace:
         """Called with what ``on_error`` returned or raised."""
 
     def answered(self, answer: A) -> A:
-        """Called with the request's answer; gives it back."""
+        """Called with the request's response. Return it."""
         return answer
 
 
@@ -75,12 +75,12 @@ SILENT = Trace()
 
 
 def tracing(feature: Feature, ctx: Context, request: HttpRequest) -> Trace:
-    """The trace of one request; a silent one unless ``NUMFLOW["TRACE"]``."""
+    """Return the trace of one request; one that ignores all events unless ``NUMFLOW["TRACE"]`` is on."""
     return RequestTrace(feature, ctx, request) if conf.TRACE and logger.isEnabledFor(logging.INFO) else SILENT
 
 
 def harmless(method: Callable[Concatenate["RequestTrace", P], None]) -> Callable[Concatenate["RequestTrace", P], None]:
-    """A trace that fails says so, and the request goes on."""
+    """Wrap a method of the trace: log its error, and let the request continue."""
 
     def guarded(self: "RequestTrace", /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -100,7 +100,7 @@ class RequestTrace(Trace):
         self.request = request
         self.started = perf_counter()
         self.lines: list[str] = []
-        self.seen: dict[str, Picture] = {}  # the context as it was when it was last looked at
+        self.seen: dict[str, Picture] = {}  # the context when it was last compared
         self.attempt: Attempt | None = None
         self.passed = 0
         self.answer: HttpResponseBase | None = None
@@ -171,7 +171,7 @@ class RequestTrace(Trace):
         logger.info("%s", "\n".join([head, *self.lines]))
 
     def _input(self) -> list[str]:
-        """What the request brought; a body that nobody has read stays unread."""
+        """Return the request's input; a body that no code has read stays unread."""
         data = given(self.request)
         parts = {
             "params": getattr(self.request, "_params", getattr(self.request, "params", None)),
@@ -184,7 +184,7 @@ class RequestTrace(Trace):
         return [*lines, "  input: not read by any step"] if unread else lines
 
     def _changes(self) -> list[str]:
-        """The keys of the context that are new (+), changed (~) or gone (-) since it was last looked at."""
+        """Return the keys of the context that were added (+), changed (~) or removed (-) since the last call."""
         before, self.seen = self.seen, {key: picture(value) for key, value in [*vars(self.ctx).items()]}
         return [
             *(
@@ -203,7 +203,7 @@ class RequestTrace(Trace):
         return f"  [Summary] {status}{raised} in {ms:.0f}ms, {steps}, {self._fate()}{self._tasks()}"
 
     def _fate(self) -> str:
-        """What became of the transaction."""
+        """Return how the transaction ended."""
         if not self.feature.atomic:
             return "no transaction"
         if self.attempt is None:
@@ -216,7 +216,7 @@ class RequestTrace(Trace):
         return self.answer is not None and self.answer.status_code < 400 and self.passed > 0
 
     def _tasks(self) -> str:
-        """The async tasks that will run."""
+        """Return the line with the async tasks that will run."""
         names, run = self.feature.task_names, self.attempt.run if self.attempt else None
         if not names:
             return ""
@@ -242,5 +242,5 @@ def _error_lines(text: str) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """*text* masked and on one line: what a client sent must not look like a line of the trace."""
+    """Return *text* masked and on one line: what a client sent must not look like a line of the trace."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in scrub(text, ERROR_LENGTH))

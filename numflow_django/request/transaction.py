@@ -1,4 +1,4 @@
-"""A transaction of which one knows whether it was committed; ``atomic`` alone leaves that open in some cases."""
+"""A transaction block that knows whether it was committed; in some cases ``atomic`` alone does not tell."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ _REMEDY = "the steps' work was rolled back; let no step close the connection or 
 @contextmanager
 def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]:
     """
-    Run the body in ``atomic(using)`` and call *after_commit* once it is really committed, before other callbacks.
+    Run the body in ``atomic(using)`` and call *after_commit* once it is committed, before other callbacks.
 
-    Inside an outer ``atomic`` block, that is after the outermost one. Raise TransactionNotCommitted where ``atomic``
+    Inside another ``atomic`` block, call it after the outermost one commits. Raise TransactionNotCommitted where ``atomic``
     ends without an error and without a COMMIT.
     """
     connection = connections[using]
@@ -35,7 +35,7 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
 
     try:
         with transaction.atomic(using=using):
-            # Registered first: a callback of the user's that raises makes Django drop those behind it
+            # Registered first: if a user's callback raises, Django drops those after it
             transaction.on_commit(on_commit, using=using, robust=True)
             yield
             if len(connection.atomic_blocks) > depth + 1:
@@ -73,7 +73,7 @@ def ensure_committable(using: str) -> None:
 
 
 def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a COMMIT would commit nothing, and raise nothing either."""
+    """Return whether a COMMIT would commit nothing and raise nothing."""
     raw: Any = connection.connection
     if connection.vendor == "sqlite":
         return not raw.in_transaction

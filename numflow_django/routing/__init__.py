@@ -1,1 +1,1 @@
-"""From folders to URLs: method, path, route, URL patterns."""
+"""Turns folders into URL patterns: methods, paths and routes."""

@@ -1,4 +1,4 @@
-"""Every feature and the URLs that reach it: what ``manage.py numflow_features`` shows."""
+"""Lists every feature with the URLs that reach it, for ``manage.py numflow_features``."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Entry:
     rollback_on_error_response: bool
 
     def as_json(self) -> dict[str, Any]:
-        """The shape that ``--json`` promises; keys are added to it and never changed."""
+        """Return the dict that ``--json`` prints. Its keys are an interface: add some, never change one."""
         feature = self.feature
         return {
             "label": feature.label,
@@ -60,7 +60,7 @@ def _rules(feature: Feature, task: Module) -> dict[str, Any]:
 
 def catalogue(packages: Iterable[str]) -> list[Entry]:
     """
-    Give all features of this process by label, those that the URLconf routes by hand too.
+    Return all features of this process by label, those that the URLconf routes by hand too.
 
     *packages* are those that are scanned at start-up. Raise what the import of the URLconf raises.
     """
@@ -71,7 +71,7 @@ def catalogue(packages: Iterable[str]) -> list[Entry]:
         for view in place.views:
             urls.setdefault(view, []).append(f"/{place.route}")
     views = {_key(view): view for view in _subclasses(FeatureView)}
-    # A class that nothing holds any longer answers nothing
+    # A class without references no longer answers requests
     known = [(feature, views[feature.declared_in]) for feature in registry if feature.declared_in in views]
     return [_entry(feature, view, paths.get(feature.label, view.path), urls.get(view, ())) for feature, view in known]
 
@@ -89,7 +89,7 @@ def _entry(feature: Feature, view: type[FeatureView], path: str | None, urls: It
 
 
 def _key(view: type[FeatureView]) -> str:
-    """What :attr:`Feature.declared_in` says of *view*."""
+    """Return the :attr:`Feature.declared_in` of *view*."""
     return f"{view.__module__}.{view.__qualname__}"
 
 

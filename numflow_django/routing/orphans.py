@@ -1,4 +1,4 @@
-"""What lies in a tree of features and belongs to none of them: modules that nobody would run."""
+"""Finds modules in a tree of features that belong to no feature, so that they would never run."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,7 +22,7 @@ def app_for_features(package: str, folder: Folder) -> Iterator[InvalidFeature]:
 
 
 def is_app(package: str) -> bool:
-    """Whether *package* is that of an installed app."""
+    """Return whether *package* is the package of an installed app."""
     return any(config.name == package for config in apps.get_app_configs())
 
 
@@ -42,7 +42,7 @@ def features_beside(package: str, known: Iterable[str]) -> tuple[Folder | None, 
 
 
 def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
-    """Steps or async tasks in a folder that is no feature."""
+    """Yield a mistake for steps or async tasks in a folder that is not a feature."""
     if folder.name.startswith("@"):
         return  # its name is the mistake
     for child in folder.folders:
@@ -62,7 +62,7 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
 
 
 def _needed(folder: Folder) -> str:
-    """What would make *folder* a feature."""
+    """Return what would make *folder* a feature."""
     if folder.feature_alike:
         return f"did you mean feature.py by {folder}/{folder.feature_alike}? Rename it"
     methods = [str(inner) for inner in folder.folders if is_method(inner.name)]
@@ -75,7 +75,7 @@ def _needed(folder: Folder) -> str:
 
 
 def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
-    """Yield a mistake for what a feature without a ``feature.py`` has in its place, which would be ignored."""
+    """Yield a mistake for a misspelt ``feature.py``, which would be ignored."""
     if folder.feature_alike:
         yield InvalidFeature(
             f"feature {label}: {folder}/{folder.feature_alike} would be ignored; did you mean feature.py? Rename it, "
@@ -84,10 +84,10 @@ def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
 
 
 def strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[InvalidFeature]:
-    """Numbered modules in *places* of a feature that nobody would run."""
+    """Yield a mistake for numbered modules in *places* of a feature where they would never run."""
     for place in places:
         meant = None if place is feature else feature.part_meant(place)
-        # One that is meant to be a missing part is told as that
+        # A folder that is meant to be a missing part has a mistake of its own
         if place.name in PARTS or (meant and feature.folder(meant) is None):
             continue
         if place.holds_numbered:
@@ -98,7 +98,7 @@ def strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[In
 
 
 def unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
-    """Why Python cannot import *child*, a folder in *folder*, if it holds features."""
+    """Return the mistake if Python cannot import *child*, a folder in *folder* that holds features."""
     if "." in child.name and child.holds_features:
         if segment_of(child.name) is None:
             return InvalidRoute(f"the folder {child} is no route parameter; {parameter_alike(child.name)}")
@@ -115,7 +115,7 @@ def unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
 
 
 def is_method(name: str) -> bool:
-    """Whether a folder called *name* is a feature that answers the method of that name."""
+    """Return whether a folder called *name* is a feature for the method of that name."""
     return name.startswith("@") and name[1:].upper() in METHODS
 
 

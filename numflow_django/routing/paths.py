@@ -1,4 +1,4 @@
-"""The names of folders -> a route in Django's syntax."""
+"""Turns the names of folders into a route in Django's syntax."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ PARAMETER = re.compile(r"\[(?P<name>[^\W\d]\w*)(?:=(?P<converter>\w+))?\]")
 #: A parameter in Django's syntax.
 TYPED = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
 
-#: What no folder's name holds unless a parameter was meant, in our syntax or in another framework's.
+#: Characters that a folder's name has only if a parameter was meant, in our syntax or another framework's.
 BRACKETS = re.compile(r"[\[\]<>{}]|^:")
 
 #: Parameters in the syntax of regular expressions, of folders, and of other frameworks.
@@ -42,15 +42,15 @@ CONVERTERS = {
 #: What a route in Django's syntax never contains outside its parameters.
 NOT_IN_A_ROUTE = re.compile(r"[\[\]<>{}?#\\]|^\^|\$$|(?<![^/]):\w|(?<![^/])\*+(?![^/])|%[0-9A-Fa-f]{2}")
 
-#: How much a parameter takes, by its converter: a narrow one is tried first. Custom converters are narrow.
+#: How much a parameter matches, by its converter: a narrow one is tried first. Custom converters are narrow.
 WIDTHS = {"int": 1, "uuid": 1, "slug": 2, "str": 3, "path": 4}
 
-#: What Django calls a view with besides the route's parameters; one of the same name is a TypeError at every request.
+#: Django's other arguments to a view; a route parameter with one of these names is a TypeError at every request.
 TAKEN = frozenset({"self", "request"})
 
 
 def segment_of(name: str) -> str | None:
-    """The part of a route that a folder called *name* stands for; None: its name is no good parameter."""
+    """Return the part of a route for a folder called *name*; None: its name is not a valid parameter."""
     name = unicodedata.normalize("NFC", name)
     match = PARAMETER.fullmatch(name)
     if match:
@@ -59,13 +59,13 @@ def segment_of(name: str) -> str | None:
 
 
 def joined(segments: Iterable[str]) -> str:
-    """The route of *segments*, ending as APPEND_SLASH says."""
+    """Return the route of *segments*, with a final slash if APPEND_SLASH is on."""
     path = normal("/".join(segments))
     return f"{path}/" if path and conf.append_slash else path
 
 
 def parameter_alike(name: str) -> str:
-    """What was meant by a folder's name that is no good parameter, to go into its message."""
+    """Return what a folder's name that is not a valid parameter was meant to be, for the message."""
     words = re.findall(r"\b[^\W\d]\w*", unicodedata.normalize("NFC", name))
     converters = [word for word in words if word in get_converters()][: len(words) - 1]  # [slug] has a name only
     names = [word for word in words if word not in converters]
@@ -76,28 +76,28 @@ def parameter_alike(name: str) -> str:
 
 
 def normal(route: str) -> str:
-    """*route* as all routes are compared: composed, with each parameter's converter, without a leading slash."""
+    """Return *route* in the form for comparison: NFC, with each parameter's converter, without a leading slash."""
     route = unicodedata.normalize("NFC", route).lstrip("/")
     return TYPED.sub(lambda match: f"<{match['converter'] or 'str'}:{match['name']}>", route)
 
 
 def shape_of(route: str) -> str:
-    """*route* with its parameters' names left out: ``[id]`` and ``[pk]`` are the same place."""
+    """Return *route* without its parameters' names: ``[id]`` and ``[pk]`` are the same place."""
     return TYPED.sub(lambda match: f"<{match['converter'] or 'str'}>", route)
 
 
 def untyped(route: str) -> str:
-    """*route* with its parameters' converters left out: ``[id]`` and ``[id=int]`` were meant to be the same."""
+    """Return *route* without its parameters' converters: ``[id]`` and ``[id=int]`` were meant to be the same."""
     return TYPED.sub(lambda match: f"<{match['name']}>", route)
 
 
 def parameters_of(route: str) -> list[str]:
-    """The names of the parameters of *route*, from the left."""
+    """Return the names of the parameters of *route*, from the left."""
     return [match["name"] for match in TYPED.finditer(route)]
 
 
 def precedence(route: str) -> list[tuple[int, str]]:
-    """What to sort routes by: static before parametric at the same depth, a narrow parameter before a wide one."""
+    """Return the sort key of *route*: at each depth, static before parameters, narrow parameters before wide."""
     return [(_width(segment), segment) for segment in route.split("/")]
 
 
@@ -139,7 +139,7 @@ def _in_django(match: re.Match[str]) -> str:
 
 
 def problems_of(route: str) -> Iterator[str]:
-    """What is wrong with the parameters of *route*: an unknown converter, a name that is there twice or taken."""
+    """Yield each problem in the parameters of *route*: an unknown converter, a repeated or reserved name."""
     names = parameters_of(route)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"it has the parameter {name!r} twice; rename one of them"

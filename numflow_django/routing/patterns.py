@@ -1,4 +1,4 @@
-"""Features -> URL patterns: one pattern for each path, whose view serves all its methods."""
+"""Makes URL patterns of features: one pattern for each path, whose view serves all its methods."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from .paths import parameters_of, precedence, problems_of, shape_of
 from .route import Route
 from .scan import scan
 
-#: What as_view() says about a view's class; Django REST Framework's schemas are made from the last two.
+#: The attributes of a view that name its class; Django REST Framework's schemas read the last two.
 INTRODUCTION = ("view_class", "view_initkwargs", "cls", "initkwargs")
 
 View = Callable[..., HttpResponseBase]
 
 
 class FeatureURLs(list[URLPattern]):
-    """URL patterns that bring ``include()`` their namespace."""
+    """A list of URL patterns that gives ``include()`` their namespace."""
 
     def __init__(self, patterns: Iterator[URLPattern], app_name: str) -> None:
         super().__init__(patterns)
@@ -35,11 +35,11 @@ class FeatureURLs(list[URLPattern]):
 
 def feature_urls(package: str) -> FeatureURLs:
     """
-    Give the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
+Return the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
 
     Put them into ``urlpatterns`` with ``include``: ``reverse("shop:orders-post")`` is then the URL of
     ``shop/features/orders/@post``. Every mistake in the folders is kept for ``manage.py check`` and stops the server
-    at start-up: InvalidFeatures is raised where no system checks follow. Raise TypeError if *package* is no str.
+    at start-up: InvalidFeatures is raised where no system checks follow. Raise TypeError if *package* is not a str.
     """
     if not isinstance(package, str):
         raise TypeError(f"feature_urls({package!r}): give the dotted name of a package, such as 'shop.features'")
@@ -50,7 +50,7 @@ def feature_urls(package: str) -> FeatureURLs:
 
 
 def namespace_of(package: str) -> str:
-    """What the labels of all features in *package* begin with: ``"shop"`` for ``shop.features``."""
+    """Return the namespace of the features in *package*, which begins their labels: ``"shop"`` for ``shop.features``."""
     return label_of(f"{package}.feature").removesuffix(".feature")
 
 
@@ -90,12 +90,12 @@ def _note_namesake(first: Route, second: Route, name: str) -> None:
 
 
 def _name(label: str) -> str:
-    """The URL's name: ``orders.[order_id=int].@get`` is ``"orders-order_id-get"``."""
+    """Return the URL's name: ``"orders-order_id-get"`` for ``orders.[order_id=int].@get``."""
     return re.sub(r"[@\[\]:]|=\w+", "", label).replace(".", "-")
 
 
 def _views(routes: list[Route]) -> list[View]:
-    """The views of one path, one for each feature; every one of them serves all its methods."""
+    """Return the views of one path, one for each feature; each of them serves all methods of the path."""
     own: list[View] = [route.view.as_view() for route in routes]
     if len(own) == 1:
         return own
@@ -104,14 +104,14 @@ def _views(routes: list[Route]) -> list[View]:
 
 
 def _introduced(shared: View, own: View) -> View:
-    """*shared* for a tool that lists URLs, which asks for the class as Django and Django REST Framework leave it."""
+    """Return *shared* with the class of *own*, for tools that list URLs and read a view's class."""
     view = update_wrapper(partial(shared), shared)
     vars(view).update({name: value for name, value in vars(own).items() if name in INTRODUCTION})
     return view
 
 
 def _shared_view(routes: list[Route], own: list[View]) -> View:
-    """One view for all methods of a path."""
+    """Return one view for all methods of a path."""
     views = {method: view for route, view in zip(routes, own, strict=True) for method in route.methods}
     exempt, is_open = _share_csrf(views), _share_login(views)
     allowed = [*views] + ["HEAD"] * ("GET" in views) + ["OPTIONS"]
@@ -135,7 +135,7 @@ def _shared_view(routes: list[Route], own: list[View]) -> View:
 
 
 def _title(view: Any, routes: list[Route]) -> None:
-    """Give the view that several features share what tools print of a view."""
+    """Set the name and docstring, which tools print, of a view that several features share."""
     view.__module__ = routes[0].package.rpartition(".")[0]
     view.__name__ = view.__qualname__ = "_or_".join(method.lower() for route in routes for method in route.methods)
     view.__doc__ = f"One of {', '.join(route.label for route in routes)}, by the method of the request."
@@ -144,10 +144,10 @@ def _title(view: Any, routes: list[Route]) -> None:
 
 def _share_csrf(views: dict[str, View]) -> bool:
     """
-    Whether the view that the methods share is to be CSRF-exempt.
+    Return whether the view that the methods share is CSRF-exempt.
 
-    The middleware asks the path's view and not the method's; when the methods differ, those that are not exempt are
-    protected one by one.
+    The middleware checks the path's view and not the method's; if the methods differ, each one that is not exempt gets
+    its own protection.
     """
     exempt = {method for method, view in views.items() if getattr(view, "csrf_exempt", False)}
     if exempt and conf.has_csrf_middleware:
@@ -156,7 +156,7 @@ def _share_csrf(views: dict[str, View]) -> bool:
 
 
 def _share_login(views: dict[str, View]) -> bool:
-    """Whether LoginRequiredMiddleware is to let visitors pass to the shared view; the same as with CSRF."""
+    """Return whether LoginRequiredMiddleware lets visitors reach the shared view; as with CSRF."""
     is_open = {method for method, view in views.items() if not getattr(view, "login_required", True)}
     if is_open and conf.has_login_middleware:
         views |= {method: login_required(view) for method, view in views.items() if method not in is_open}

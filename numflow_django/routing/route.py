@@ -1,4 +1,4 @@
-"""A feature and where it answers, and the features that are in each other's way."""
+"""A feature's route, and the mistakes of routes that collide."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that it answers, HEAD and OPTIONS aside: both GET and POST for a form."""
+        """Return the methods that it answers, without HEAD and OPTIONS; GET and POST for a form."""
         if self.method is not None:
             return (self.method,)
         return tuple(method for method in METHODS if method.lower() in self.view.http_method_names)
 
 
 def collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRoute]:
-    """The mistakes of features that are in each other's way."""
+    """Yield the mistakes of features whose routes collide."""
     places: dict[str, Route] = {}
     answered: dict[tuple[str, str], Route] = {}
     for route in routes:
@@ -46,7 +46,7 @@ def collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRo
 
 
 def _slips(routes: tuple[Route, ...]) -> Iterator[InvalidRoute]:
-    """``[id=int]/@get`` beside ``[id]/@delete``: DELETE of ``7`` would be refused by the narrower one."""
+    """Yield mistakes such as ``[id=int]/@get`` beside ``[id]/@delete``: the narrower one would refuse DELETE ``7``."""
     meant: dict[str, dict[str, list[Route]]] = {}
     for route in routes:
         meant.setdefault(untyped(route.path), {}).setdefault(route.path, []).append(route)

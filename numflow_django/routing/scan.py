@@ -1,5 +1,5 @@
 """
-Folders -> features: what a tree of folders declares.
+Finds the features that a tree of folders declares.
 
 A folder with a ``feature.py`` is an explicit feature; a folder named ``@get @post @put @patch @delete`` is an implicit
 one, whose method and path come from the folders: ``orders/[order_id=int]/@get`` is ``GET orders/<int:order_id>/``.
@@ -31,7 +31,7 @@ from .route import Route, collisions
 
 
 def feature_packages() -> Iterator[str]:
-    """The packages to scan: ``NUMFLOW["FEATURES"]``, or ``features`` of every installed app that has one."""
+    """Yield the packages to scan: ``NUMFLOW["FEATURES"]``, or ``features`` of every installed app that has one."""
     if conf.FEATURES is not None:
         yield from [conf.FEATURES] if isinstance(conf.FEATURES, str) else conf.FEATURES
         return
@@ -55,7 +55,7 @@ def scan(package_name: str) -> tuple[Route, ...]:
     elif not mistakes:
         mistakes.append(missing_features(package_name))
     for mistake in [*mistakes, *collisions(routes)]:
-        registry.note(mistake)  # a package may be scanned as a part of another one too
+        registry.note(mistake)  # another package's scan may include this one
     registry.scanned[package_name] = tuple(route.label for route in routes)
     return routes
 
@@ -63,22 +63,22 @@ def scan(package_name: str) -> tuple[Route, ...]:
 def _walk(
     package: str, folder: Folder, segments: tuple[str, ...], mistakes: Mistakes, *, in_feature: bool = False
 ) -> Iterator[Route]:
-    """The routes of one folder and of those below it."""
+    """Yield the routes of one folder and of those below it."""
     method = _method_of(folder, package, mistakes)
     is_feature = method is not None or "feature.py" in folder.files
     if is_feature:
         route = _route(package, folder, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
-        # Steps that are missing because they lie in the feature's folder itself are told as that
+        # Steps that are in the feature's folder itself have a mistake of their own
         told = route is not None and route.view.steps is None and folder.is_flat
         mistakes += strays(folder, folder.folders if told else (folder, *folder.folders), label_of(package))
     elif not in_feature:
         mistakes += unclaimed(folder, is_root=not segments)
     for child in folder.folders:
         if child.name == "migrations" and is_app(package):
-            continue  # Django's, and numbered too
-        # "steps" is a resource's name like any other, unless it is the steps of a feature
+            continue  # Django's migrations have numbers too
+        # "steps" may be the name of a resource, unless it holds the steps of a feature
         if is_feature and child.name in PARTS:
             continue
         problem = unimportable(folder, child)
@@ -128,7 +128,7 @@ def _route(
 
 
 def _sets_method(view: type[FeatureView]) -> bool:
-    """Whether a class between FeatureView and *view* says which methods are served; a form's base class does."""
+    """Return whether a class between FeatureView and *view* sets the methods, as a form's base class does."""
     return any("method" in vars(cls) for cls in view.__mro__[: view.__mro__.index(FeatureView)])
 
 
@@ -147,7 +147,7 @@ def _declared_view(package: str, folder: Folder, label: str, mistakes: Mistakes)
 
 
 def _views_of_package(package: str, label: str) -> Iterator[InvalidFeature]:
-    """The FeatureViews in the ``__init__.py`` of a feature without a ``feature.py``, which would be ignored."""
+    """Yield a mistake for FeatureViews in the ``__init__.py`` of a feature without a ``feature.py``."""
     module = sys.modules[package]
     for view in _own_views(module):
         yield InvalidFeature(
@@ -157,7 +157,7 @@ def _views_of_package(package: str, label: str) -> Iterator[InvalidFeature]:
 
 
 def _own_views(module: ModuleType) -> list[type[FeatureView]]:
-    """The FeatureViews that *module* defines itself."""
+    """Return the FeatureViews that *module* itself defines."""
     classes = {value for value in vars(module).values() if isinstance(value, type) and issubclass(value, FeatureView)}
     return sorted((view for view in classes if view.__module__ == module.__name__), key=lambda view: view.__name__)
 
@@ -179,7 +179,7 @@ def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[Featu
 
 
 def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mistakes: Mistakes) -> str | None:
-    """The route of a feature: its ``path``, else that of its folders."""
+    """Return the route of a feature: its ``path``, otherwise that of its folders."""
     declared: Any = view.path
     if declared is None:
         return joined(_segment(name, where, mistakes) for name in segments)

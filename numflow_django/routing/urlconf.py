@@ -1,4 +1,4 @@
-"""The features that the site's URLconf routes, and what answers at their URLs."""
+"""Finds the features that the site's URLconf routes, and the views that answer at their URLs."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -33,11 +33,11 @@ class Place:
     route: str  # with the prefixes of all include(), as Django prints it
     callback: Callable[..., HttpResponseBase]
     views: tuple[type[FeatureView], ...]
-    is_plain: bool  # made of path() only: a URL for it can be told
+    is_plain: bool  # made of path() only, so that we can build a URL for it
 
     @property
     def rival(self) -> str | None:
-        """The name of the view that answers in its place; None: it answers itself, or that cannot be told."""
+        """Return the name of the view that answers in its place; None if it answers itself or we cannot know."""
         url = TYPED.sub(lambda match: SAMPLES.get(match["converter"] or "str", match[0]), self.route)
         if not self.is_plain or re.search("[<>]", url):
             return None
@@ -49,7 +49,7 @@ class Place:
 
 
 def places() -> Iterator[Place]:
-    """All URL patterns of the site that lead to features, in the order in which Django tries them."""
+    """Yield the site's URL patterns that lead to features, in the order in which Django tries them."""
     if conf.root_urlconf:
         yield from _walk(get_resolver(), "", is_plain=True)
 
@@ -71,10 +71,9 @@ def _name(callback: Any) -> str:
 
 def views_of(callback: object) -> tuple[type[FeatureView], ...]:
     """
-    The FeatureViews that answer when Django calls *callback*; none if it is another view.
+    Return the FeatureViews that answer when Django calls *callback*; none if it is another view.
 
-    A decorator need not use ``functools.wraps``: where the class is not to be seen, what *callback* encloses is looked
-    through.
+    A decorator need not use ``functools.wraps``: if *callback* does not name its class, its closure is searched.
     """
     found: dict[type[FeatureView], None] = {}
     seen: dict[int, object] = {}
@@ -91,7 +90,7 @@ def views_of(callback: object) -> tuple[type[FeatureView], ...]:
 
 def _classes_of(thing: object) -> list[type[FeatureView]]:
     if not callable(thing):
-        return []  # a lazy object would find what it stands for if it were asked
+        return []  # reading an attribute would load a lazy object
     classes = getattr(thing, "view_classes", None) or (getattr(thing, "view_class", None),)
     return [view for view in classes if isinstance(view, type) and issubclass(view, FeatureView)]
 
