@@ -227,7 +227,7 @@ def test_how_many_tasks_were_not_run(root, names, text):
 
 
 def test_secrets_are_masked(browser):
-    """The values of secret keys in context and result are shown to nobody, at any depth."""
+    """The values of secret keys in context and result are never shown, at any depth."""
     context = Context(password="hunter2", card={"card_number": "4111", "name": "Kim"}, item="book")
     run = run_row(context=freeze(context))
     row = execution(run, result={"token": "s3cret", "to": "buyer"})
@@ -241,7 +241,7 @@ def test_secrets_are_masked(browser):
 
 
 def test_a_run_whose_code_is_gone(browser):
-    """A run of a feature that no code declares any more, with instances of a model that is gone, is shown as ever."""
+    """A run of a feature that no code declares any more, with instances of a model that is gone, is shown as before."""
     context = '{"order":{"$":"model","m":"gone.Order","pk":1,"db":"default"}}'
     run = run_row(feature="gone.place_order", task_names=["vanished"], context=context, position=1)
     execution(run, name="vanished")

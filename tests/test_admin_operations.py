@@ -137,7 +137,7 @@ def test_several_runs_at_once(client, operator, bell):
 
 
 def test_redis_is_away(client, operator, bell):
-    """D5: a run that is resumed while Redis is away is pending, and the relay's."""
+    """D5: a run that is resumed while Redis is down is pending, and the relay's."""
     bell.rings = False
     run = run_row(RunState.FAILED, NO, OK)
 

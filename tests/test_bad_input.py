@@ -1,4 +1,4 @@
-"""A person who makes twelve mistakes at once is told of each, by one ``manage.py check``."""
+"""A person who makes twelve mistakes at once sees each of them in one ``manage.py check``."""
 
 import os
 import re

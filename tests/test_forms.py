@@ -183,7 +183,7 @@ def test_the_form_itself_does_not_travel(sell, client):
     ],
 )
 def test_a_file_or_form_on_ctx_is_refused(sell, client, body, message):
-    """D6: A file of the form, or the form, on ctx rolls back with an error that tells the step and what to store."""
+    """D6: A file of the form, or the form, on ctx rolls back with an error that names the step and what to store."""
     sell(SAVE, body, "return HttpResponse()", tasks=["mail"], form="PhotoForm")
 
     with pytest.raises(ContextValueError, match=message) as caught:
@@ -401,7 +401,7 @@ def test_on_error_comes_first(sell, client):
 
 @pytest.mark.django_db
 def test_each_attempt_has_a_form_of_its_own(sell, client):
-    """A27: A Retry validates anew: save() inserts again, and an uploaded file is read from its beginning."""
+    """A27: A Retry validates again: save() inserts again, and an uploaded file is read from its beginning."""
 
     def on_error(self, error, ctx, request):
         return Retry(max_attempts=2)

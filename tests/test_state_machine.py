@@ -71,7 +71,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.seen["state"] in {RunState.QUEUED, RunState.PENDING})
     @rule()
     def claim(self):
-        """A doorbell is answered."""
+        """A worker takes the RQ job of a run."""
         worker = FeatureRun.objects.claim(self.run.pk, self.seen["dispatch_no"], worker=f"w{len(self.holders)}")
 
         self.holders.append(worker)
@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.seen["state"] in {RunState.PENDING, RunState.WAITING})
     @rule()
     def dispatch(self):
-        """The relay rings for a run that is due; a second one that has read the same row does not."""
+        """The relay enqueues a run that is due; a second one that has read the same row does not."""
         run, late = self.read(), self.read()
 
         assert run.begin_dispatch() is self.is_due
@@ -171,7 +171,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.seen["state"] == RunState.QUEUED)
     @rule()
     def undispatch(self):
-        """The doorbell has not rung, or Redis has lost it."""
+        """The run was not enqueued, or Redis has lost it."""
         assert self.read().undispatch() is True
         self.is_due = True
         self.expect(RunState.PENDING)
@@ -224,7 +224,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(behind=st.integers(min_value=1, max_value=3))
     def what_the_state_does_not_allow(self, behind):
-        """Everything is tried in the wrong moment, and stale doorbells ring."""
+        """Everything is tried in the wrong moment, and stale RQ jobs run."""
         state, number = self.seen["state"], self.seen["dispatch_no"]
         assert FeatureRun.objects.claim(self.run.pk, number - behind, worker="late") is None
         if state not in {RunState.QUEUED, RunState.PENDING}:

@@ -107,7 +107,7 @@ def test_mistakes_are_told(mypy):
 
 
 def test_a_typed_feature_passes_without_stubs(mypy, tmp_path):
-    """Without django-stubs, where Django is untyped, the features pass, and a context's mistakes are still told."""
+    """Without django-stubs, where Django is untyped, the features pass, and a context's mistakes are still reported."""
     config = tmp_path / "mypy.ini"
     config.write_text(WITHOUT_STUBS)
     options = ["--config-file", str(config), "--no-site-packages", "--exclude", "/@"]

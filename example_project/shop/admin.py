@@ -32,7 +32,7 @@ class OrderAdmin(admin.ModelAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(admin.ModelAdmin):
-    """What the staff was told."""
+    """The notifications to the staff."""
 
     list_display = ["text", "created_at"]
 

@@ -1,4 +1,4 @@
-"""What the shop counts. Each of these wants to hear of every order, and of each only once."""
+"""Counts the sales. Each function must see every order exactly once."""
 
 from django.db.models import F
 from django.utils.timezone import localdate
@@ -7,7 +7,7 @@ from .models import DailySales, Order, ProductSales
 
 
 def count_day(order: Order) -> DailySales:
-    """Add *order* to its day; give the day as it stands now."""
+    """Add *order* to its day; return the day with its new totals."""
     sales, _ = DailySales.objects.get_or_create(day=localdate(order.created_at))
     DailySales.objects.filter(pk=sales.pk).update(orders=F("orders") + 1, revenue=F("revenue") + order.total)
     sales.refresh_from_db()

@@ -13,7 +13,7 @@ LIFETIME = 300
 
 
 def cached() -> list[dict[str, Any]] | None:
-    """Give the list in the request's language, if the cache has it."""
+    """Return the list in the request's language, if the cache has it."""
     products: list[dict[str, Any]] | None = cache.get(_key(get_language()))
     return products
 

@@ -13,7 +13,7 @@ Form = TypeVar("Form", bound=forms.BaseForm)
 
 
 def fill(form_class: type[Form], data: Any) -> Form:
-    """Give the form, filled and valid; otherwise raise ValidationError, which a step's client gets as a 400."""
+    """Return the form, filled and valid; otherwise raise ValidationError, which a step's client gets as a 400."""
     form = form_class(data if isinstance(data, dict) else {})
     if not form.is_valid():
         raise ValidationError(form.errors.as_data())

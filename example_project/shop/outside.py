@@ -21,15 +21,15 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Unreachable(OSError):
-    """The other side did not answer, or said that it cannot just now: try again."""
+    """The other server did not answer, or answered that it cannot for now: try again."""
 
 
 class Refused(Exception):
-    """The other side will not have it, however often it is sent."""
+    """The other server refused the request; sending it again would not help."""
 
 
 def to_json(data: Any) -> bytes:
-    """Give *data* as the body of a request."""
+    """Return *data* as the body of a request."""
     return json.dumps(data, ensure_ascii=False).encode()
 
 

@@ -29,7 +29,7 @@ def send_webhook(event: str, data: Any, *, key: str) -> None:
 
 def sign(key: str, timestamp: str, body: bytes, secret: str) -> str:
     """
-    Give the signature of *body*.
+    Return the signature of *body*.
 
     It covers the time as well, so that an old message cannot be sent again as a new one.
     """

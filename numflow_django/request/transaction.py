@@ -20,8 +20,8 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
     """
     Run the body in ``atomic(using)`` and call *after_commit* once it is committed, before other callbacks.
 
-    Inside another ``atomic`` block, call it after the outermost one commits. Raise TransactionNotCommitted where ``atomic``
-    ends without an error and without a COMMIT.
+    Inside another ``atomic`` block, call it after the outermost one commits. Raise TransactionNotCommitted
+    where ``atomic`` ends without an error and without a COMMIT.
     """
     connection = connections[using]
     depth = len(connection.atomic_blocks)

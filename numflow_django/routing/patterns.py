@@ -35,7 +35,7 @@ class FeatureURLs(list[URLPattern]):
 
 def feature_urls(package: str) -> FeatureURLs:
     """
-Return the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
+    Return the URL patterns of all features in *package*, a dotted name such as ``"shop.features"``, at any depth.
 
     Put them into ``urlpatterns`` with ``include``: ``reverse("shop:orders-post")`` is then the URL of
     ``shop/features/orders/@post``. Every mistake in the folders is kept for ``manage.py check`` and stops the server
@@ -50,7 +50,7 @@ Return the URL patterns of all features in *package*, a dotted name such as ``"s
 
 
 def namespace_of(package: str) -> str:
-    """Return the namespace of the features in *package*, which begins their labels: ``"shop"`` for ``shop.features``."""
+    """Return the namespace of *package*, with which its features' labels begin: ``"shop"`` for ``shop.features``."""
     return label_of(f"{package}.feature").removesuffix(".feature")
 
 

@@ -1,4 +1,4 @@
-"""What a new feature is to be: its app, its folders, its method, its path and its names."""
+"""Plans a new feature: its app, folders, method, path and names."""
 
 import re
 import unicodedata
@@ -25,7 +25,7 @@ class ScaffoldError(NumflowError):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """One feature that is to be written."""
+    """The plan of one feature to write."""
 
     app: AppConfig
     segments: tuple[str, ...]  # the folders below the app's "features"
@@ -34,17 +34,17 @@ class Blueprint:
 
     @property
     def is_implicit(self) -> bool:
-        """Whether the folders say method and path."""
+        """Return whether the folders define method and path."""
         return self.segments[-1].startswith("@")
 
     @property
     def root(self) -> str:
-        """The package that ``feature_urls()`` is to be given."""
+        """Return the package to pass to ``feature_urls()``."""
         return f"{self.app.name}.features"
 
     @property
     def package(self) -> str:
-        """The dotted name of the feature's folder."""
+        """Return the dotted name of the feature's folder."""
         return ".".join([self.root, *self.segments])
 
     @property
@@ -54,14 +54,14 @@ class Blueprint:
 
     @property
     def test_file(self) -> Path:
-        """In the app's package of tests if there is one, else beside its ``tests.py``."""
+        """Return the test's path: in the app's package of tests if there is one, else beside its ``tests.py``."""
         home = Path(self.app.path)
         name = f"test_{'_'.join(_words(*self.segments)).lower()}.py"
         return home / "tests" / name if (home / "tests" / "__init__.py").is_file() else home / name
 
     @property
     def test_label(self) -> str:
-        """What ``manage.py test`` takes to run it."""
+        """Return the label with which ``manage.py test`` runs it."""
         return ".".join([self.app.name, *self.test_file.relative_to(self.app.path).with_suffix("").parts])
 
     @property
@@ -85,7 +85,7 @@ class Blueprint:
 
 def plan(target: str, *, method: str | None = None, path: str | None = None) -> Blueprint:
     """
-    Give the blueprint of *target*: an app's label or dotted name, ``/``, and the folders of the feature.
+    Return the blueprint of *target*: an app's label or dotted name, ``/``, and the folders of the feature.
 
     *method* and *path* are those of an explicit feature: POST, and what the folders say, if they are None. Raise
     ScaffoldError for what cannot be a feature.
@@ -122,7 +122,7 @@ def _app(label: str) -> AppConfig:
 
 
 def _is_own(app: AppConfig) -> bool:
-    """Whether *app* is the site's; what pip has installed would lose the feature at its next upgrade."""
+    """Return whether *app* is the site's own: an upgrade of an installed package would delete the feature."""
     paths = get_paths()
     return app.name != "numflow_django" and not any(
         Path(app.path).is_relative_to(paths[name]) for name in ("purelib", "platlib")

@@ -1,4 +1,4 @@
-"""The source of a new feature and of its test: what ``manage.py startfeature`` writes."""
+"""Renders the source of a new feature and of its test, for ``manage.py startfeature``."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,13 +42,13 @@ class Scaffold:
     """The files of one new feature."""
 
     blueprint: Blueprint
-    with_task: bool  # a GET has none: it changes nothing that somebody would have to be told
+    with_task: bool  # a GET has none: it changes nothing that needs a follow-up
     typed: bool  # annotated, for mypy --strict
-    asks_login: bool = False  # the site's middleware sends everybody to the login page who has none
+    asks_login: bool = False  # the site's middleware requires a login
 
     @property
     def has_body(self) -> bool:
-        """Whether a request brings data."""
+        """Return whether a request has a body."""
         return self.blueprint.method in {"POST", "PUT", "PATCH"}
 
     @property
@@ -58,7 +58,7 @@ class Scaffold:
 
     @property
     def status(self) -> int:
-        """What the feature answers."""
+        """Return the status of the response."""
         return STATUSES.get(self.blueprint.method, 200)
 
     def files(self) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""A new feature tried out: what discovery says of its folder, and a URL that it answers."""
+"""Verifies a new feature: lets discovery check its folder, and finds a URL that it answers."""
 
 import json
 import re
@@ -35,11 +35,11 @@ class Trial:
 
     def route(self) -> Route:
         """
-        Let discovery look at the feature, now that it is written; give its route.
+        Run discovery on the feature, now that it is written, and return its route.
 
         Raise InvalidFeatures with the mistakes that were not there before, ScaffoldError if it is not found.
         """
-        # The process ends with the command; nobody else has the old answers
+        # The process ends with the command, so no other code relies on the old results
         invalidate_caches()
         scan.cache_clear()
         routes = scan(self.blueprint.root)
@@ -62,7 +62,7 @@ class Example:
 
 def example_of(route: str) -> Example:
     """
-    Give a URL of *route*, Django's route syntax with a leading slash.
+    Return a URL of *route*, Django's route syntax with a leading slash.
 
     Raise ScaffoldError for a parameter of which no value is known, or none that JSON can hold.
     """

@@ -1,4 +1,4 @@
-"""New files, all of them or none."""
+"""Writes new files, either all of them or none."""
 
 import shutil
 from contextlib import suppress

@@ -1,5 +1,5 @@
 """
-For your tests: runs without Redis, without a worker and without sleep; and faults, to see what becomes of them.
+Helpers for your tests: run async tasks without Redis, worker or sleep, assert on runs, and inject faults.
 
     from django.test import TestCase
     from numflow_django.testing import assert_run, run_pending

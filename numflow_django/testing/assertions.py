@@ -27,7 +27,7 @@ def assert_run(
     context: Mapping[str, Any] | None = None,
 ) -> FeatureRun:
     """
-    Assert what has become of a run, and give it, read anew from the database.
+    Assert the state of a run and return it, read again from the database.
 
     *run* is a run, its id (``response["Numflow-Run"]``), or the label of a feature that has one run. *tasks*: the names
     of all tasks that have succeeded, in order; or a mapping of some tasks to how their last execution ended:
@@ -49,7 +49,7 @@ def assert_run(
 
 def assert_no_runs(feature: str | None = None) -> None:
     """
-    Assert that there is no run, or none of *feature* (a label): nothing that a worker has done or will do.
+    Assert that there is no run, or none of *feature* (a label): no worker has run or will run a task.
 
     The log of a rolled-back request does not count. Raise AssertionError with the runs, UnknownFeature as above.
     """

@@ -11,7 +11,7 @@ from .committed import Callback, committed, pending_callbacks
 
 class without_redis(TestContextDecorator):  # noqa: N801 - a decorator
     """
-    Let no doorbell ring: nothing connects to Redis, and what is queued waits for :func:`run_pending`.
+    Enqueue nothing: no code connects to Redis, and runs wait for :func:`run_pending`.
 
     A context manager, and a decorator for test functions and TestCase classes. A plain TestCase needs none of it,
     because nothing is committed there; a TransactionTestCase does.
@@ -20,7 +20,7 @@ class without_redis(TestContextDecorator):  # noqa: N801 - a decorator
     def enable(self) -> None:
         """Called when the block or the test begins."""
         outer = getattr(dispatch._enqueue, "__self__", None)
-        # A Redis that is down stays down: run_pending() runs inside of redis_down(), too
+        # Inside redis_down(), Redis stays down: run_pending() may be called there
         bell = outer._enqueue if isinstance(outer, redis_down) else self._enqueue
         self.bell = mock.patch.object(dispatch, "_enqueue", bell)
         # The trace would ask Redis
@@ -50,7 +50,7 @@ class redis_down(TestContextDecorator):  # noqa: N801 - a decorator
         self.refused = 0
         self.earlier: list[Callback] = pending_callbacks()
         self.bell = mock.patch.object(dispatch, "_enqueue", self._enqueue)
-        # Neither does an earlier pause hide this failure, nor does the pause after it outlive the block
+        # No earlier pause may hide this failure, and its own pause must not outlast the block
         self.pauses = mock.patch.dict(dispatch._paused_until, clear=True)
         self.bell.start()
         self.pauses.start()

@@ -1,5 +1,5 @@
 """
-A test's transaction, as good as committed.
+Lets the code in a TestCase see the test's transaction as committed.
 
 A TestCase wraps each test in a transaction that is rolled back in the end; a worker begins where the request's has been
 committed. In between, BEGIN, COMMIT and ROLLBACK are a savepoint's: code that runs meanwhile sees a connection in
@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..db.connections import PSYCOPG_ACTIVE
 from ..request.transaction import IN_ERROR
 
-#: What Django keeps of a transaction, as it is where there is none.
+#: Django's attributes of a transaction, with their values outside of any transaction.
 NO_TRANSACTION: dict[str, Any] = {
     "in_atomic_block": False,
     "autocommit": True,
@@ -53,7 +53,7 @@ def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
 
 
 def pending_callbacks() -> list[Callback]:
-    """The on_commit callbacks that wait for a COMMIT, of all connections."""
+    """Return the on_commit callbacks of all connections that wait for a COMMIT."""
     found: list[Any] = [connection.run_on_commit for connection in _in_transaction()]
     return [callback for callbacks in found for callback in callbacks]
 
@@ -63,7 +63,7 @@ def _in_transaction() -> list[BaseDatabaseWrapper]:
 
 
 class HeldTransaction:
-    """A connection's transaction that is the test's, set aside for a while."""
+    """The test's transaction on a connection, set aside for a while."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection: Any = connection
@@ -121,7 +121,7 @@ class InTest(BaseDatabaseWrapper):
         if self.autocommit:
             return
         if is_aborted(self):
-            self._rollback()  # as PostgreSQL does, without a word
+            self._rollback()  # as PostgreSQL does, without an error
         else:
             _release(self, TRANSACTION)
             _save(self, TRANSACTION)
@@ -141,7 +141,7 @@ class InTest(BaseDatabaseWrapper):
 
 
 def is_aborted(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a statement has failed, and PostgreSQL refuses all others until a rollback."""
+    """Return whether a statement has failed, so that PostgreSQL refuses all others until a rollback."""
     raw: Any = connection.connection
     return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR
 
@@ -174,7 +174,7 @@ def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _finish_query(connection: BaseDatabaseWrapper) -> None:
-    """Bring a connection to rest whose query a time limit has interrupted; a worker would open another."""
+    """Reset a connection whose query a time limit has interrupted; a worker would open another one."""
     raw: Any = connection.connection
     if connection.vendor == "mysql":
         # It repeats the error of the cursor that could not be closed, and has discarded the result all the same

@@ -14,7 +14,7 @@ from ..text.suggestions import did_you_mean
 
 
 class InjectedFault(Exception):
-    """What a task fails with under ``fail_task()``, unless the test gives another error."""
+    """The error that a task raises under ``fail_task()``, unless the test passes another error."""
 
 
 class WorkerDied(BaseException):
@@ -67,7 +67,7 @@ class Fault(TestContextDecorator):
         """Called when the task has done its work."""
 
     def is_due(self) -> bool:
-        """Whether the fault happens now; counts it."""
+        """Count this execution, and return whether the fault happens in it."""
         due = self.times is None or self.happened < self.times
         self.happened += due
         return due
@@ -95,7 +95,7 @@ class Fault(TestContextDecorator):
 
 class fail_task(Fault):  # noqa: N801 - a decorator
     """
-    Let an async task fail: it raises *error* (an exception, or a class of them) in place of its work.
+    Make an async task fail: it raises *error* (an exception, or a class of them) in place of its work.
 
     *feature* is a label such as ``"shop.create_order"``, *task* a name such as ``"send_email"``. The first *times*
     executions fail; None: all of them.
@@ -112,14 +112,14 @@ class fail_task(Fault):  # noqa: N801 - a decorator
         self.error = error
 
     def before(self) -> None:
-        """Fail, if it is time."""
+        """Raise the error if the fault is due."""
         if self.is_due():
             error = self.error(f"by {self}") if isinstance(self.error, type) else self.error
             raise error.with_traceback(None)
 
 
 class worker_dies_in(Fault):  # noqa: N801 - a decorator
-    """Let the worker die as an async task begins, before it has done anything; arguments as for :class:`fail_task`."""
+    """Make the worker die as an async task begins, before its first line; arguments as for :class:`fail_task`."""
 
     def before(self) -> None:
         """Die, if it is time."""
@@ -129,9 +129,9 @@ class worker_dies_in(Fault):  # noqa: N801 - a decorator
 
 class worker_dies_after(Fault):  # noqa: N801 - a decorator
     """
-    Let the worker die after an async task has done its work and before that is recorded, so that it is run again.
+    Make the worker die after an async task has done its work but before its checkpoint, so that it runs again.
 
-    This is the moment that an idempotent task is written for; the work of an ``atomic=True`` task is rolled back.
+    An idempotent task is written for this moment; the work of an ``atomic=True`` task is rolled back.
     Arguments as for :class:`fail_task`.
     """
 

@@ -1,4 +1,4 @@
-"""What a worker would do, in the test's own process and transaction."""
+"""Runs async tasks as a worker would, in the test's own process and transaction."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ def run_pending(
     limit: int = 1_000,
 ) -> list[FeatureRun]:
     """
-    Run the async tasks of all runs that are due, here and now, until none is; give those runs as they ended.
+    Run the async tasks of all due runs in this process until no run is due; return those runs as they ended.
 
     In a TestCase, what the test did so far counts as committed: its on_commit callbacks are called first. Neither
     Redis nor a worker is needed, and nothing sleeps.
@@ -68,7 +68,7 @@ class Worker:
         self.horizon = horizon  # the longest wait that is skipped, in seconds from the call
         self.limit = limit
         self.passages = 0
-        self.runs: dict[UUID, FeatureRun] = {}  # in the order in which they were begun
+        self.runs: dict[UUID, FeatureRun] = {}  # in the order in which they started
         self.errors: dict[UUID, tuple[str, BaseException]] = {}  # of each run, the first task that failed for good
         self.stuck: set[UUID] = set()  # runs whose feature or task is not in this code
         self.skipped: dict[UUID, float] = {}  # seconds skipped for a run, with those of the run that started it
@@ -134,14 +134,14 @@ class Worker:
             self.stuck.add(run.pk)
 
     def note_error(self, run: FeatureRun, execution: Any, error: BaseException | None, **kwargs: Any) -> None:
-        """Keep what a task failed with."""
+        """Record the error of a failed task."""
         if error is not None:
             self.errors.setdefault(
                 run.pk, (f"async task {execution.name} of {run.feature}, attempt {execution.attempt}", error)
             )
 
     def raise_error(self) -> None:
-        """Raise what the first of the failed runs failed with."""
+        """Raise the error of the first failed run."""
         for run in self.runs.values():
             if run.state == RunState.FAILED:
                 note, error = self.errors.get(run.pk, ("", None))
@@ -171,7 +171,7 @@ def _seconds_until(until: float | timedelta | datetime) -> float:
 
 
 def databases() -> list[FeatureRunQuerySet]:
-    """The runs of each database that the test may use. Raise Django's AssertionError if that is none."""
+    """Return the runs of each database that the test may use. Raise Django's AssertionError if it may use none."""
     found, refusals = [], []
     for alias in registry.databases():
         runs = FeatureRun.objects.using(alias)

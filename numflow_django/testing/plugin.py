@@ -9,9 +9,9 @@ import pytest
 @pytest.fixture
 def run_pending(db: None) -> Iterator[Callable[..., Any]]:
     """
-    Give :func:`numflow_django.testing.run_pending`; nothing connects to Redis while the test lasts.
+    Yield :func:`numflow_django.testing.run_pending`; nothing connects to Redis during the test.
 
-    With ``@pytest.mark.django_db(transaction=True)`` too, where requests are committed and ring for their runs.
+    With ``@pytest.mark.django_db(transaction=True)`` too, where requests commit and enqueue their runs.
     """
     # Imported here: pytest loads this module before Django's apps are ready
     from .broker import without_redis

@@ -14,7 +14,7 @@ REMEDIES = {
 
 
 def describe(run: FeatureRun) -> str:
-    """The run, its request, its steps and its whole task log, with the tracebacks."""
+    """Return the run, its request, its steps and its whole task log, with the tracebacks."""
     return "\n".join([_headline(run), *(indent(line, "  ") for line in _lines(run))])
 
 

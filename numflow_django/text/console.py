@@ -19,7 +19,7 @@ IN_ASCII = {"✓": "ok", "✗": "FAILED"}
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
     """
-    Writes to standard error what nobody else takes.
+    Writes to standard error the records that no other handler takes.
 
     Python shows records from WARNING on when no handler is configured; in development this one shows the others too.
     It steps aside for any handler of the site's, also one that is configured later.
@@ -31,16 +31,16 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """Standard error as it is now, as logging's own last resort has it."""
+        """Return the current standard error, as logging's last-resort handler does."""
         return sys.stderr
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is for this handler: nobody else's, and not too much for a site that is not in development."""
+        """Return whether no other handler takes *record* and, outside development, its level is high enough."""
         wanted = conf.TRACE or record.levelno >= logging.WARNING
         return wanted and not any(others(record.name)) and bool(super().filter(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as this console can show it; a trace stands for itself, without time and level."""
+        """Return the record as this console can show it; a trace has no time and level."""
         text = record.getMessage() if record.name == f"{NAME}.trace" else super().format(record)
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         for mark, colour in (("✓", GREEN), ("✗", RED)):
@@ -50,7 +50,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
 
 def others(name: str) -> Iterator[logging.Handler]:
-    """The handlers, other than this module's, that get the records of the logger *name*."""
+    """Yield the handlers, other than this module's, that get the records of the logger *name*."""
     logger: logging.Logger | None = logging.getLogger(name)
     while logger:
         yield from (handler for handler in logger.handlers if not isinstance(handler, ConsoleHandler))

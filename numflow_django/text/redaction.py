@@ -1,4 +1,4 @@
-"""Masking of secrets, and capping, in whatever a person looks at."""
+"""Masks secrets in texts and values for people, and limits their length."""
 
 import re
 from functools import lru_cache
@@ -12,12 +12,12 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@]*+:)[^\s/@]+(?=@)")
 
 
 def is_secret(key: object) -> bool:
-    """Whether *key* contains one of the words of ``NUMFLOW["REDACT"]``, in any case."""
+    """Return whether *key* contains one of the words of ``NUMFLOW["REDACT"]``; case does not matter."""
     return isinstance(key, str) and _words(conf.REDACT).search(key) is not None
 
 
 def mask(value: Any) -> Any:
-    """A copy of a JSON value in which the values of secret keys are replaced, at any depth."""
+    """Return a copy of a JSON value with the values of secret keys replaced, at any depth."""
     if isinstance(value, dict):
         return {key: MASK if is_secret(key) else mask(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -27,9 +27,9 @@ def mask(value: Any) -> Any:
 
 def plain(text: object, limit: int) -> str:
     """
-    *text* as every database can hold it: no NUL, no lone surrogate, at most *limit* characters.
+    Return *text* as every database can hold it: no NUL, no lone surrogate, at most *limit* characters.
 
-    The middle is what gives way: the end of an error says what happened, and its beginning where.
+    The middle is cut: the end of an error says what happened, and its beginning where.
     """
     kept = str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     kept = kept.encode("utf-8", "replace").decode("utf-8")
@@ -42,7 +42,7 @@ def plain(text: object, limit: int) -> str:
 
 def scrub(text: object, limit: int) -> str:
     """
-    *text* made :func:`plain`, and masked what stands after a secret word and ``=`` or ``:``, and URLs' passwords.
+    Return *text* made :func:`plain`, with the values after a secret word and ``=`` or ``:`` and URLs' passwords masked.
     """
     # Masked before the cut, which would leave halves of secrets; ten times the limit bounds the work
     masked = _assignments(conf.REDACT).sub(rf"\1{MASK}", plain(text, 10 * limit))

@@ -1,5 +1,5 @@
 """
-Pictures of values: what they held when they were looked at, to be compared and shown.
+Takes snapshots of values, to compare them and to show them.
 
 No code of a value's class is run: neither ``__repr__`` nor ``__eq__``, no query, no evaluation of what is lazy.
 """
@@ -58,7 +58,7 @@ def picture(value: Any) -> Picture:
 
 
 def show(taken: Picture, key: object = None) -> str:
-    """A picture as one line of text: masked, also as the value of a secret *key*, and capped."""
+    """Return a picture as one line of text, masked, also for a secret *key*, and limited in length."""
     text = MASK if is_secret(key) else _text(taken)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
 
@@ -100,7 +100,7 @@ class _Camera:
 
     def set(self, value: Any) -> Picture:
         kind, opening, items, closing, left_out = self.list([*frozenset.__iter__(frozenset(value))], "{}")
-        # In one order: a set that was built anew is the same set
+        # Sort: an equal set that was built again must look the same
         return kind, opening, tuple(sorted(items, key=repr)), closing, left_out
 
     def dict(self, value: Any) -> Picture:

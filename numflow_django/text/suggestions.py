@@ -8,7 +8,7 @@ ALIKE = 0.5
 
 
 def one_of(name: object, known: Iterable[str]) -> str:
-    """Return which of *known* the misspelt *name* may mean, or all of them: the end of a message."""
+    """Return the end of a message: the *known* name that *name* misspells, or all known names."""
     names = list(known)
     return did_you_mean(name, names, otherwise=f"use one of {', '.join(names)}" if names else "there is none")
 

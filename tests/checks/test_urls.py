@@ -88,7 +88,7 @@ def test_features_that_nobody_routed_are_a_warning(warnings, names, message):
 
 
 def test_a_part_that_nobody_routed_is_a_warning(warnings):
-    """A4: Where a part of the package is routed, the rest is told."""
+    """A4: Where a part of the package is routed, the rest is reported."""
     [(code, message, _)] = warnings(
         {"api/@get": None, "web/@get": None}, 'path("", include(feature_urls("PACKAGE.api")))'
     )
@@ -149,7 +149,7 @@ MOVE = "Move its include() before the other route, give it a prefix, or change o
     ids=str,
 )
 def test_a_url_that_another_view_answers_is_a_warning(warnings, features, lines, label, route, rival):
-    """A34, A35: A feature behind a route that takes its URL, another root's or any view's, is told with that view."""
+    """A34, A35: A feature behind a route that takes its URL, another root's or any view's, is reported with it."""
     assert warnings(features, *lines) == [
         (
             "numflow.W206",
@@ -205,7 +205,7 @@ LATE = (
 def test_a_transaction_around_another_database_is_a_warning(
     tree, warnings, settings, monkeypatch, features, alias, found
 ):
-    """ATOMIC_REQUESTS of another database than the feature's commits after its tasks are dispatched, and is told."""
+    """ATOMIC_REQUESTS of another database than the feature's commits after its tasks are enqueued, and is reported."""
     monkeypatch.setitem(settings.DATABASES[alias], "ATOMIC_REQUESTS", True)
     tree.write({"buy/async_tasks/100_send.py": "def send(ctx): pass\n"})
 

@@ -210,7 +210,7 @@ def test_fields_that_init_does_not_know():
 
 
 def test_a_dataclass_is_put_back_without_its_init():
-    """Thawing calls neither __init__ nor __post_init__, so that changed values are not computed anew."""
+    """Thawing calls neither __init__ nor __post_init__, so that changed values are not computed again."""
     total = Total(100)
     total.tax = 7
 

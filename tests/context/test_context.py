@@ -214,7 +214,7 @@ def test_keys_with_an_underscore_never_leave():
 
 
 def test_task_is_for_tasks_only():
-    """``ctx.task`` in a step is an AttributeError that says why; in a task it tells the task's name and attempt."""
+    """``ctx.task`` in a step is an AttributeError that says why; in a task it holds the task's name and attempt."""
     info = TaskInfo(run_id=RUN, name="send_email", attempt=2)
 
     with pytest.raises(AttributeError, match=r"^ctx\.task is there for async tasks only; this is a step$"):

@@ -1,4 +1,4 @@
-"""Mistakes in a folder of modules: each is told with its feature, its file and its remedy, and all at once."""
+"""Mistakes in a folder of modules: each is reported with its feature, its file and its remedy, and all at once."""
 
 import unicodedata
 
@@ -249,7 +249,7 @@ def test_an_import_that_fails_in_a_step(tree, mistakes, source, error):
 @pytest.mark.parametrize("source", ["import no_such_package", "from . import nothing", "1 / 0"])
 @pytest.mark.parametrize("kind", ["steps", "async_tasks"])
 def test_an_import_that_fails_in_the_package_is_no_missing_package(tree, mistakes, kind, source):
-    """A4: An ``__init__.py`` that fails is told as that, and not as a package that does not exist."""
+    """A4: An ``__init__.py`` that fails is reported as that, and not as a package that does not exist."""
     [(code, message)] = mistakes({"__init__.py": source, "100_a.py": GOOD}, kind)
 
     assert code == "numflow.E107"
@@ -258,7 +258,7 @@ def test_an_import_that_fails_in_the_package_is_no_missing_package(tree, mistake
 
 
 def test_a_missing_module_of_a_parent_is_no_missing_package(tree):
-    """A4: A missing module that the feature's own ``__init__.py`` imports is told as what it is."""
+    """A4: A missing module that the feature's own ``__init__.py`` imports is reported as what it is."""
     tree.write({"buy/__init__.py": "import no_such_package", "buy/steps/100_a.py": GOOD})
     found = []
 
@@ -270,7 +270,7 @@ def test_a_missing_module_of_a_parent_is_no_missing_package(tree):
 
 
 def test_all_mistakes_are_told_at_once(mistakes):
-    """A4: Each mistake in a folder is told, and one does not hide another."""
+    """A4: Each mistake in a folder is reported, and one does not hide another."""
     found = mistakes(
         {
             "validate.py": GOOD,

@@ -69,7 +69,7 @@ def test_a_large_tree_is_listed_in_proportion(tree, monkeypatch):
 
 
 def test_packages_without_an_init_file_have_a_plain_path(tree):
-    """Discovery takes from Python the work of finding out a package's path anew at each import."""
+    """Discovery takes from Python the work of finding out a package's path again at each import."""
     tree.write({"a/b/@get/steps/100_answer.py": STEP})
 
     scan(tree.package)

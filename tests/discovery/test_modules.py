@@ -122,7 +122,7 @@ def test_names_may_be_korean_in_either_normal_form(tree):
 
 
 def test_the_facts_of_a_step(tree):
-    """A found module tells its number, its name, where it is, and its function."""
+    """A found module holds its number, its name, where it is, and its function."""
     tree.write({"steps/100_validate.py": module("validate")})
 
     [step] = find_steps(f"{tree.package}.steps", "shop.buy", [])

@@ -44,7 +44,7 @@ def test_a_feature_is_labelled_by_its_app_and_its_folder(package, label):
 
 
 def test_a_feature_of_the_market_is_known_with_its_facts():
-    """The registry tells a feature's package, class, steps and tasks, in order."""
+    """The registry holds a feature's package, class, steps and tasks, in order."""
     feature = registry.find("market.buy")
 
     assert feature.package == "tests.market.features.buy"

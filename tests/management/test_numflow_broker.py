@@ -69,7 +69,7 @@ def test_other_queues(settings, base_dir):
 
 
 def test_no_server_program(settings, base_dir, monkeypatch):
-    """Without a server program the message tells what to install."""
+    """Without a server program the message says what to install."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     settings.BASE_DIR, settings.RQ_QUEUES = base_dir, rq_queues(base_dir)
     monkeypatch.setenv("PATH", "")

@@ -346,7 +346,7 @@ def test_a_request_can_be_copied_and_pickled(twin):
     ids=["unread", "changed", "invalid", "form", "data", "no data"],
 )
 def test_what_was_given_is_known_once_it_was_read(request_of, expected):
-    """given() tells the body as it came, if somebody has read it, and never reads it."""
+    """given() returns the body as it came, if somebody has read it, and never reads it."""
     request = request_of()
     before = set(vars(request))
 

@@ -68,7 +68,7 @@ def test_a_receiver_of_the_error_can_reverse_a_url(shop, tree, client, listen):
 
 
 def test_a_propagated_error_leaves_the_urlconf_alone(shop, client, settings):
-    """D2: with DEBUG_PROPAGATE_EXCEPTIONS nobody answers the error, and the next reverse() asks the site's URLconf."""
+    """D2: with DEBUG_PROPAGATE_EXCEPTIONS the error goes unanswered; the next reverse() asks the site's URLconf."""
     settings.DEBUG_PROPAGATE_EXCEPTIONS = True
     shop()
 

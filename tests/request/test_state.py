@@ -124,7 +124,7 @@ def test_a_visitors_session_survives_a_login_that_fails(tree, settings, client, 
 
 @pytest.mark.parametrize("bad", ["raise KeyError", "response.status(403).json({})"])
 def test_a_login_that_fails_leaves_the_cookie_alone(tree, settings, client, minji, monkeypatch, bad):
-    """A27: a signed cookie is the session itself: it is not deleted, also if nobody has read it before the login."""
+    """A27: a signed cookie is the session itself: it is not deleted, even if no code has read it before the login."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     monkeypatch.setattr("django.core.signing.time.time", lambda: 1_800_000_000)  # all in one second
     fill = "if 'fill' in request.GET: request.session['cart'] = ['tea']; response.json({})"

@@ -1,4 +1,4 @@
-"""Steps run one after another on one context until one answers; the log tells what became of each."""
+"""Steps run one after another on one context until one answers; the log holds the result of each."""
 
 import contextvars
 import threading

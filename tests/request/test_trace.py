@@ -318,7 +318,7 @@ def test_each_attempt_is_told(tree, traces):
     ],
 )
 def test_what_on_error_decided_is_told(tree, traces, handle, told):
-    """An answer of on_error is told, and so is its own failure; one that leaves the error alone says nothing."""
+    """The trace shows the answer of on_error, and its own failure; one that leaves the error alone says nothing."""
     with suppress(Exception):
         ask(feature(tree, "raise OSError('away')", on_error=handle))
 
@@ -326,7 +326,7 @@ def test_what_on_error_decided_is_told(tree, traces, handle, told):
 
 
 def test_an_error_of_initialize_context_is_told(tree, traces):
-    """A request that failed before its steps has begun nothing."""
+    """A request that failed before its steps shows no BEGIN."""
 
     def initialize_context(self, ctx, request):
         ctx.a = 1
@@ -357,7 +357,7 @@ def test_an_error_after_the_steps_is_told(tree, traces):
 
 
 def test_the_input_is_what_the_client_sent(tree, traces):
-    """A step that changes request.data does not change what is told of the input."""
+    """A step that changes request.data does not change the input that the trace shows."""
     ask(feature(tree, "request.data['sku'] = 'changed'\nresponse.json({})"), posted(data={"sku": "A-1"}, **JSON))
 
     assert lines(traces)[1] == "  input: {'sku': 'A-1'}"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 
 @pytest.fixture
 def told():
-    """What after_commit was told, and whether a transaction was open then."""
+    """What after_commit received, and whether a transaction was open then."""
     return []
 
 
@@ -180,7 +180,7 @@ def test_a_closed_connection_is_found():
 
 
 def test_a_mark_for_rollback_is_found():
-    """A transaction that is marked for rollback is an error that tells the two ways to come to that."""
+    """A transaction that is marked for rollback is an error that names its two possible causes."""
     with pytest.raises(TransactionNotCommitted) as caught:
         within(transaction.atomic(), lambda: transaction.set_rollback(True), ensure)
 

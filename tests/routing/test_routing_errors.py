@@ -1,4 +1,4 @@
-"""Mistakes in the folders of features: each is told with its folder and its remedy."""
+"""Mistakes in the folders of features: each is reported with its folder and its remedy."""
 
 import pytest
 from django.urls.converters import REGISTERED_CONVERTERS, IntConverter, get_converters
@@ -547,7 +547,7 @@ def test_a_converter_that_one_method_lacks(mistakes):
     ids=["converter", "unlike", "twice", "request", "swapped", "self", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
-    """A31: A route whose converter is unknown, or whose parameter is there twice or taken, is a mistake told once."""
+    """A31: A route whose converter is unknown, or whose parameter is repeated or reserved, is a mistake reported once."""
     tree.write(files)
 
     for _ in range(2):
@@ -599,7 +599,7 @@ def test_what_is_no_name_of_a_package(package):
 
 
 def test_a_mistake_in_a_package_that_is_scanned_twice(tree):
-    """A4: A package that is scanned by itself and as a part of another one tells its mistakes once."""
+    """A4: A package that is scanned by itself and as a part of another one reports its mistakes once."""
     tree.write(feature("shop/@pots") | feature("shop/@get"))
     scan(tree.package)
 
@@ -647,7 +647,7 @@ def test_a_module_in_the_place_of_the_package(tree):
 
 
 def test_a_package_whose_import_fails(tree):
-    """A4: A package of features whose import fails is told with the error and its line, not as missing."""
+    """A4: A package of features whose import fails is reported with the error and its line, not as missing."""
     tree.write({"shop/__init__.py": "import json\nimport no_such_package"})
 
     with pytest.raises(InvalidFeatures, match=r"No module named 'no_such_package' \(.*shop/__init__\.py, line 2\)"):

@@ -53,7 +53,7 @@ def test_each_method_reaches_its_feature(site, client, method):
 
 
 def test_another_method_is_refused_with_all_good_ones(site, client):
-    """A34: A method that nobody answers is a 405 whose Allow names those of all features on the URL."""
+    """A34: A method that no feature answers is a 405 whose Allow names those of all features on the URL."""
     site({"orders/@post": None, "orders/@get": None})
 
     answer = client.delete("/orders/")
@@ -153,7 +153,7 @@ def test_who_must_log_in_is_each_method_s_own(site, client, settings, features, 
 
 
 def test_without_that_middleware_nobody_must_log_in(site, client):
-    """A34: Where the site asks nobody to log in, an open method makes no other one ask."""
+    """A34: Where the site requires no login, an open method makes no other one ask."""
     site({"a/@get": OPEN, "a/@post": None})
 
     assert client.post("/a/").status_code == 200

@@ -255,7 +255,7 @@ def test_a_test_of_that_name(start, files, app):
 
 
 def test_a_broken_urlconf(start, files, app, settings):
-    """A URLconf that cannot be imported is told, and nothing is written."""
+    """A URLconf that cannot be imported is reported, and nothing is written."""
     Path(app.path, "urls.py").write_text("import nowhere\n")
     settings.ROOT_URLCONF = f"{app.name}.urls"
 

@@ -44,6 +44,6 @@ def client(broker):
 
 
 def free_port():
-    """A port of this host at which nobody listens."""
+    """A port of this host on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]

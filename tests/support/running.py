@@ -32,7 +32,7 @@ def task(body, rules="", define="def"):
 
 
 def queued(feature, ctx=None, /, **fields):
-    """A run of *feature* whose first doorbell has rung."""
+    """A run of *feature* that has been enqueued once."""
     defaults = {"state": RunState.QUEUED, "dispatch_no": 1, "task_names": feature.task_names}
     defaults |= {"feature": feature.label, "queue": feature.queue, "context": freeze(ctx or Context())}
     return FeatureRun.objects.using(feature.using).create(**defaults | fields)

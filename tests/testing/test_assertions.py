@@ -33,7 +33,7 @@ def message(*arguments, **expected):
 
 
 def test_a_run_by_any_name(bought):
-    """A run, its id, as text or not, and the label of a feature with one run; the row is given, read anew."""
+    """A run, its id, as text or not, and the label of a feature with one run; the row is given, read again."""
     stale = FeatureRun(pk=bought.pk, feature="market.buy", state="queued")
     stale._state.db = "default"
 
@@ -177,7 +177,7 @@ def test_a_label_that_no_feature_has(ask):
 
 
 def test_names_that_do_not_exist(bought):
-    """A typo in a state or a task is told apart from a difference."""
+    """A typo in a state or a task is distinguished from a difference."""
     with pytest.raises(ValueError, match=r"state='done'\): the states are pending, queued"):
         assert_run(bought, state="done")
     with pytest.raises(ValueError, match=r"market.buy has no async task 'mial'; it has mail, notify, publish"):

@@ -169,7 +169,7 @@ def test_a_feature_that_does_not_exist(fault):
 
 @pytest.mark.parametrize("fault", [fail_task, worker_dies_in, worker_dies_after])
 def test_a_task_that_does_not_exist(fault):
-    """The error asks what was meant, or tells what there is."""
+    """The error asks what was meant, or lists what there is."""
     with pytest.raises(UnknownTask, match=r"market.buy has no async task 'mial'; did you mean 'mail'\?"):
         fault("market.buy", "mial").enable()
     with pytest.raises(UnknownTask, match=r"its async tasks are: mail, notify, publish"):
@@ -302,7 +302,7 @@ def test_redis_is_down_for_what_is_committed(client):
 
 @without_redis()
 class WithoutRedis(TransactionTestCase):
-    """A class whose requests are committed and ring nowhere."""
+    """A class whose requests are committed but not enqueued."""
 
     def test_nothing_rings(self):
         """The run is queued for all that the row knows, and nothing connects."""

@@ -74,7 +74,7 @@ def test_runs_are_given_in_their_order(client):
 
 
 def test_a_failed_task_is_a_failed_run(client, caplog):
-    """Its error is logged and in the run, and raised by nobody."""
+    """Its error is logged and in the run, and not raised."""
     buy(client, item="bad luck")
 
     [run] = run_pending()
@@ -97,7 +97,7 @@ def test_raise_errors(client):
 
 
 def test_raise_errors_of_what_is_no_exception(feature):
-    """SystemExit would end the whole test run; it is told as a TaskError."""
+    """SystemExit would end the whole test run; it is reported as a TaskError."""
     start_run(feature(only="sys.exit('enough')").label)
 
     with pytest.raises(TaskError, match=r"failed: 1 of 1 tasks failed: only") as caught:

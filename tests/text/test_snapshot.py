@@ -199,7 +199,7 @@ def test_no_change_is_no_change(value):
 
 
 def test_an_equal_set_is_the_same():
-    """A set that was built anew in another order is no change."""
+    """A set that was built again in another order is no change."""
     numbers = [*range(0, 4_000, 100)]
     backwards = sorted(numbers, reverse=True)
 

@@ -112,7 +112,7 @@ def test_steps_run_by_number_as_an_integer(tree):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_feature_without_tasks_writes_no_run(tree, bell):
-    """A5: a feature without async tasks commits its steps' work, writes no run row and rings for nothing."""
+    """A5: a feature without async tasks commits its steps' work, writes no run row and enqueues nothing."""
     view = feature(tree, SELL, "return HttpResponse(ctx.run_id)")
 
     answer = ask(view)
@@ -125,7 +125,7 @@ def test_a_feature_without_tasks_writes_no_run(tree, bell):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_request_does_not_run_the_tasks(tree, bell):
-    """A16: the answer is there before any async task has begun; the run waits for a worker."""
+    """A16: the answer is there before any async task has started; the run waits for a worker."""
     view = feature(tree, "return HttpResponse('at once')", tasks=["mail", "notify", "publish"])
 
     answer = ask(view)

@@ -249,7 +249,7 @@ def test_an_error_of_a_step_rolls_back(tree):
 
 
 def test_no_answer_is_an_error(tree):
-    """A14: no step answered: MissingResponseError that says which feature and how to mend it, nothing committed."""
+    """A14: no step answered: MissingResponseError that says which feature and how to fix it, nothing committed."""
     view = feature(tree, SELL, "pass", tasks=["mail"])
 
     with pytest.raises(MissingResponseError) as caught:

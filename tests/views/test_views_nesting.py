@@ -201,7 +201,7 @@ def test_without_atomic_each_statement_stands(tree, end):
 
 
 def test_without_atomic_an_error_is_not_logged_as_a_rollback(tree):
-    """With atomic = False an error goes on as ever, and no row says that anything was rolled back."""
+    """With atomic = False an error is handled as usual, and no row says that anything was rolled back."""
     view = feature(tree, SELL, "raise OSError('away')", atomic=False)
 
     with pytest.raises(OSError, match="away"):

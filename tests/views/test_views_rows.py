@@ -46,7 +46,7 @@ def test_the_run_row_says_what_the_request_was(tree):
 
 
 def test_the_run_row_holds_the_steps_that_ran(tree):
-    """The run row tells of each step that ran its number, its name and how long it took in milliseconds."""
+    """The run row holds, for each step that ran, its number, its name and how long it took in milliseconds."""
     view = feature(tree, "pass", DONE, "raise AssertionError", tasks=["mail"])
 
     ask(view)
@@ -271,7 +271,7 @@ def test_the_answer_carries_the_id_of_its_row(tree, end):
 
 
 def test_what_on_error_answers_is_logged_with_the_error(tree):
-    """D2: an error that on_error answers with a 200 still leaves a row, which tells both."""
+    """D2: an error that on_error answers with a 200 still leaves a row, which holds both."""
     view = feature(tree, FAIL, on_error=lambda self, error, ctx, request: HttpResponse("never mind"))
 
     ask(view)

@@ -178,7 +178,7 @@ def test_on_error_answers_a_failed_commit(tree, bell, monkeypatch):
     ids=["closed", "marked", "swallowed", "left open"],
 )
 def test_a_transaction_that_cannot_commit_is_an_error(tree, bell, body, message, tasks):
-    """What a step did to the transaction is an error that says what and how to mend it, never a 2xx."""
+    """What a step did to the transaction is an error that says what and how to fix it, never a 2xx."""
     view = feature(tree, SELL, body, DONE, tasks=tasks)
 
     with pytest.raises(TransactionNotCommitted) as caught:

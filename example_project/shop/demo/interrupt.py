@@ -10,7 +10,7 @@ class Interrupted(Exception):
 
 class Interrupt:
     """
-    Remembers that the demo is to end; whoever waits asks for it.
+    Remembers that the demo is to end; waiting code calls check().
 
     The KeyboardInterrupt that Python raises in any line at all is lost if the line is in a callback, such as those of
     an import. A second Ctrl+C raises it nevertheless.

@@ -31,7 +31,7 @@ class Answer:
 
 
 def example_order() -> dict[str, Any]:
-    """Give an order for one each of the two products that are best in stock."""
+    """Return an order for one each of the two products that are best in stock."""
     products = Product.objects.order_by("-stock", "pk")[:2]
     items = [{"product": product.pk, "quantity": 1} for product in products]
     return {"email": "minji@example.com", "items": items}

@@ -14,7 +14,7 @@ class PortTaken(Exception):
 
 
 def ports_to_try(wanted: int | None) -> list[int]:
-    """Give *wanted* alone, or raise PortTaken; without a wish 8000 if it is free, and then any."""
+    """Return *wanted* alone, or raise PortTaken; without a wish 8000 if it is free, and then any."""
     try:
         _bind(FAMILIAR if wanted is None else wanted)
     except (OSError, OverflowError) as error:

@@ -17,7 +17,7 @@ BRANCH, LAST_BRANCH = "├─ ", "└─ "
 
 
 def draw(run: FeatureRun, answer: Answer, style: Style) -> str:
-    """Give the tree of *run*, which *answer* belongs to."""
+    """Return the tree of *run*, which *answer* belongs to."""
     head = _row(f"{run.method} {run.path} -> {answer.status}", answer.milliseconds, "this long the customer waited")
     commit = style.WARNING(_row(f"{BRANCH}COMMIT", None, "the answer leaves"))
     rows = [head, *_steps(run, style), commit, *_tasks(run, style)]

@@ -35,7 +35,7 @@ class ShopTestCase(TestCase):
         self.client.force_login(User.objects.create_superuser("sora"))
 
     def placed_order(self) -> Order:
-        """Give an order that waits to be shipped."""
+        """Return an order that waits to be shipped."""
         return Order.objects.create(email="minji@example.com", language="en", total=36_000)
 
     def post(self, path: str, data: Any, language: str = "en") -> Any:

@@ -55,7 +55,7 @@ class CreateOrderTests(ShopTestCase):
         assert DailySales.objects.values_list("day", "orders", "revenue").get() == (localdate(), 1, 36_000)
 
     def test_the_order_mail(self) -> None:
-        """A23: An order mail: what was bought goes to the customer; it is tried again while the mail server is away."""
+        """A23: An order mail: what was bought goes to the customer; it is retried while the mail server is down."""
         answer = self.order((self.tea, 2))
 
         with fail_task("shop.create_order", "send_email", times=4, error=OSError("the mail server is away")):

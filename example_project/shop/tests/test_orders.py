@@ -62,7 +62,7 @@ class ShipOrderTests(ShopTestCase):
         assert order.status == Order.Status.SHIPPED
 
     def test_shipped_twice(self) -> None:
-        """The second time is a 409 in the user's language, and nobody is told again."""
+        """The second time is a 409 in the user's language, and no webhook is sent again."""
         self.log_in_as_staff()
         order = self.placed_order()
         self.ship(order)

@@ -73,7 +73,7 @@ class RegisterTests(ShopTestCase):
         assert headers == {"Idempotency-Key": f"{run.pk}:sync_crm"}
 
     def test_the_sales_department_is_away(self) -> None:
-        """A23: CRM sync: while the server is away the run waits, and the second try has the same key."""
+        """A23: CRM sync: while the server is down the run waits, and the second try has the same key."""
         answer = self.register()
 
         with mock.patch("example_project.shop.crm.post", side_effect=[Unreachable("crm answered 503"), None]) as post:

@@ -18,7 +18,7 @@ from numflow_django.routing.catalogue import Entry, catalogue
 from numflow_django.routing.scan import feature_packages
 from numflow_django.text.suggestions import did_you_mean
 
-#: Columns of output that goes to a file or a pipe, where nothing is to be broken.
+#: Columns of output that goes to a file or a pipe, where lines are not wrapped.
 ENDLESS = 10_000
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     """Prints what the code declares; exits with 1 if ``manage.py check`` finds mistakes of numflow_django."""
 
     help = "Prints METHOD, URL, steps and async tasks of every feature. Exits with 1 if a feature has a mistake."
-    # The mistakes are told after what could be read
+    # handle() prints the mistakes after the features
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
 
 def _chosen(features: list[Entry], labels: Sequence[str], mistakes: Sequence[object]) -> list[Entry]:
-    """The features that *labels* name, each an app's or its own. Raise CommandError for a label that names none."""
+    """Return the features of *labels*, of apps or features. Raise CommandError for a label that matches none."""
     features = sorted(features, key=lambda entry: (entry.app, entry.feature.label))
     known = {entry.app for entry in features} | {entry.feature.label for entry in features}
     for label in labels:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="sweep once, thoroughly, and end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Tick until told to stop."""
+        """Tick until a signal asks to stop."""
         relay = Relay()
         if options["once"]:
             report = relay.tick(budget=float("inf"), thorough=True)

@@ -26,7 +26,7 @@ class Command(BaseCommand):
     """Writes a feature that works as it stands, or nothing."""
 
     help = "Writes a feature's folder with steps, an async task and a test. It overwrites nothing."
-    # The first feature mends what the checks would object to: that there is no folder of features
+    # The first feature fixes what the checks would report: that there is no folder of features
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -75,7 +75,7 @@ def _refuse_to_overwrite(blueprint: Blueprint, files: Iterable[Path]) -> None:
 
 
 def _write(scaffold: Scaffold) -> tuple[tuple[str, ...], Example]:
-    """Write all files; give the URLs that reach the feature now, and an example of the first of them."""
+    """Write all files; return the URLs that reach the feature now, and an example of the first one."""
     blueprint = scaffold.blueprint
     trial = Trial(blueprint)
     with Creation() as creation:
@@ -97,7 +97,7 @@ def _urls(blueprint: Blueprint) -> tuple[str, ...]:
     return next((entry.urls for entry in entries if entry.feature.package == blueprint.package), ())
 
 
-# What is told
+# Output
 
 
 def _tree(files: Iterable[Path]) -> Iterator[str]:
