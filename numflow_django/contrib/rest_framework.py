@@ -54,7 +54,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
     def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer:
         """Return the serializer for the request's body, for OPTIONS, or for a form of the browsable API."""
         kwargs.setdefault("context", self.get_serializer_context())
-        # Without a class, use one without fields: Django REST Framework calls this method on every view that has it
+        # Without a class, use one without fields: Django REST Framework calls this method if it exists
         return (self.get_serializer_class() or Serializer)(*args, **kwargs)
 
     def get_object(self) -> Any:

@@ -282,7 +282,7 @@ def test_each_attempt_has_a_serializer_of_its_own(api, client):
 @pytest.mark.django_db
 @pytest.mark.parametrize("before", [{}, {"initialize_context": lambda self, ctx, request: request.data and None}])
 def test_each_attempt_has_the_data_that_the_client_sent(api, client, before):
-    """A27: After a Retry, the JSON that a step has changed is as the client sent it, even if a step reads it first."""
+    """A27: After a Retry, the JSON that a step has changed is as the client sent it, even if a hook read it first."""
     api(
         "ctx.seen = [*ctx.get('seen', []), request.data.pop('item', None)]\nif len(ctx.seen) == 1: raise OSError",
         "return Response(ctx.seen)",

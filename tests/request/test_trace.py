@@ -326,7 +326,7 @@ def test_what_on_error_decided_is_told(tree, traces, handle, told):
 
 
 def test_an_error_of_initialize_context_is_told(tree, traces):
-    """A request that failed before its steps shows no BEGIN."""
+    """For a request that failed before its steps, the summary says that nothing began."""
 
     def initialize_context(self, ctx, request):
         ctx.a = 1

@@ -547,7 +547,7 @@ def test_a_converter_that_one_method_lacks(mistakes):
     ids=["converter", "unlike", "twice", "request", "swapped", "self", "space", "name"],
 )
 def test_a_route_that_django_refuses(tree, files, problem):
-    """A31: A route whose converter is unknown, or whose parameter is repeated or reserved, is a mistake reported once."""
+    """A31: A route whose converter is unknown, or whose parameter is repeated or reserved, is one mistake."""
     tree.write(files)
 
     for _ in range(2):

@@ -53,7 +53,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """How it has ended; None as long as it runs."""
+        """Return the exit code; None while it runs."""
         return self._child.poll()
 
     def _pass_on(self, output: IO[str]) -> None:

@@ -67,7 +67,7 @@ class Site:
             time.sleep(0.05)
 
     def stay(self) -> NoReturn:
-        """Keep the site at work."""
+        """Keep the site running."""
         while True:
             self._check()
             time.sleep(0.1)

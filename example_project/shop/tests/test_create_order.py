@@ -43,7 +43,7 @@ class CreateOrderTests(ShopTestCase):
         assert (self.stock(self.tea), self.stock(self.cup)) == (1, 0)
 
     def test_what_follows_an_order(self) -> None:
-        """The worker mails the customer, tells the staff once and counts the sale."""
+        """The worker mails the customer, notifies the staff once and counts the sale."""
         run = self.run_tasks(self.order((self.tea, 2)))
 
         order = Order.objects.get()
@@ -113,7 +113,7 @@ class CreateOrderTests(ShopTestCase):
     @worker_dies_after("shop.create_order", "send_notification")
     @worker_dies_after("shop.create_order", "publish_analytics")
     def test_a_worker_that_dies(self) -> None:
-        """The staff is told once and the sale counted once, although both tasks are run twice."""
+        """The staff is notified once and the sale counted once, although both tasks run twice."""
         run = self.run_tasks(self.order((self.tea, 2)))
 
         assert_run(run, attempts={"send_email": 1, "send_notification": 2, "publish_analytics": 2})

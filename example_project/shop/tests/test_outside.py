@@ -13,7 +13,7 @@ from example_project.shop.outside import Refused, Unreachable, post, to_json
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with what it was told to, and remembers what it was asked."""
+    """Sends the prepared answers and records the requests."""
 
     status: ClassVar[int]
     seen: ClassVar[list[tuple[str, str | None, bytes]]]

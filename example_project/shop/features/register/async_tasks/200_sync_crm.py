@@ -5,5 +5,5 @@ from numflow_django import Context, async_task
 
 @async_task(max_attempts=8, delay=30, retry_on=(Unreachable,), timeout=30)
 def sync_crm(ctx: Context) -> None:
-    """Tell the sales department; its server may be away for a while, and a repeated try makes no second customer."""
+    """Send the user to the sales department; its server may be down for a while, and a retry adds no duplicate."""
     sync_customer(ctx.user, key=ctx.task.idempotency_key)
