@@ -10,5 +10,3 @@ highlight_language = "none"
 html_theme = "furo"
 html_title = "numflow_django"
 exclude_patterns = ["_build"]
-# The README is included from the front page; its links are relative to the repository's root
-suppress_warnings = ["myst.xref_missing"]
