@@ -1,0 +1,129 @@
+"""The words that we avoid: in the docs, and in the docstrings, comments and texts of the code."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: What readers open first.
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+#: Folders with pages.
+DOCS = ("docs",)
+#: Folders with modules; add "numflow_django" when its texts have been rewritten.
+SOURCES: tuple[str, ...] = ()
+
+#: A pattern -> what to write instead. Words match in any case; a space matches a line break too.
+BANNED = {
+    "anew": "again",
+    "mend(?:s|ed|ing)?": "fix, fixed",
+    "whoever": "anyone who, or name the person",
+    "nobody": "no one, or say what does not happen",
+    "told": "say who sends or shows what",
+    "as ever": "as usual",
+    "its hour": "its start time",
+    "(?:is|was|be|were) away": "is down, or cannot be reached",
+    "doorbells?": "job",
+    "(?:ring|rings|rang|rung|ringing)": "enqueue, enqueued",
+    "passages?": "run",
+    "for good and all": "permanently",
+    "stands? for itself": "say what it means",
+    "say good-?bye": "stop",
+    "work out anew": "compute again",
+    "hurr(?:y|ies|ied)": "skip the wait",
+}
+#: Public names that are still spelt like a word above, and what they are renamed to.
+NAMES = {"hurry()": "skip_wait()", "run_given_back": "run_released"}
+
+WORDS = {re.compile(rf"(?<![\w.-])(?:{word.replace(' ', r'\s+')})(?![\w-])", re.IGNORECASE): word for word in BANNED}
+
+
+class Text(NamedTuple):
+    """A piece of prose, and the line of its file on which it begins."""
+
+    line: int
+    text: str
+
+
+def prose_of_page(page: str) -> Text:
+    """Return *page* with its code blocks and inline code blanked out, so that the lines keep their numbers."""
+    blank = lambda match: re.sub(r"[^\n]", " ", match[0])  # noqa: E731
+    page = re.sub(r"^( *)(```+|~~~+).*?^\1\2\s*$", blank, page, flags=re.MULTILINE | re.DOTALL)
+    return Text(1, re.sub(r"`[^`]*`", blank, page))
+
+
+def prose_of_module(source: str) -> Iterator[Text]:
+    """Yield the comments of a module and its strings, docstrings among them."""
+    texts = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None)}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in texts:
+            yield Text(token.start[0], re.sub(r"``?[^`]+``?", lambda m: re.sub(r"[^\n]", " ", m[0]), token.string))
+
+
+def mistakes(file: str, texts: Iterator[Text] | list[Text]) -> list[str]:
+    """Return a line for each banned word: the file, the line, the word, and what to write instead."""
+    return [
+        f"{file}:{text.line + text.text.count('\n', 0, match.start())}: "
+        f'"{" ".join(match[0].split())}"; write instead: {BANNED[word]}'
+        for text in texts
+        for pattern, word in WORDS.items()
+        for match in pattern.finditer(text.text)
+    ]
+
+
+def pages() -> list[Path]:
+    return [*(ROOT / page for page in PAGES), *(page for root in DOCS for page in sorted((ROOT / root).rglob("*.md")))]
+
+
+def modules() -> list[Path]:
+    return [module for root in SOURCES for module in sorted((ROOT / root).rglob("*.py"))]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", pages(), ids=relative)
+def test_the_docs_are_plain_english(page: Path) -> None:
+    """A page has no word that a reader who learned English second would have to look up, and none of our own slang."""
+    found = mistakes(relative(page), [prose_of_page(page.read_text(encoding="utf-8"))])
+
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("module", modules(), ids=relative)
+def test_the_code_is_plain_english(module: Path) -> None:
+    """A docstring, a comment or a message has none of these words either."""
+    found = mistakes(relative(module), prose_of_module(module.read_text(encoding="utf-8")))
+
+    assert not found, "\n".join(found)
+
+
+def test_a_banned_word_of_a_page_is_found_with_its_line() -> None:
+    """The message names file, line, word and what to write instead; code is not prose."""
+    page = "# Anew\n\n```sh\necho nobody\n```\n\nRun `ring()` as\never.\n"
+
+    assert mistakes("page.md", [prose_of_page(page)]) == [
+        'page.md:1: "Anew"; write instead: again',
+        'page.md:7: "as ever"; write instead: as usual',
+    ]
+
+
+def test_a_banned_word_of_a_module_is_found_with_its_line() -> None:
+    """Docstrings, comments and strings are read; names and inline code are not."""
+    module = '"""\nOne.\n\nTold ``hurry()``.\n"""\nring = 1  # nobody\nprint("It is\\n", "mended")\n'
+
+    assert mistakes("module.py", prose_of_module(module)) == [
+        'module.py:4: "Told"; write instead: say who sends or shows what',
+        'module.py:6: "nobody"; write instead: no one, or say what does not happen',
+        'module.py:7: "mended"; write instead: fix, fixed',
+    ]
