@@ -29,19 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-#: Characters kept of a path: no reader needs more than an address bar shows.
-PATH_LENGTH = 500
-#: Characters of a feature's label, of a queue's, an async task's and a worker's name, and of a user's key.
-LABEL_LENGTH = 200
-QUEUE_LENGTH = 100
-TASK_LENGTH = 200
-WORKER_LENGTH = 200
-USER_LENGTH = 200
-#: Characters kept of an error's message.
-MESSAGE_LENGTH = 2_000
-#: Characters kept of a traceback.
-TRACEBACK_LENGTH = 20_000
-
 #: The reason of a run that was claimed in a batch, until its first checkpoint.
 AHEAD = "claimed ahead"
 
@@ -49,7 +36,7 @@ AHEAD = "claimed ahead"
 FRESH = 8
 
 #: The reason of a run whose wait was ended by hand. Its next task then ignores its own start_after.
-HURRIED = "its wait was ended"
+WAIT_SKIPPED = "its wait was ended"
 
 
 class RunState(models.TextChoices):
@@ -340,7 +327,7 @@ class FeatureRun(models.Model):
             self.remember(changes)
         return done
 
-    def hurry(self) -> bool:
+    def skip_wait(self) -> bool:
         """End the wait for a retry or a start time: waiting -> pending. Return False if the run does not wait."""
         mine = FeatureRun.objects.using(self._state.db).filter(pk=self.pk, state=RunState.WAITING)
         return bool(mine.update(state=RunState.PENDING, available_at=Now(), reason=WAIT_SKIPPED))

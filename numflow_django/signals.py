@@ -33,7 +33,7 @@ task_retried = Signal()
 #: A task's worker died while it ran.
 task_lost = Signal()
 #: A worker has released an unfinished run: it waits, or another worker continues it.
-run_given_back = Signal()
+run_released = Signal()
 #: A run was cancelled while a worker had it.
 run_cancelled = Signal()
 #: A run could not be enqueued in Redis and stays pending. *hint* says what to do about it, or is "".

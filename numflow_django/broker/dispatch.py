@@ -318,7 +318,7 @@ def _in_list(queue: Queue, ids: list[str]) -> list[bool]:
         return [position is not None for position in pipeline.execute()]
 
 
-@receiver(setting_changed, dispatch_uid="numflow_django.broker.dispatch")
+@receiver(setting_changed, dispatch_uid="numflow_django.dispatch")
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting in {"RQ_QUEUES", "RQ"}:
         reset()

@@ -165,7 +165,8 @@ registry = Registry()
 
 def _is_home(alias: str) -> bool:
     """Return whether the database may hold runs of features that this code no longer has."""
-    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, FeatureRun))
+    run = apps.get_model("numflow_django", "FeatureRun")
+    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, run))
 
 
 def load_routes() -> None:

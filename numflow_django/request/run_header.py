@@ -53,7 +53,7 @@ def _error_urlconf(urlconf: Any) -> Any:
     return ErrorURLconf(urlconf)
 
 
-@receiver(got_request_exception, dispatch_uid="numflow_django.request.run_header")
+@receiver(got_request_exception, dispatch_uid="numflow_django.run_header")
 def _answer_with_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
     # With DEBUG on, Django's own page shows the error's note; a propagated error never reaches handler500
     if not conf.debug and not conf.propagates_errors and hasattr(request, ATTRIBUTE):

@@ -21,7 +21,7 @@ from ..text.redaction import scrub
 from ..text.snapshot import Picture, picture, show
 from .http import UNREAD, describe, given, status_of
 
-logger = logging.getLogger("numflow_django.request.trace")
+logger = logging.getLogger("numflow_django.trace")
 
 #: Characters kept of an error's text.
 ERROR_LENGTH = 1_000

@@ -29,10 +29,10 @@ UNREAD = "  input: not read by any step"
 def traces(settings, caplog):
     """The traces so far, their times as 0ms and their run as RUN."""
     settings.NUMFLOW = {"TRACE": True}
-    caplog.set_level("INFO", "numflow_django.request.trace")
+    caplog.set_level("INFO", "numflow_django.trace")
 
     def read():
-        return [same(record.getMessage()) for record in caplog.records if record.name == "numflow_django.request.trace"]
+        return [same(record.getMessage()) for record in caplog.records if record.name == "numflow_django.trace"]
 
     return read
 
@@ -103,7 +103,7 @@ def test_a_trace_that_is_off_looks_at_nothing(tree, traces, settings, caplog, mo
     if why == "setting":
         settings.NUMFLOW = {"TRACE": False}
     else:
-        caplog.set_level("WARNING", "numflow_django.request.trace")
+        caplog.set_level("WARNING", "numflow_django.trace")
 
     assert ask(feature(tree, "ctx.a = 1", ANSWER)).status_code == 200
     assert traces() == []

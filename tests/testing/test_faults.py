@@ -315,7 +315,7 @@ class WithoutRedis(TransactionTestCase):
     @override_settings(NUMFLOW={"TRACE": True})
     def test_the_trace_asks_nobody(self):
         """The trace of such a request does not ask Redis for workers, and has no hint about them."""
-        with self.assertLogs("numflow_django.request.trace", "INFO") as told:
+        with self.assertLogs("numflow_django.trace", "INFO") as told:
             buy(self.client)
 
         assert not dispatch._paused_until

@@ -21,7 +21,7 @@ settings.configure(
 )
 django.setup()
 logging.getLogger("numflow_django").info("task succeeded")
-logging.getLogger("numflow_django.request.trace").info("[Feature] \u2713")
+logging.getLogger("numflow_django.trace").info("[Feature] \u2713")
 logging.getLogger("numflow_django").warning("task retried")
 {then}
 """
@@ -80,7 +80,7 @@ def test_a_handler_that_is_added_later_takes_over():
     then = (
         "logging.basicConfig(format='own: %(message)s')\n"
         "logging.getLogger('numflow_django').info('later')\n"
-        "logging.getLogger('numflow_django.request.trace').info('trace later')\n"
+        "logging.getLogger('numflow_django.trace').info('trace later')\n"
     )
 
     assert shown(then=then)[3:] == ["own: later", "own: trace later"]
@@ -98,7 +98,7 @@ def test_the_docs_configuration_silences_the_trace():
 @pytest.mark.parametrize(
     ("loggers", "lines"),
     [
-        ({"numflow_django.request.trace": {"level": "WARNING"}}, ["INFO task succeeded", "WARNING task retried"]),
+        ({"numflow_django.trace": {"level": "WARNING"}}, ["INFO task succeeded", "WARNING task retried"]),
         ({"numflow_django": {"level": "WARNING"}}, ["WARNING task retried"]),
         ({"numflow_django": {"handlers": ["null"]}}, []),
     ],
@@ -112,7 +112,7 @@ def test_a_level_or_a_null_handler_silences_it(loggers, lines):
 
 def test_a_console_that_cannot_show_the_marks_gets_words():
     """On a console of ASCII the marks are words and other characters escapes; nothing fails."""
-    then = "logging.getLogger('numflow_django.request.trace').info('\u2717 \ub179\ucc28')"
+    then = "logging.getLogger('numflow_django.trace').info('\u2717 \ub179\ucc28')"
 
     assert shown(then=then, PYTHONIOENCODING="ascii")[1::2] == ["[Feature] ok", r"FAILED \ub179\ucc28"]
 
@@ -133,7 +133,7 @@ def marks(monkeypatch):
 
     def write(terminal=True):
         monkeypatch.setattr(sys, "stderr", Stream(terminal))
-        record = logging.LogRecord("numflow_django.request.trace", logging.INFO, "", 0, "✓ ✗", (), None)
+        record = logging.LogRecord("numflow_django.trace", logging.INFO, "", 0, "✓ ✗", (), None)
         ConsoleHandler().emit(record)
         return sys.stderr.getvalue()
 
