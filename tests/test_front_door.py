@@ -18,7 +18,7 @@ WORKFLOW = (GITHUB / "workflows/ci.yml").read_text(encoding="utf-8")
 BUG_REPORT = (GITHUB / "ISSUE_TEMPLATE/bug_report.yml").read_text(encoding="utf-8")
 
 #: The pairs of Python and Django that .ci/run tries beside the Python of .venv
-PAIRS = re.findall(r'"python(3\.\d+) (\d+\.\d+)"', (ROOT / ".ci/run").read_text(encoding="utf-8"))
+PAIRS = re.findall(r'"python(3\.\d+) (\d+\.\d+)[ "]', (ROOT / ".ci/run").read_text(encoding="utf-8"))
 
 
 def classified(prefix: str) -> set[str]:

@@ -317,7 +317,7 @@ def test_a_postponed_run_waits():
     assert (run.state, run.reason) == (RunState.WAITING, "again")
 
 
-def test_a_run_that_is_hurried():
+def test_a_wait_that_is_skipped():
     """Its wait is over, and its reason says why."""
     run = run_row(state=RunState.WAITING, available_at=timezone.now() + timedelta(hours=1), reason="mail starts later")
 
@@ -373,7 +373,7 @@ def lapsed(run):
     FeatureRun.objects.filter(pk=run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
 
 
-def test_a_lost_holder_s_run_is_given_back():
+def test_a_lost_holder_s_run_is_released():
     """A run whose worker died is pending at its task, with the lost execution and the reason."""
     run = claimed_run(position=1)
 
