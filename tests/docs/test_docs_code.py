@@ -297,7 +297,7 @@ def test_signals(site: Site) -> None:
                 class ShopConfig(AppConfig):
                     name = "shop"
                     def ready(self):
-                        from .. import signals
+                        from . import signals
             """,
             "shop/features/create_order/async_tasks/200_fail.py": "def fail(ctx):\n    raise ValueError('no')\n",
             "logged.py": f"from settings import *\n{files['settings.py']}",
@@ -488,6 +488,6 @@ def test_every_page_with_code_is_run(page: Path) -> None:
     if not python_blocks(page.read_text(encoding="utf-8")):
         return
     name = str(page.relative_to(ROOT / "docs"))
-    tests = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py")]
+    tests = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
 
     assert any(f'"{name}"' in text for text in tests), f"no test runs the code of {name}"
