@@ -19,7 +19,6 @@ from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .models import FeatureRun
 from .outbox import record as outbox
-from .outbox.record import StepLog
 from .request.http import attributed, describe, error_response, status_of, with_data
 from .request.run_header import RUN_HEADER, note_failed_run
 from .request.state import RequestState
@@ -279,7 +278,7 @@ class Attempt:
     """The result of one execution of the steps."""
 
     number: int = 0  # from 1; 0: the steps have not begun
-    log: StepLog = field(default_factory=list)
+    log: outbox.StepLog = field(default_factory=list)
     run: FeatureRun | None = None  # once its row is written
     committed: bool = False
     trace: Trace = SILENT

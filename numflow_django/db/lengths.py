@@ -1,6 +1,6 @@
 """The lengths of the text columns, which bound the names that code declares."""
 
-#: Characters kept of a path; what is longer than an address bar shows helps nobody.
+#: Characters kept of a path: no reader needs more than an address bar shows.
 PATH_LENGTH = 500
 #: Characters of a feature's label, of a queue's, an async task's and a worker's name, and of a user's key.
 LABEL_LENGTH = 200

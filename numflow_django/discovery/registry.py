@@ -14,6 +14,7 @@ from django.db import router
 
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
+from ..text.suggestions import did_you_mean
 from .errors import Mistakes
 from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
@@ -128,6 +129,11 @@ class Registry:
             load_routes()
         return self._features.get(label)
 
+    def hint_for(self, label: str) -> str:
+        """Return the end of a message about the unknown *label*: the feature that may be meant, or where to look."""
+        labels = [feature.label for feature in self]
+        return did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
+
     def exchange(self, feature: Feature) -> Feature:
         """Replace the feature with the same label by *feature* and return the old one; workers run the new tasks."""
         with self._lock:
@@ -165,8 +171,9 @@ registry = Registry()
 
 def _is_home(alias: str) -> bool:
     """Return whether the database may hold runs of features that this code no longer has."""
-    run = apps.get_model("numflow_django", "FeatureRun")
-    return alias == "default" and (not conf.has_routers or router.allow_migrate_model(alias, run))
+    if alias != "default" or not conf.has_routers:
+        return alias == "default"
+    return router.allow_migrate_model(alias, apps.get_model("numflow_django", "FeatureRun"))
 
 
 def load_routes() -> None:

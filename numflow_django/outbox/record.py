@@ -20,7 +20,6 @@ from ..exceptions import UnknownFeature
 from ..models import FeatureRun, RunState
 from ..signals import logger, request_rolled_back
 from ..text.redaction import plain, scrub
-from ..text.suggestions import did_you_mean
 
 #: [{"number", "name", "ms", "error"?}]: what the run row keeps of the steps.
 StepLog = list[dict[str, Any]]
@@ -95,9 +94,7 @@ def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: A
 def _no_tasks(label: str, feature: Feature | None) -> str:
     if feature is not None:
         return f"start_run({label!r}): the feature has no async tasks; add async_tasks/100_<name>.py to its folder"
-    labels = [known.label for known in registry]
-    hint = did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
-    return f"start_run({label!r}): there is no such feature; {hint}"
+    return f"start_run({label!r}): there is no such feature; {registry.hint_for(label)}"
 
 
 def _seconds_until(start: float | timedelta | datetime) -> float:

@@ -8,7 +8,6 @@ from ..context import thaw
 from ..discovery.registry import registry
 from ..exceptions import UnknownFeature
 from ..models import ExecutionState, FeatureRun, RunState
-from ..text.suggestions import did_you_mean
 from .pending import databases
 from .report import describe
 
@@ -98,9 +97,7 @@ def _of_feature(label: str, state: str) -> list[FeatureRun]:
 
 def _check_label(label: str) -> None:
     if registry.find(label) is None:
-        labels = [known.label for known in registry]
-        hint = did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
-        raise UnknownFeature(f"there is no feature {label!r}; {hint}")
+        raise UnknownFeature(f"there is no feature {label!r}; {registry.hint_for(label)}")
 
 
 def _runs(label: str | None) -> Iterator[FeatureRun]:
