@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from textwrap import dedent
 from urllib.request import urlopen
 
@@ -15,6 +14,7 @@ from django.utils.autoreload import StatReloader, WatchmanReloader
 from numflow_django.apps import watch_features
 from numflow_django.routing.scan import feature_packages, scan
 from tests.support.brokers import free_port
+from tests.support.sites import ROOT
 from tests.support.waiting import eventually
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
@@ -41,7 +41,7 @@ ENVIRONMENT = {
     **os.environ,
     "DJANGO_SETTINGS_MODULE": "site_settings",
     "PYTHONWARNINGS": "",
-    "PYTHONPATH": str(Path(__file__).parent.parent),
+    "PYTHONPATH": str(ROOT),
 }
 SETUP = "import django; django.setup(); print('started')"
 RESOLVE = "import django; django.setup(); from django.urls import resolve; resolve('/'); print('started')"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.sites import ROOT
 
 DIRECTIONS = "A request flows down, never up"
 BROKER = "Only broker, worker and jobs know RQ and Redis"

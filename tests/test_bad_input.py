@@ -4,11 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.sites import ROOT
 
 STEP = "def answer(ctx, request, response):\n    response.json({})\n"
 VIEW = "from numflow_django import FeatureView\n\n\nclass View(FeatureView):\n    {}\n"

@@ -20,6 +20,7 @@ import pytest
 
 from numflow_django.embedded import EmbeddedBroker
 from tests.support.brokers import free_port
+from tests.support.sites import ROOT
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     StartDemo = Callable[..., subprocess.Popen[str]]
 
-ROOT = Path(__file__).resolve().parents[1]
 
 #: manage.py with another port in the place of 8000.
 WITH_FAMILIAR_PORT = """

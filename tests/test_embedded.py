@@ -16,6 +16,7 @@ from redis import Redis
 
 from numflow_django import embedded
 from numflow_django.embedded import EmbeddedBroker, EmbeddedBrokerError, rq_queues
+from tests.support.sites import ROOT
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     StartOwner = Callable[[], subprocess.Popen[str]]
 
-ROOT = Path(__file__).resolve().parents[1]
 
 OWNER = """
 import sys

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.sites import ROOT
 
 
 def manage(*arguments: str, demo_dir: Path) -> "subprocess.CompletedProcess[str]":

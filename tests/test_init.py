@@ -3,13 +3,11 @@
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 import numflow_django
-
-ROOT = Path(__file__).parent.parent
+from tests.support.sites import ROOT
 
 
 def python(code):

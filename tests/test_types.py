@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-SITE = Path(__file__).parent / "typed"
+from tests.support.sites import ROOT
+
+SITE = ROOT / "tests/typed"
 
 WITHOUT_STUBS = """
 [mypy]

@@ -2,15 +2,15 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import django
 import pytest
 from django.core.checks import run_checks
 
 from numflow_django.checks.versions import NEWEST_DJANGO
+from tests.support.sites import ROOT
 
-PYPROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
+PYPROJECT = ROOT / "pyproject.toml"
 
 
 @pytest.fixture

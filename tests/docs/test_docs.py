@@ -17,8 +17,8 @@ from numflow_django.conf import KEYS
 from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
+from tests.support.sites import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
 COMMANDS = (ROOT / "docs/reference/commands.md").read_text()

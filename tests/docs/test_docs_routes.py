@@ -1,15 +1,15 @@
 """The reference of folders and URLs is what the code does."""
 
 import re
-from pathlib import Path
 
 import pytest
 from django.urls import NoReverseMatch, get_resolver, resolve, reverse
 
 from numflow_django.discovery.registry import registry
 from numflow_django.routing.urlconf import views_of
+from tests.support.sites import ROOT
 
-TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference/routes.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference/routes.md").read_text(encoding="utf-8")
 ROWS = re.findall(
     r"^\| `([^`]+)` \| (?:`([A-Z]+) (/[^`]*)`|any method of `(/[^`]*)`) \| `([^`]+)` \|", TEXT, re.MULTILINE
 )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.support.sites import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
 
 #: What readers open first.
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md")

@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command
 from redis import Redis
 
 from numflow_django.embedded import EmbeddedBroker, rq_queues
+from tests.support.sites import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 from pathlib import Path
 from numflow_django.embedded import rq_queues

@@ -6,12 +6,12 @@ import pty
 import subprocess
 import sys
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from numflow_django.discovery.registry import registry
+from tests.support.sites import ROOT
 
 STEP = "def {}(ctx, request, response): response.json({{}})\n"
 TASK = "from datetime import timedelta\nfrom numflow_django import async_task\n\n{}\ndef {}(ctx): ...\n"
@@ -233,7 +233,7 @@ def test_colours(environment, options, is_coloured):
 
     subprocess.run(
         [sys.executable, "-m", "django", "numflow_features", "market", *options],
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
         env={**inherited, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment},
         stdout=theirs,
         check=True,

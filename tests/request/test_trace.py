@@ -3,7 +3,6 @@
 import re
 import threading
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -17,6 +16,7 @@ from numflow_django.request import trace
 from tests.market.models import Sale
 from tests.support.brokers import registered_worker
 from tests.support.serving import ask, feature, posted
+from tests.support.sites import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +43,7 @@ def same(text):
 
 def in_docs(label):
     """The trace that docs/how-to/trace.md shows."""
-    page = (Path(__file__).parent.parent.parent / "docs" / "how-to/trace.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to/trace.md").read_text(encoding="utf-8")
     return same(re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[1]).replace("shop.create_order", label)
 
 

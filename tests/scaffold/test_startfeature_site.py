@@ -12,7 +12,8 @@ from textwrap import dedent
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.sites import ROOT
+
 PAGE = (ROOT / "docs" / "how-to/start-a-feature.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
 

@@ -4,12 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.sites import ROOT
+
 PAGE = (ROOT / "docs" / "how-to/test-a-feature.md").read_text(encoding="utf-8")
 
 #: What startproject gives, as far as it matters: the tests' database is SQLite in memory.

@@ -6,11 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from numflow_django.text.console import ConsoleHandler
+from tests.support.sites import ROOT
 
 PROGRAM = """
 import logging, django
@@ -88,7 +88,7 @@ def test_a_handler_that_is_added_later_takes_over():
 
 def test_the_docs_configuration_silences_the_trace():
     """The LOGGING of docs/how-to/trace.md keeps the tasks' lines and drops the trace."""
-    page = (Path(__file__).parent.parent.parent / "docs/how-to/trace.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/trace.md").read_text(encoding="utf-8")
     names = {}
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError
@@ -12,8 +11,7 @@ from rq import Queue
 from numflow_django.db.lengths import WORKER_LENGTH
 from numflow_django.models import FeatureRun, TaskExecution
 from numflow_django.worker import FeatureWorker
-
-ROOT = Path(__file__).parents[2]
+from tests.support.sites import ROOT
 
 
 @pytest.mark.parametrize("name", [None, "", "night-1", "n" * WORKER_LENGTH])
