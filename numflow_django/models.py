@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 #: The reason of a run that was claimed in a batch, until its first checkpoint.
-AHEAD = "claimed ahead"
+CLAIMED_IN_BATCH = "claimed in a batch"
 
 #: A checkpoint renews the lease when one part in this many of it has passed.
 FRESH = 8
@@ -71,14 +71,15 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         """Claim a run that was enqueued under *dispatch_no*. Return it, or None if it cannot be claimed."""
         return next(iter(self._claim(worker, id=run_id, dispatch_no=dispatch_no)), None)
 
-    def claim_ahead(self, run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
+    def claim_batch(self, run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
         """
         Claim those of several runs that were never claimed before, and return them.
 
-        They have the reason AHEAD until their first checkpoint: if their worker dies before they begin, they did not
-        cause the crash. A run that was claimed before may be the one that kills workers, so it is not claimed here.
+        They have the reason CLAIMED_IN_BATCH until their first checkpoint: if their worker dies before they begin,
+        they did not cause the crash. A run that was claimed before may be the one that kills workers, so it is not
+        claimed here.
         """
-        return self._claim(worker, {"reason": AHEAD}, id=tuple(run_ids), dispatch_no=dispatch_no, token=0)
+        return self._claim(worker, {"reason": CLAIMED_IN_BATCH}, id=tuple(run_ids), dispatch_no=dispatch_no, token=0)
 
     def _claim(self, worker: str, more: dict[str, Any] | None = None, **guard: Any) -> list[FeatureRun]:
         changes = {

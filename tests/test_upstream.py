@@ -599,7 +599,7 @@ def test_each_thing_has_one_row():
 
 
 def test_a_job_is_a_hash_with_the_fields_that_we_read_and_write():
-    """RQ writes a job as a hash with all the fields that FeatureJob, the scripts and the doorbell know."""
+    """RQ writes a job as a hash with all the fields that FeatureJob, the scripts and parse_job_id() know."""
     job = Queue("mail", connection=Redis()).create_job(
         "shop.send", timeout=60, result_ttl=0, failure_ttl=60, description="a mail"
     )

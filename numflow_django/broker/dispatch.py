@@ -56,7 +56,7 @@ return count
 
 #: Push the job ARGV[1] unless it exists. ARGV[2] is RQ's set of queues, ARGV[3] the job's call, ARGV[4] the time now,
 #: ARGV[5], ... the fields and values that all jobs of a feature share.
-RING = """
+PUSH_JOB = """
 if redis.call("EXISTS", KEYS[2]) == 1 then return 0 end
 redis.call("HSET", KEYS[2], "data", ARGV[3], "created_at", ARGV[4], "enqueued_at", ARGV[4], unpack(ARGV, 5))
 redis.call("SADD", ARGV[2], KEYS[1])
@@ -125,8 +125,8 @@ def _enqueue(run_id: UUID, dispatch_no: int, queue: str, timeout: int, feature: 
         utcformat(now()),
         *_common(queue, timeout, feature),
     ]
-    if not _ringer(queue)(keys=[rq_queue.key, Job.key_for(name)], args=facts):
-        raise DuplicateJobError(f"the doorbell {name} is in Redis already")
+    if not _push_script(queue)(keys=[rq_queue.key, Job.key_for(name)], args=facts):
+        raise DuplicateJobError(f"the job {name} is in Redis already")
 
 
 @lru_cache(maxsize=1024)
@@ -142,8 +142,8 @@ def _common(queue: str, timeout: int, feature: str) -> list[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _ringer(queue: str) -> Script:
-    return _queue(queue).connection.register_script(RING)
+def _push_script(queue: str) -> Script:
+    return _queue(queue).connection.register_script(PUSH_JOB)
 
 
 def job_id(run_id: UUID, dispatch_no: int) -> str:
@@ -246,7 +246,7 @@ def unmark(queue: str) -> None:
         _note_failure(queue, error)
 
 
-def put_back(queue: str, strays: set[str]) -> set[str]:
+def requeue_stuck(queue: str, strays: set[str]) -> set[str]:
     """
     Move stuck jobs from RQ's intermediate queue back to the queue. Return the ids to pass as *strays* next time.
 
@@ -284,14 +284,14 @@ def listed(queue: str) -> set[str] | None:
     return ids
 
 
-def known(queue: str, doorbells: list[tuple[UUID, int]], *, listed: set[str] | None = None) -> set[UUID] | None:
+def known(queue: str, announced_jobs: list[tuple[UUID, int]], *, listed: set[str] | None = None) -> set[UUID] | None:
     """
-    Return the ids of the runs in *doorbells* (run id, dispatch number) that have a job in Redis.
+    Return the ids of the runs in *announced_jobs* (run id, dispatch number) that have a job in Redis.
 
     Return None if Redis cannot be reached. With *listed*, a job counts only while it is in the queue's list, because
     RQ can lose a job between taking it and starting it.
     """
-    ids = {job_id(run_id, number): run_id for run_id, number in doorbells}
+    ids = {job_id(run_id, number): run_id for run_id, number in announced_jobs}
     # The list changes while and after it is read, so ask for each job that was not in it. Only for those, because
     # Redis takes a millisecond to find one job in a list of 100,000
     unsure = [name for name in ids if listed is None or name not in listed]
@@ -326,6 +326,6 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 def reset() -> None:
     """Forget all connections and pauses, for example after a change of the settings."""
-    for remembered in (_queue, _common, _ringer):
+    for remembered in (_queue, _common, _push_script):
         remembered.cache_clear()
     _paused_until.clear()

@@ -37,14 +37,14 @@ return taken
 """
 
 
-class Taken(NamedTuple):
+class FetchedJob(NamedTuple):
     """A job that a work-horse took from a queue."""
 
     name: str  # the RQ job's id
     timeout: float  # its limit in seconds
 
 
-class Intake:
+class Fetcher:
     """Take jobs from the queues for a work-horse."""
 
     def __init__(self, queues: Sequence[Queue], connection: Redis, *, linger: float) -> None:
@@ -54,17 +54,17 @@ class Intake:
         self._take = connection.register_script(TAKE)
         self._arguments = (Job.redis_job_namespace_prefix, WORKERS_SUSPENDED, FAILURE_TTL)
 
-    def next(self, done: Sequence[str], *, most: int = 1) -> list[Taken]:
+    def next(self, done: Sequence[str], *, most: int = 1) -> list[FetchedJob]:
         """Delete the jobs *done* and return up to *most* next jobs; none if none can be taken here."""
         keys = [queue.key for queue in self._queues]
         found = self._take(keys=keys, args=[most, *self._arguments, *done])
-        return [_taken(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self._awaited()
+        return [_fetched_job(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self._awaited()
 
     def finish(self, done: Sequence[str]) -> None:
         """Delete the jobs *done* and take no other."""
         self._connection.delete(*map(Job.key_for, done))
 
-    def _awaited(self) -> list[Taken]:
+    def _awaited(self) -> list[FetchedJob]:
         """Wait for a job as RQ does: move it to the intermediate queue, where the relay finds it if it gets stuck."""
         if not self._linger or len(self._queues) > 1 or self._connection.exists(WORKERS_SUSPENDED):
             return []
@@ -81,9 +81,9 @@ class Intake:
             if not is_ours:
                 pipeline.lpush(queue, name)
             timeout = pipeline.execute()[0]
-        return [_taken(name, timeout or b"")] if is_ours else []
+        return [_fetched_job(name, timeout or b"")] if is_ours else []
 
 
-def _taken(name: bytes | str, timeout: bytes) -> Taken:
+def _fetched_job(name: bytes | str, timeout: bytes) -> FetchedJob:
     # Other programs can write to Redis, so the value may be anything
-    return Taken(as_text(name), float(timeout) if timeout.isdigit() else float(JOB_MARGIN))
+    return FetchedJob(as_text(name), float(timeout) if timeout.isdigit() else float(JOB_MARGIN))

@@ -22,7 +22,7 @@ BOOKKEEPING = frozenset(
 )
 
 
-def doorbell(name: str) -> tuple[UUID, int]:
+def parse_job_id(name: str) -> tuple[UUID, int]:
     """Return the run's id and the dispatch number from the job's id *name*. Raise ValueError if it is not ours."""
     match = JOB_ID.fullmatch(name)
     if match is None:
@@ -56,7 +56,7 @@ class FeatureJob(Job):
     @property  # type: ignore[misc]
     def args(self) -> tuple[Any, ...]:
         """Return the run's id, as text, and the dispatch number."""
-        run_id, number = doorbell(self.id)
+        run_id, number = parse_job_id(self.id)
         return (str(run_id), number)
 
     @property  # type: ignore[misc]

@@ -24,7 +24,7 @@ from .listing import Folder, part_alike
 from .origin import files_of, is_authors_syntax, place_of
 from .signature import Kind
 
-Mistakes = list[FeatureConfigurationError]
+ConfigurationErrors = list[FeatureConfigurationError]
 
 FIRST_STEP = "add a module such as 100_validate.py with a function validate(ctx, request)"
 

@@ -17,7 +17,7 @@ from typing import Any
 from ..exceptions import DuplicateName, FeatureConfigurationError, FunctionNotFound, PackageMissing, StepsMissing
 from .errors import (
     FIRST_STEP,
-    Mistakes,
+    ConfigurationErrors,
     duplicate_number,
     import_failed,
     imported_function,
@@ -49,7 +49,7 @@ class Module:
         return self.name if self.number is None else f"{self.number} {self.name}"
 
 
-def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Module, ...]:
+def find_steps(package_name: str, feature: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     """Return the steps in *package_name* by number; a missing or empty package is a mistake."""
     before = len(mistakes)
     package = import_package(package_name, f"feature {feature}: ", mistakes)
@@ -63,7 +63,7 @@ def find_steps(package_name: str, feature: str, mistakes: Mistakes) -> tuple[Mod
     return found
 
 
-def find_tasks(package_name: str, feature: str, mistakes: Mistakes, *, required: bool) -> tuple[Module, ...]:
+def find_tasks(package_name: str, feature: str, mistakes: ConfigurationErrors, *, required: bool) -> tuple[Module, ...]:
     """Return the async tasks in *package_name* in order; a missing package is a mistake only if *required*."""
     before = len(mistakes)
     home = None if required else parent_folder(package_name)
@@ -85,7 +85,7 @@ def find_tasks(package_name: str, feature: str, mistakes: Mistakes, *, required:
     return _modules(package, TASKS, feature, mistakes)
 
 
-def import_package(name: str, where: str, mistakes: Mistakes) -> ModuleType | None:
+def import_package(name: str, where: str, mistakes: ConfigurationErrors) -> ModuleType | None:
     """
     Import a package and return it; None if it does not exist or its import failed, which is added to *mistakes*.
 
@@ -128,7 +128,7 @@ def import_folder(name: str) -> ModuleType:
     return package
 
 
-def _modules(package: ModuleType, kind: Kind, feature: str, mistakes: Mistakes) -> tuple[Module, ...]:
+def _modules(package: ModuleType, kind: Kind, feature: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     candidates = list(_candidates(package, kind, feature, mistakes))
     _check_unique(candidates, kind, feature, mistakes)
     loaded = [_load(candidate, kind, feature, mistakes) for candidate in sorted(candidates, key=_order)]
@@ -147,7 +147,7 @@ def _order(candidate: _Candidate) -> tuple[bool, int, str]:
     return candidate.number is None, candidate.number or 0, candidate.name
 
 
-def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistakes) -> Iterator[_Candidate]:
+def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: ConfigurationErrors) -> Iterator[_Candidate]:
     folder = Folder(package_folder(package))
     # A folder that holds code does not belong here either
     misnamed = [inner.name for inner in folder.folders if inner.holds_python]
@@ -171,7 +171,7 @@ def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Mistake
         mistakes.append(invalid_name(folder, name, free * 100, kind, feature))
 
 
-def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mistakes: Mistakes) -> None:
+def _check_unique(candidates: Sequence[_Candidate], kind: Kind, feature: str, mistakes: ConfigurationErrors) -> None:
     numbers: dict[int, _Candidate] = {}
     names: dict[str, _Candidate] = {}
     for candidate in sorted(candidates, key=lambda candidate: candidate.file):
@@ -201,7 +201,7 @@ def _free_number(number: int, taken: set[int]) -> int:
     return between if between > number else max(taken) + 50
 
 
-def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: Mistakes) -> Module | None:
+def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: ConfigurationErrors) -> Module | None:
     try:
         module = import_module(candidate.dotted)
     except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message

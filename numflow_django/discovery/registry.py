@@ -15,7 +15,7 @@ from django.db import router
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
 from ..text.suggestions import did_you_mean
-from .errors import Mistakes
+from .errors import ConfigurationErrors
 from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
@@ -87,7 +87,7 @@ class Registry:
         self._by_class: dict[str, Feature] = {}
         self._lock = RLock()
         self.scanned: dict[str, tuple[str, ...]] = {}  # package of features -> the labels of those in it
-        self.mistakes: Mistakes = []
+        self.mistakes: ConfigurationErrors = []
         self.checks_follow = False  # True: the system checks of a management command are about to show the mistakes
 
     def register(
@@ -106,12 +106,12 @@ class Registry:
         key = f"{declaration.__module__}.{declaration.__qualname__}"
         with self._lock:
             if key not in self._by_class:
-                found: Mistakes = [*mistakes]
+                found: ConfigurationErrors = [*mistakes]
                 feature = _read(declaration, key, package, found)
                 self._keep(feature, key, found)
             return self._by_class[key]
 
-    def _keep(self, feature: Feature, key: str, mistakes: Mistakes) -> None:
+    def _keep(self, feature: Feature, key: str, mistakes: ConfigurationErrors) -> None:
         first = self._features.setdefault(feature.label, feature)
         if first is not feature:
             mistakes.append(
@@ -182,7 +182,7 @@ def load_routes() -> None:
         import_module(conf.root_urlconf)
 
 
-def _read(declaration: type[Declaration], key: str, package: str | None, mistakes: Mistakes) -> Feature:
+def _read(declaration: type[Declaration], key: str, package: str | None, mistakes: ConfigurationErrors) -> Feature:
     home = package or _package_of(declaration.__module__)
     label = label_of(home) if declaration.__module__ == f"{home}.feature" or package else _label_of_class(declaration)
     where = f"feature {label}: {getattr(sys.modules.get(declaration.__module__), '__file__', None) or key}"
@@ -204,13 +204,13 @@ def _read(declaration: type[Declaration], key: str, package: str | None, mistake
 # problems() reports a wrong package already
 
 
-def _steps(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
+def _steps(declared: Any, home: str, label: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     if package_problem("steps", declared, home):
         return ()
     return find_steps(declared or f"{home}.steps", label, mistakes)
 
 
-def _tasks(declared: Any, home: str, label: str, mistakes: Mistakes) -> tuple[Module, ...]:
+def _tasks(declared: Any, home: str, label: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     if package_problem("async_tasks", declared, home):
         return ()
     return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)

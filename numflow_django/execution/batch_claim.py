@@ -17,14 +17,14 @@ from .lease import Lease
 PATIENCE = 1.0
 
 
-class Ahead:
+class BatchClaim:
     """Claim several runs together and hold the leases of those that have not begun."""
 
-    def __init__(self, doorbells: Sequence[tuple[UUID, int]], *, worker: str) -> None:
+    def __init__(self, announced_jobs: Sequence[tuple[UUID, int]], *, worker: str) -> None:
         # Nearly all jobs have the same dispatch number, because most runs are enqueued only once
-        number = doorbells[0][1]
-        run_ids = [run_id for run_id, other in doorbells if other == number]
-        runs = runner.claim_ahead(run_ids, number, worker=worker) if run_ids[1:] else []
+        number = announced_jobs[0][1]
+        run_ids = [run_id for run_id, other in announced_jobs if other == number]
+        runs = runner.claim_batch(run_ids, number, worker=worker) if run_ids[1:] else []
         self.claimed = {run.pk for run in runs}
         self._left = {run.pk: run for run in runs}
         self._timer: Timer | None = None
@@ -32,7 +32,7 @@ class Ahead:
     def __enter__(self) -> Self:
         Lease.keeper().held.update(self._left)
         if self._left:
-            self._timer = Timer(PATIENCE, self._give_back_late)
+            self._timer = Timer(PATIENCE, self._release_late)
             self._timer.daemon = True
             self._timer.start()
         return self
@@ -40,13 +40,13 @@ class Ahead:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._timer:
             self._timer.cancel()
-        self.give_back()
+        self.release_rest()
 
     def take(self, run_id: UUID) -> FeatureRun | None:
         """Return the claimed run so that it can begin, or None if it was released."""
         return self._left.pop(run_id, None)
 
-    def give_back(self) -> None:
+    def release_rest(self) -> None:
         """Release the runs that are left and enqueue them again for other workers."""
         while self._left:
             run_id, run = self._left.popitem()
@@ -57,8 +57,8 @@ class Ahead:
                 logger.warning("run not given back run=%s error=%r; its lease will end", run_id, error)
             Lease.keeper().held.pop(run_id, None)
 
-    def _give_back_late(self) -> None:
+    def _release_late(self) -> None:
         try:
-            self.give_back()
+            self.release_rest()
         finally:
             connections.close_all()  # those of the timer's thread

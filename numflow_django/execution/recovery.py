@@ -2,7 +2,7 @@
 
 from ..conf import conf
 from ..discovery.registry import registry
-from ..models import AHEAD, ExecutionState, FeatureRun, RunState, TaskExecution
+from ..models import CLAIMED_IN_BATCH, ExecutionState, FeatureRun, RunState, TaskExecution
 from ..signals import run_cancelled, run_failed, task_lost, task_skipped
 
 
@@ -13,7 +13,7 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the next tasks run. A run
     that was claimed in a batch and whose lease expired may not have begun, so it is released without a lost execution.
     """
-    if expired and run.reason == AHEAD:
+    if expired and run.reason == CLAIMED_IN_BATCH:
         return run.lose([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
     name = run.task_names[run.position]
     earlier = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED)

@@ -78,7 +78,7 @@ class Relay:
             runs = FeatureRun.objects.using(alias)
             with noting_missing_tables(alias):
                 self._recover(runs, report, deadline)
-                self._find_lost_doorbells(alias, runs, report, deadline, thorough=thorough)
+                self._find_lost_jobs(alias, runs, report, deadline, thorough=thorough)
                 self._dispatch(runs, report, deadline)
         self._warn_of_unserved()
         if report:
@@ -96,7 +96,7 @@ class Relay:
                 message = f"the lease of worker {run.worker or '?'} ran out"
                 report.recovered += record_loss(run, message, expired=True)
 
-    def _find_lost_doorbells(
+    def _find_lost_jobs(
         self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
     ) -> None:
         """Set runs to pending that are queued in the database and have no job in Redis."""
@@ -104,7 +104,7 @@ class Relay:
             if self._is_flushed(queue) is None:
                 continue  # Redis is down; a later tick checks this queue
             memory = self.memories.setdefault((alias, queue), Memory())
-            memory.strays = dispatch.put_back(queue, memory.strays)
+            memory.strays = dispatch.requeue_stuck(queue, memory.strays)
             everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
             window = runs.queued(queue, since=None if everything else memory.window())
             for run in _lost(window, queue, deadline, in_list=everything):

@@ -75,12 +75,12 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
     return None
 
 
-def claim_ahead(run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
+def claim_batch(run_ids: Sequence[UUID], dispatch_no: int, *, worker: str) -> list[FeatureRun]:
     """Claim several runs that were enqueued under *dispatch_no*. Return those that could be claimed."""
     runs: list[FeatureRun] = []
     for alias in registry.databases():
         if len(runs) < len(run_ids):
-            runs += FeatureRun.objects.using(alias).claim_ahead(run_ids, dispatch_no, worker=worker)
+            runs += FeatureRun.objects.using(alias).claim_batch(run_ids, dispatch_no, worker=worker)
     return runs
 
 
@@ -89,7 +89,7 @@ def run_claimed(run: FeatureRun, *, lease: Callable[[FeatureRun], AbstractContex
     signals.run_started.send_robust(sender=FeatureRun, run=run)
     try:
         with lease(run):
-            Passage(run).pass_through()
+            RunExecutor(run).execute()
     except ClaimLost as lost:
         signals.logger.warning("claim lost run=%s feature=%s: %s", run.pk, run.feature, lost)
 
@@ -136,7 +136,7 @@ class RetryAsked(Exception):
     """An atomic task returned a Retry. Its transaction must be rolled back, or its work would be done twice."""
 
 
-class Passage:
+class RunExecutor:
     """Execute the tasks of a run under one claim."""
 
     def __init__(self, run: FeatureRun) -> None:
@@ -169,7 +169,7 @@ class Passage:
                 (self.failed.discard if state == ExecutionState.SUCCEEDED else self.failed.add)(name)
                 self.due_at = finished_at or self.due_at
 
-    def pass_through(self) -> None:
+    def execute(self) -> None:
         """Execute the tasks that remain. Raise ClaimLost if another worker has taken the run over."""
         feature = registry.find(self.run.feature)
         while self.run.state == RunState.RUNNING:

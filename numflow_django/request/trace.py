@@ -18,7 +18,7 @@ from ..discovery.policy import Retry
 from ..discovery.registry import Feature
 from ..models import RunState
 from ..text.redaction import scrub
-from ..text.snapshot import Picture, picture, show
+from ..text.snapshot import Snapshot, show, snapshot_of
 from .http import UNREAD, describe, given, status_of
 
 logger = logging.getLogger("numflow_django.trace")
@@ -100,7 +100,7 @@ class RequestTrace(Trace):
         self.request = request
         self.started = perf_counter()
         self.lines: list[str] = []
-        self.seen: dict[str, Picture] = {}  # the context when it was last compared
+        self.seen: dict[str, Snapshot] = {}  # the context when it was last compared
         self.attempt: Attempt | None = None
         self.passed = 0
         self.answer: HttpResponseBase | None = None
@@ -179,13 +179,13 @@ class RequestTrace(Trace):
             "input": None if data is UNREAD else data,
             "files": vars(self.request).get("_files"),
         }
-        lines = [f"  {name}: {show(picture(part))}" for name, part in parts.items() if part]
+        lines = [f"  {name}: {show(snapshot_of(part))}" for name, part in parts.items() if part]
         unread = data is UNREAD and self.request.META.get("CONTENT_LENGTH") not in (None, "", "0")
         return [*lines, "  input: not read by any step"] if unread else lines
 
     def _changes(self) -> list[str]:
         """Return the keys of the context that were added (+), changed (~) or removed (-) since the last call."""
-        before, self.seen = self.seen, {key: picture(value) for key, value in [*vars(self.ctx).items()]}
+        before, self.seen = self.seen, {key: snapshot_of(value) for key, value in [*vars(self.ctx).items()]}
         return [
             *(
                 f"    {'~' if key in before else '+'} {_line(key)} = {show(taken, key)}"

@@ -106,7 +106,7 @@ def _width(segment: str) -> int:
     return WIDTHS.get(parameter["converter"], 1) if parameter else int("<" in segment)
 
 
-def slip_in(path: str) -> str | None:
+def problem_in(path: str) -> str | None:
     """Return what is wrong with the syntax of *path*, to follow it in a message; None if nothing is."""
     if "(?P<" not in path and not _foreign_part(path):
         return None

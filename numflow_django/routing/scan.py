@@ -17,7 +17,7 @@ from typing import Any
 from django.apps import apps
 
 from ..conf import conf
-from ..discovery.errors import Mistakes, import_failed, missing_features, package_folder
+from ..discovery.errors import ConfigurationErrors, import_failed, missing_features, package_folder
 from ..discovery.listing import PARTS, Folder
 from ..discovery.modules import import_folder, import_package
 from ..discovery.options import BUILT_IN, METHODS
@@ -26,7 +26,7 @@ from ..exceptions import InvalidFeature, InvalidRoute
 from ..text.suggestions import one_of
 from ..views import FeatureView
 from .orphans import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
-from .paths import joined, normal, parameter_alike, segment_of, slip_in
+from .paths import joined, normal, parameter_alike, problem_in, segment_of
 from .route import Route, collisions
 
 
@@ -45,7 +45,7 @@ def feature_packages() -> Iterator[str]:
 @cache
 def scan(package_name: str) -> tuple[Route, ...]:
     """Find, import and register the features of a package, once for each process."""
-    mistakes: Mistakes = []
+    mistakes: ConfigurationErrors = []
     routes: tuple[Route, ...] = ()
     package = import_package(package_name, "", mistakes)
     if package is not None:
@@ -61,7 +61,7 @@ def scan(package_name: str) -> tuple[Route, ...]:
 
 
 def _walk(
-    package: str, folder: Folder, segments: tuple[str, ...], mistakes: Mistakes, *, in_feature: bool = False
+    package: str, folder: Folder, segments: tuple[str, ...], mistakes: ConfigurationErrors, *, in_feature: bool = False
 ) -> Iterator[Route]:
     """Yield the routes of one folder and of those below it."""
     method = _method_of(folder, package, mistakes)
@@ -89,7 +89,7 @@ def _walk(
             yield from _walk(f"{package}.{child.name}", child, inner, mistakes, in_feature=is_feature)
 
 
-def _method_of(folder: Folder, package: str, mistakes: Mistakes) -> str | None:
+def _method_of(folder: Folder, package: str, mistakes: ConfigurationErrors) -> str | None:
     if not folder.name.startswith("@"):
         return None
     if not is_method(folder.name):
@@ -102,7 +102,7 @@ def _method_of(folder: Folder, package: str, mistakes: Mistakes) -> str | None:
 
 
 def _route(
-    package: str, folder: Folder, method: str | None, segments: tuple[str, ...], mistakes: Mistakes
+    package: str, folder: Folder, method: str | None, segments: tuple[str, ...], mistakes: ConfigurationErrors
 ) -> Route | None:
     label = label_of(package)
     view = _declared_view(package, folder, label, mistakes)
@@ -132,7 +132,7 @@ def _sets_method(view: type[FeatureView]) -> bool:
     return any("method" in vars(cls) for cls in view.__mro__[: view.__mro__.index(FeatureView)])
 
 
-def _declared_view(package: str, folder: Folder, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
+def _declared_view(package: str, folder: Folder, label: str, mistakes: ConfigurationErrors) -> type[FeatureView] | None:
     name = package
     try:
         import_folder(name)
@@ -162,7 +162,7 @@ def _own_views(module: ModuleType) -> list[type[FeatureView]]:
     return sorted((view for view in classes if view.__module__ == module.__name__), key=lambda view: view.__name__)
 
 
-def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[FeatureView] | None:
+def _only_view(module: ModuleType, label: str, mistakes: ConfigurationErrors) -> type[FeatureView] | None:
     views = _own_views(module)
     if len(views) != 1:
         names = " and ".join(view.__name__ for view in views)
@@ -178,7 +178,9 @@ def _only_view(module: ModuleType, label: str, mistakes: Mistakes) -> type[Featu
     return views.pop()
 
 
-def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mistakes: Mistakes) -> str | None:
+def _path_of(
+    view: type[FeatureView], segments: tuple[str, ...], where: str, mistakes: ConfigurationErrors
+) -> str | None:
     """Return the route of a feature: its ``path``, otherwise that of its folders."""
     declared: Any = view.path
     if declared is None:
@@ -186,14 +188,14 @@ def _path_of(view: type[FeatureView], segments: tuple[str, ...], where: str, mis
     if not isinstance(declared, str):
         mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
         return None
-    slip = slip_in(declared)
+    slip = problem_in(declared)
     if slip:
         mistakes.append(InvalidRoute(f"{where}: path = {declared!r} {slip}"))
         return None
     return normal(declared)
 
 
-def _segment(name: str, where: str, mistakes: Mistakes) -> str:
+def _segment(name: str, where: str, mistakes: ConfigurationErrors) -> str:
     if name.startswith("@"):
         problem = f"the folder {name!r} is a method and must be the last one; move what is in it"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))

@@ -19,7 +19,7 @@ from django.utils.functional import LazyObject, empty
 
 from .redaction import MASK, is_secret, plain, scrub
 
-#: Values looked at in one picture; of what lies beyond, only the number is seen.
+#: Values looked at in one snapshot_of; of what lies beyond, only the number is seen.
 MAX_PARTS = 2_000
 #: Containers in containers.
 MAX_DEPTH = 20
@@ -30,8 +30,8 @@ SHOWN_TEXT = 120
 SHOWN_LENGTH = 400
 
 #: ("scalar", text), ("text", str), ("bytes", bytes), ("object", Same) or
-#: ("group", opening, ((key or None, picture), ...), closing, how many items are left out)
-Picture = tuple[Any, ...]
+#: ("group", opening, ((key or None, snapshot_of), ...), closing, how many items are left out)
+Snapshot = tuple[Any, ...]
 
 
 class Same:
@@ -49,16 +49,16 @@ class Same:
         return f"<object {id(self.value)}>"  # sorts a set's members in one order
 
 
-def picture(value: Any) -> Picture:
-    """Take the picture of *value*; never raises."""
+def snapshot_of(value: Any) -> Snapshot:
+    """Take the snapshot_of of *value*; never raises."""
     try:
         return _Camera().take(value)
     except Exception as error:  # noqa: BLE001 - whatever a strange value does, it is not the request's trouble
         return "scalar", f"<{type(value).__name__}, which cannot be shown: {type(error).__name__}>"
 
 
-def show(taken: Picture, key: object = None) -> str:
-    """Return a picture as one line of text, masked, also for a secret *key*, and limited in length."""
+def show(taken: Snapshot, key: object = None) -> str:
+    """Return a snapshot_of as one line of text, masked, also for a secret *key*, and limited in length."""
     text = MASK if is_secret(key) else _text(taken)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
 
@@ -68,18 +68,18 @@ class _Camera:
         self.parts = 0
         self.parents: list[int] = []
 
-    def take(self, value: Any) -> Picture:
+    def take(self, value: Any) -> Snapshot:
         self.parts += 1
         # The type is asked and not isinstance(), which makes a lazy object find what it stands for
         for base, take in _KINDS.items():
             if issubclass(type(value), base):
-                taken: Picture = take(self, value)
+                taken: Snapshot = take(self, value)
                 return taken
         if dataclasses.is_dataclass(type(value)):
             return self._dataclass(value)
         return "object", Same(value)
 
-    def group(self, value: Any, opening: str, items: Iterable[tuple[Any, Any]], closing: str, count: int) -> Picture:
+    def group(self, value: Any, opening: str, items: Iterable[tuple[Any, Any]], closing: str, count: int) -> Snapshot:
         if id(value) in self.parents or len(self.parents) >= MAX_DEPTH:
             return "group", opening, (), closing, count
         self.parents.append(id(value))
@@ -91,37 +91,37 @@ class _Camera:
         self.parents.pop()
         return "group", opening, tuple(taken), closing, count - len(taken)
 
-    def list(self, value: Any, brackets: str = "[]") -> Picture:
+    def list(self, value: Any, brackets: str = "[]") -> Snapshot:
         items = list.__iter__(value) if issubclass(type(value), list) else iter(value)
         return self.group(value, brackets[0], ((None, item) for item in items), brackets[1], len(value))
 
-    def tuple(self, value: Any) -> Picture:
+    def tuple(self, value: Any) -> Snapshot:
         return self.list(tuple.__add__(value, ()), "()")
 
-    def set(self, value: Any) -> Picture:
+    def set(self, value: Any) -> Snapshot:
         kind, opening, items, closing, left_out = self.list([*frozenset.__iter__(frozenset(value))], "{}")
         # Sort: an equal set that was built again must look the same
         return kind, opening, tuple(sorted(items, key=repr)), closing, left_out
 
-    def dict(self, value: Any) -> Picture:
+    def dict(self, value: Any) -> Snapshot:
         items = [(_key(key), item) for key, item in dict.items(value)]
         return self.group(value, "{", items, "}", len(items))
 
-    def form(self, value: Any) -> Picture:
+    def form(self, value: Any) -> Snapshot:
         items = [(_key(key), found[0] if len(found) == 1 else found) for key, found in dict.items(value)]
         return self.group(value, "{", items, "}", len(items))
 
-    def model(self, value: Any) -> Picture:
+    def model(self, value: Any) -> Snapshot:
         # What the instance holds: a deferred field is not read, and a related object has its own place
         fields = [(name, item) for name, item in vars(value).items() if not name.startswith("_")]
         return self.group(value, f"{type(value).__name__}(", fields, ")", len(fields))
 
-    def _dataclass(self, value: Any) -> Picture:
+    def _dataclass(self, value: Any) -> Snapshot:
         names = [field.name for field in dataclasses.fields(value)]
         fields = [(name, object.__getattribute__(value, name)) for name in names]
         return self.group(value, f"{type(value).__name__}(", fields, ")", len(fields))
 
-    def lazy(self, value: Any) -> Picture:
+    def lazy(self, value: Any) -> Snapshot:
         wrapped = vars(value)["_wrapped"]
         return ("scalar", "<lazy, not used yet>") if wrapped is empty else self.take(wrapped)
 
@@ -133,7 +133,7 @@ def _key(key: Any) -> str:
     return repr(key) if type(key) in {int, *_PLAIN} else f"<{type(key).__name__}>"
 
 
-def _text(taken: Picture) -> str:
+def _text(taken: Snapshot) -> str:
     kind, *facts = taken
     if kind == "text":
         return repr(scrub(facts[0], SHOWN_TEXT))
@@ -144,14 +144,14 @@ def _text(taken: Picture) -> str:
     return _group_text(*facts) if kind == "group" else str(facts[0])
 
 
-def _group_text(opening: str, items: tuple[tuple[Any, Picture], ...], closing: str, left_out: int) -> str:
+def _group_text(opening: str, items: tuple[tuple[Any, Snapshot], ...], closing: str, left_out: int) -> str:
     sign = "=" if opening.endswith("(") else ": "
     shown = [_item_text(key, item, sign) for key, item in items[:SHOWN_ITEMS]]
     left_out += len(items) - len(shown)
     return f"{opening}{', '.join([*shown, f'... {left_out:,} more'] if left_out else shown)}{closing}"
 
 
-def _item_text(key: str | None, item: Picture, sign: str) -> str:
+def _item_text(key: str | None, item: Snapshot, sign: str) -> str:
     if key is None:
         return _text(item)
     name = plain(key, 60) if sign == "=" else repr(plain(key, 60))

@@ -17,8 +17,8 @@ from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
-from ..broker.fetch import Intake
-from ..broker.job import FeatureJob, doorbell
+from ..broker.fetch import Fetcher
+from ..broker.job import FeatureJob, parse_job_id
 from ..conf import conf
 from ..db.lengths import WORKER_LENGTH
 from ..discovery.registry import registry
@@ -28,9 +28,9 @@ from ..execution.recovery import record_loss
 from ..execution.relay import Relay
 from ..models import FeatureRun, FeatureRunQuerySet
 from ..signals import logger
-from .shared_status import Board, Entry
+from .shared_status import RunningJob, SharedStatus
 from .work_horse import WorkHorse
-from .work_loop import MAX_RUNS, STUCK_SECONDS, Shift
+from .work_loop import MAX_RUNS, STUCK_SECONDS, WorkLoop
 
 if TYPE_CHECKING:
     from rq.executions import Execution
@@ -72,7 +72,7 @@ class FeatureWorker(Worker):
         self.horse: WorkHorse | None = None
         self.linger = LINGER_SECONDS
         self.max_runs = MAX_RUNS
-        self.seen: Entry | None = None  # the job of the work-horse at the last check
+        self.seen: RunningJob | None = None  # the job of the work-horse at the last check
         self.shown: tuple[Job, Execution] | None = None  # its job in RQ's registries
         if len(self.queues) > 1:
             logger.warning(
@@ -157,7 +157,7 @@ class FeatureWorker(Worker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Send a job of ours to the work-horse and wait until it has no more. Refuse every other job."""
         try:
-            doorbell(job.id)
+            parse_job_id(job.id)
         except ValueError as error:
             logger.error("job refused queue=%s: %s", queue.name, error)
             self.handle_job_failure(job, queue, exc_string=str(error))
@@ -192,12 +192,12 @@ class FeatureWorker(Worker):
         self._horse_pid = horse.pid
         return horse
 
-    def be_horse(self, pipe: Connection, board: Board) -> None:
+    def be_horse(self, pipe: Connection, board: SharedStatus) -> None:
         """Serve jobs in the child process."""
         self._is_horse = True
         self.procline(f"Serving {', '.join(self.queue_names())}")  # type: ignore[no-untyped-call]
-        intake = Intake(self.queues, self.connection, linger=self.linger)
-        Shift(pipe, board, intake=intake, worker=self.name, max_runs=self.max_runs).serve()
+        intake = Fetcher(self.queues, self.connection, linger=self.linger)
+        WorkLoop(pipe, board, intake=intake, worker=self.name, max_runs=self.max_runs).serve()
 
     def replace(self, horse: WorkHorse) -> None:
         """Recover what a dead work-horse left behind, and fork another one."""
@@ -238,7 +238,7 @@ class FeatureWorker(Worker):
         else:
             self.heartbeat(self.job_monitoring_interval + 60)
 
-    def show(self, entry: Entry | None) -> None:
+    def show(self, entry: RunningJob | None) -> None:
         """Enter this job in RQ's registries as the worker's current one, and remove the previous one."""
         name = entry.name if entry else None
         if self.shown and self.shown[0].id != name:
@@ -266,7 +266,7 @@ class FeatureWorker(Worker):
 
         *begun* is the id of the job that it was running, *taken* are the ids of all jobs that it took from the queue.
         """
-        lost = {doorbell(begun)[0]} if begun else set()
+        lost = {parse_job_id(begun)[0]} if begun else set()
         try:
             for alias in registry.databases():
                 runs = FeatureRun.objects.using(alias)
@@ -274,9 +274,9 @@ class FeatureWorker(Worker):
                     self.last_tick = -conf.RELAY_SECONDS
                 for run in runs.held_by(self.name).exclude(pk__in=lost):
                     with suppress(ClaimLost):
-                        run.release(f"claimed ahead; {message}")
+                        run.release(f"claimed in a batch and not begun; {message}")
                 # It may have died before its claim. The relay's next tick enqueues the run; doing it here could loop
-                for run_id, number in map(doorbell, taken):
+                for run_id, number in map(parse_job_id, taken):
                     for run in runs.queued().filter(pk=run_id, dispatch_no=number):
                         run.undispatch()
         except Exception:  # noqa: BLE001 - a database that is down must not end the worker

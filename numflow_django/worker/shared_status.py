@@ -12,7 +12,7 @@ LINE = struct.Struct("=dd96s")
 LIST = struct.Struct("=4096s")
 
 
-class Entry(NamedTuple):
+class RunningJob(NamedTuple):
     """The job that the work-horse runs."""
 
     name: str  # the RQ job's id
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
         return monotonic() - self.began > self.limit
 
 
-class Board:
+class SharedStatus:
     """A small block of memory that a worker shares with its work-horse."""
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Board:
         """Store that no job is running."""
         LINE.pack_into(self._memory, 0, 0.0, 0.0, b"")
 
-    def read(self) -> Entry | None:
+    def read(self) -> RunningJob | None:
         """Return the running job, or None."""
         began, limit, name = LINE.unpack_from(self._memory)
         text = _text(name)
-        return Entry(text, began, limit) if text else None
+        return RunningJob(text, began, limit) if text else None
 
     @property
     def taken(self) -> list[str]:

@@ -8,13 +8,13 @@ from multiprocessing.connection import Connection
 
 from ..signals import logger
 from ..text import console
-from .shared_status import Board
+from .shared_status import SharedStatus
 
 #: The message of a work-horse that has no job.
 AT_REST = b"at rest"
 
 #: The function that the child process calls with its end of the pipe. The process ends when the function returns.
-Work = Callable[[Connection, Board], None]
+Work = Callable[[Connection, SharedStatus], None]
 
 
 class WorkHorse:
@@ -25,7 +25,7 @@ class WorkHorse:
     """
 
     def __init__(self, work: Work) -> None:
-        self.board = Board()
+        self.board = SharedStatus()
         self.status: int | None = None  # its wait status from waitpid()
         self._pipe, theirs = Pipe()
         console.flush()  # else the child would write the buffered text again
@@ -75,7 +75,7 @@ class WorkHorse:
         return bool(pid)
 
 
-def _live(work: Work, pipe: Connection, board: Board) -> None:
+def _live(work: Work, pipe: Connection, board: SharedStatus) -> None:
     status = 1
     try:
         os.setpgrp()

@@ -18,15 +18,15 @@ from uuid import UUID
 from django.db import connections
 from redis.exceptions import RedisError
 
-from ..broker.fetch import Intake, Taken
-from ..broker.job import doorbell
+from ..broker.fetch import FetchedJob, Fetcher
+from ..broker.job import parse_job_id
 from ..execution import relay, runner
-from ..execution.batch_claim import Ahead
+from ..execution.batch_claim import BatchClaim
 from ..execution.timeout import Timeouts
 from ..models import FeatureRun, RunState
 from ..signals import logger
 from ..text import console
-from .shared_status import Board
+from .shared_status import SharedStatus
 from .work_horse import AT_REST
 
 #: The limits after which a work-horse is replaced: runs, seconds, and bytes of memory that it has grown by.
@@ -45,10 +45,10 @@ QUICK_SECONDS = 0.02
 IDLE_SECONDS = 10.0
 
 
-class Shift:
+class WorkLoop:
     """Execute jobs in a work-horse until it is replaced or stopped."""
 
-    def __init__(self, pipe: Connection, board: Board, *, intake: Intake, worker: str, max_runs: int) -> None:
+    def __init__(self, pipe: Connection, board: SharedStatus, *, intake: Fetcher, worker: str, max_runs: int) -> None:
         self._pipe = pipe
         self._board = board
         self._intake = intake
@@ -98,7 +98,7 @@ class Shift:
     def _serve(self, name: str) -> None:
         """Serve the job *name* and the jobs after it in the queue."""
         self._runs_left = self._max_runs
-        portion, jobs = 1, [Taken(name, 0)]  # the worker has already stored its limit in the shared status
+        portion, jobs = 1, [FetchedJob(name, 0)]  # the worker has already stored its limit in the shared status
         while jobs:
             began = monotonic()
             done = self._run_all(jobs)
@@ -107,7 +107,7 @@ class Shift:
             portion = min(2 * portion, MAX_PORTION, self._runs_left) if is_quick else 1
             jobs = self._next(done, portion)
 
-    def _next(self, done: list[str], most: int) -> list[Taken]:
+    def _next(self, done: list[str], most: int) -> list[FetchedJob]:
         try:
             if self._is_over or not self._runs_left or os.getppid() != self._parent:
                 self._intake.finish(done)
@@ -119,11 +119,11 @@ class Shift:
         self._board.note_taken([job.name for job in jobs])
         return jobs
 
-    def _run_all(self, jobs: list[Taken]) -> list[str]:
+    def _run_all(self, jobs: list[FetchedJob]) -> list[str]:
         """Serve the *jobs*. Return their ids, because all of them are done with now."""
-        doorbells = [doorbell(job.name) for job in jobs]
-        with Ahead(doorbells, worker=self._worker) as ahead:
-            for job, (run_id, number) in zip(jobs, doorbells, strict=True):
+        announced_jobs = [parse_job_id(job.name) for job in jobs]
+        with BatchClaim(announced_jobs, worker=self._worker) as ahead:
+            for job, (run_id, number) in zip(jobs, announced_jobs, strict=True):
                 if job.timeout:
                     self._board.write(job.name, job.timeout + STUCK_SECONDS)
                 if run_id not in ahead.claimed:
@@ -139,18 +139,18 @@ class Shift:
         self._count()
         run = runner.run(run_id, number, worker=self._worker)
         if run is not None:
-            self._ring_again(run)
+            self._enqueue_again(run)
 
     def _run_claimed(self, run: FeatureRun) -> None:
         self._count()
         runner.run_claimed(run)
-        self._ring_again(run)
+        self._enqueue_again(run)
 
     def _count(self) -> None:
         self._runs += 1
         self._runs_left -= 1
 
-    def _ring_again(self, run: FeatureRun) -> None:
+    def _enqueue_again(self, run: FeatureRun) -> None:
         if run.state == RunState.PENDING:
             relay.dispatch_due(run)  # handed over
 

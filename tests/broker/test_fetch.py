@@ -8,7 +8,7 @@ from rq.job import Job
 from rq.suspension import resume, suspend
 
 from numflow_django.broker import dispatch
-from numflow_django.broker.fetch import Intake, Taken
+from numflow_django.broker.fetch import FetchedJob, Fetcher
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def queue(server):
 
 @pytest.fixture
 def intake(queue, server):
-    return Intake([queue], server, linger=0)
+    return Fetcher([queue], server, linger=0)
 
 
 def ring(*numbers, queue="default"):
@@ -32,7 +32,7 @@ def test_jobs_are_taken_in_order(intake, queue):
     """The oldest job comes first, with its own time limit, and is no longer in the queue."""
     first, second = ring(1, 2)
 
-    assert intake.next([]) == [Taken(first, 70)]
+    assert intake.next([]) == [FetchedJob(first, 70)]
     assert queue.job_ids == [second]
 
 
@@ -86,12 +86,12 @@ def test_a_job_without_a_hash_is_taken(intake, server):
     [name] = ring(1)
     server.delete(Job.key_for(name))
 
-    assert intake.next([]) == [Taken(name, 60)]
+    assert intake.next([]) == [FetchedJob(name, 60)]
 
 
 def test_several_queues(server):
     """A worker of several queues takes from the first one that has a job."""
-    intake = Intake([django_rq.get_queue("default"), django_rq.get_queue("mail")], server, linger=1)
+    intake = Fetcher([django_rq.get_queue("default"), django_rq.get_queue("mail")], server, linger=1)
     [mail] = ring(1, queue="mail")
     [default] = ring(2)
 
@@ -100,17 +100,17 @@ def test_several_queues(server):
 
 def test_it_waits_for_one_more(queue, server):
     """A work-horse that lingers gets the next job as soon as it comes, and leaves nothing between the lists."""
-    intake = Intake([queue], server, linger=5)
+    intake = Fetcher([queue], server, linger=5)
     [name] = ring(1)
     between = queue.intermediate_queue_key
 
-    assert intake._awaited() == [Taken(name, 70)]
+    assert intake._awaited() == [FetchedJob(name, 70)]
     assert (queue.job_ids, server.lrange(between, 0, -1)) == ([], [])
 
 
 def test_a_foreign_job_that_comes_meanwhile_is_put_back(queue, server):
     """A job that is not ours is at the head of the queue again, for RQ's own way."""
-    intake = Intake([queue], server, linger=5)
+    intake = Fetcher([queue], server, linger=5)
     foreign, after = queue.enqueue("os.getpid"), ring(1)
 
     assert intake._awaited() == []

@@ -120,7 +120,7 @@ def redis(queue, queues):
 
 
 def commit(processes, *, how="go", queue="default", state=RunState.QUEUED):
-    """A run that was committed; its doorbell has not rung."""
+    """A run that was committed; it has not been enqueued."""
     return FeatureRun.objects.using(ALIAS).create(
         feature=f"{processes.environment['E2E_PACKAGE']}.features.work",
         queue=queue,
@@ -133,7 +133,7 @@ def commit(processes, *, how="go", queue="default", state=RunState.QUEUED):
 
 
 def start(processes, **how):
-    """A run whose doorbell has rung."""
+    """A run that has been enqueued."""
     run = commit(processes, **how)
     assert dispatch.ring(run_id=run.pk, dispatch_no=1, queue=run.queue, timeout=60, feature=run.feature)
     return run

@@ -156,7 +156,7 @@ def test_a_run_of_an_unknown_feature_is_dispatched(server):
     assert jobs(server) == announced(run)
 
 
-# Lost doorbells
+# Lost announced_jobs
 
 
 def test_what_is_in_redis_is_not_rung_again(server):

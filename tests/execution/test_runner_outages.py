@@ -37,7 +37,7 @@ def no_waiting(monkeypatch):
 def lost(monkeypatch):
     """Treat every OperationalError and InterfaceError of a task as a lost connection."""
     monkeypatch.setattr(
-        runner.Passage,
+        runner.RunExecutor,
         "_is_connection_lost",
         lambda self, error: isinstance(error, OperationalError | InterfaceError),
     )

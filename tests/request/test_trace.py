@@ -433,7 +433,7 @@ def test_concurrent_requests_do_not_mix(tree, traces):
         assert "2/2 steps passed" in text
 
 
-@pytest.mark.parametrize("broken", ["picture", "show", "given"])
+@pytest.mark.parametrize("broken", ["snapshot_of", "show", "given"])
 def test_a_trace_that_fails_harms_nothing(tree, traces, monkeypatch, broken):
     """An error of the trace itself is no error of the request."""
 

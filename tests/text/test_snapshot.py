@@ -13,7 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 from numflow_django.context.json_data import JsonArray
-from numflow_django.text.snapshot import MAX_PARTS, picture, show
+from numflow_django.text.snapshot import MAX_PARTS, show, snapshot_of
 from tests.market.models import Sale
 
 
@@ -97,7 +97,7 @@ Point = namedtuple("Point", "x y")
 )
 def test_a_value_is_shown_in_a_line(value, text):
     """A value is shown as its type shows it; the code of other classes is not run."""
-    assert show(picture(value)) == text
+    assert show(snapshot_of(value)) == text
 
 
 def test_a_model_instance_is_shown_by_the_fields_that_it_holds(db, django_assert_num_queries):
@@ -106,7 +106,7 @@ def test_a_model_instance_is_shown_by_the_fields_that_it_holds(db, django_assert
     sale = Sale.objects.defer("item").get()
 
     with django_assert_num_queries(0):
-        shown = [show(picture(value)) for value in (sale, Sale.objects.all(), SimpleLazyObject(Sale.objects.get))]
+        shown = [show(snapshot_of(value)) for value in (sale, Sale.objects.all(), SimpleLazyObject(Sale.objects.get))]
 
     assert shown == [f"Sale(id={sale.pk}, quantity=2)", "<QuerySet of Sale>", "<lazy, not used yet>"]
 
@@ -116,7 +116,7 @@ def test_a_lazy_object_that_was_used_is_shown():
     lazy = SimpleLazyObject(lambda: [1])
     len(lazy)
 
-    assert show(picture(lazy)) == "[1]"
+    assert show(snapshot_of(lazy)) == "[1]"
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_a_lazy_object_that_was_used_is_shown():
 )
 def test_secrets_are_masked(value, text):
     """What stands under a secret key, or after a secret word in a text, is masked at any depth."""
-    assert show(picture(value)) == text
+    assert show(snapshot_of(value)) == text
 
 
 def test_the_value_of_a_secret_key_is_masked():
     """A whole value is masked if its own key is a secret one."""
-    assert show(picture("hunter2"), "password") == "********"
-    assert show(picture("tea"), "item") == "'tea'"
+    assert show(snapshot_of("hunter2"), "password") == "********"
+    assert show(snapshot_of("tea"), "item") == "'tea'"
 
 
 @pytest.mark.parametrize("value", ["long " * 10_000, ["x" * 100] * 10_000, {str(n): "x" * 100 for n in range(10_000)}])
 def test_what_is_long_is_capped(value):
     """However large a value is, what is shown of it is a line."""
-    assert len(show(picture(value))) <= 404
+    assert len(show(snapshot_of(value))) <= 404
 
 
 def test_a_cycle_and_a_depth_end():
@@ -153,8 +153,8 @@ def test_a_cycle_and_a_depth_end():
     for _ in range(5_000):
         deep = [deep]
 
-    assert show(picture(cycle)) == "[1, [... 2 more]]"
-    assert show(picture(deep)).startswith("[[[[[")
+    assert show(snapshot_of(cycle)) == "[1, [... 2 more]]"
+    assert show(snapshot_of(deep)).startswith("[[[[[")
 
 
 def test_a_value_that_breaks_the_camera_is_named():
@@ -162,13 +162,13 @@ def test_a_value_that_breaks_the_camera_is_named():
     lazy = SimpleLazyObject(list)
     del lazy.__dict__["_wrapped"]
 
-    assert show(picture(lazy)) == "<SimpleLazyObject, which cannot be shown: KeyError>"
+    assert show(snapshot_of(lazy)) == "<SimpleLazyObject, which cannot be shown: KeyError>"
 
 
 def changed(value, change):
-    before = picture(value)
+    before = snapshot_of(value)
     change(value)
-    return before != picture(value)
+    return before != snapshot_of(value)
 
 
 @pytest.mark.parametrize(
@@ -204,4 +204,4 @@ def test_an_equal_set_is_the_same():
     backwards = sorted(numbers, reverse=True)
 
     assert list(set(numbers)) != list(set(backwards))
-    assert picture(set(numbers)) == picture(set(backwards))
+    assert snapshot_of(set(numbers)) == snapshot_of(set(backwards))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from numflow_django.worker.shared_status import Board
+from numflow_django.worker.shared_status import SharedStatus
 from numflow_django.worker.work_horse import AT_REST, WorkHorse
 from tests.support.waiting import eventually
 
@@ -89,7 +89,7 @@ def test_it_is_in_a_group_of_its_own(horse):
 def test_the_board_tells_what_was_taken():
     """The shared status holds all ids of a batch, even the longest ones."""
     names = [f"numflow-{number:032x}-{10**20 + number}" for number in range(16)]
-    board = Board()
+    board = SharedStatus()
 
     board.note_taken(names)
     board.write(names[3], 0)

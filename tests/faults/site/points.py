@@ -63,7 +63,7 @@ def install():
 
     _patch_claim(models.FeatureRunQuerySet)
     _patch_checkpoint(statements)
-    _patch_settle(runner.Passage)
+    _patch_settle(runner.RunExecutor)
     _patch_web(outbox)
 
 
