@@ -22,6 +22,7 @@ from ..broker.fetch import FetchedJob, Fetcher
 from ..broker.job import parse_job_id
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
+from ..execution.stop import Stop, request_stop
 from ..execution.timeout import Timeouts
 from ..models import FeatureRun, RunState
 from ..signals import logger
@@ -83,7 +84,7 @@ class WorkLoop:
 
     def _stop(self, signum: int, frame: Any) -> None:
         """Handle SIGTERM from the worker, or from a supervisor that signals all processes: release the run."""
-        runner.request_stop()
+        request_stop()
         if self._is_waiting:
             os._exit(0)
 
@@ -182,7 +183,7 @@ class WorkLoop:
     @property
     def _is_over(self) -> bool:
         return (
-            runner.Stop.requested
+            Stop.requested
             or self._runs >= MAX_RUNS
             or monotonic() - self._began > MAX_SECONDS
             or _size() - self._size > MAX_GROWTH
