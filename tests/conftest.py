@@ -9,7 +9,7 @@ import pytest
 
 from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
-from numflow_django.execution import runner
+from numflow_django.execution.stop import Stop
 from numflow_django.routing.scan import scan
 from tests.apps import app  # noqa: F401 - a fixture
 from tests.support.brokers import broker, server  # noqa: F401 - fixtures
@@ -86,7 +86,7 @@ def listen() -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> type[runner.Stop]:
+def stopped(monkeypatch: pytest.MonkeyPatch) -> type[Stop]:
     """Whether the worker was asked to hand over; as before when the test ends."""
-    monkeypatch.setattr(runner.Stop, "requested", False)
-    return runner.Stop
+    monkeypatch.setattr(Stop, "requested", False)
+    return Stop

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
 
-#: Start (monotonic seconds), limit (seconds), and the job's id, padded with NULs.
-LINE = struct.Struct("=dd96s")
+#: The running job: start (monotonic seconds), limit (seconds), and its id, padded with NULs.
+RUNNING = struct.Struct("=dd96s")
 #: The ids of the jobs that were taken together, one on each line.
-LIST = struct.Struct("=4096s")
+TAKEN = struct.Struct("=4096s")
 
 
 class RunningJob(NamedTuple):
     """The job that the work-horse runs."""
 
-    name: str  # the RQ job's id
+    job_id: str  # RQ's
     began: float  # monotonic seconds, the same clock for all processes of a host
     limit: float  # seconds after which it counts as stuck
 
@@ -29,31 +29,32 @@ class SharedStatus:
     """A small block of memory that a worker shares with its work-horse."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, LINE.size + LIST.size)
+        self._memory = mmap.mmap(-1, RUNNING.size + TAKEN.size)
 
-    def note_taken(self, names: Sequence[str]) -> None:
+    def store_taken(self, job_ids: Sequence[str]) -> None:
         """Store the ids of the jobs that were taken together."""
-        LIST.pack_into(self._memory, LINE.size, "\n".join(names).encode())
+        TAKEN.pack_into(self._memory, RUNNING.size, "\n".join(job_ids).encode())
 
-    def write(self, name: str, limit: float) -> None:
-        """Store that the job *name* begins, with its *limit* in seconds."""
-        LINE.pack_into(self._memory, 0, monotonic(), limit, name.encode())
+    def store_running(self, job_id: str, limit: float) -> None:
+        """Store that this job begins, with its *limit* in seconds."""
+        RUNNING.pack_into(self._memory, 0, monotonic(), limit, job_id.encode())
 
-    def wipe(self) -> None:
+    def clear_running(self) -> None:
         """Store that no job is running."""
-        LINE.pack_into(self._memory, 0, 0.0, 0.0, b"")
+        RUNNING.pack_into(self._memory, 0, 0.0, 0.0, b"")
 
-    def read(self) -> RunningJob | None:
+    @property
+    def running(self) -> RunningJob | None:
         """Return the running job, or None."""
-        began, limit, name = LINE.unpack_from(self._memory)
-        text = _text(name)
-        return RunningJob(text, began, limit) if text else None
+        began, limit, padded = RUNNING.unpack_from(self._memory)
+        job_id = _text(padded)
+        return RunningJob(job_id, began, limit) if job_id else None
 
     @property
     def taken(self) -> list[str]:
         """Return the ids of the jobs that were taken together."""
-        (names,) = LIST.unpack_from(self._memory, LINE.size)
-        return _text(names).splitlines()
+        (padded,) = TAKEN.unpack_from(self._memory, RUNNING.size)
+        return _text(padded).splitlines()
 
 
 def _text(padded: bytes) -> str:

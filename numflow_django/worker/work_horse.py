@@ -1,6 +1,7 @@
 """The work-horse: a child process that executes one run after another."""
 
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -25,31 +26,36 @@ class WorkHorse:
     """
 
     def __init__(self, work: Work) -> None:
-        self.board = SharedStatus()
-        self.status: int | None = None  # its wait status from waitpid()
+        self.shared_status = SharedStatus()
+        self.wait_status: int | None = None  # from waitpid(), once it has ended
         self._pipe, theirs = Pipe()
         console.flush()  # else the child would write the buffered text again
         self.pid = os.fork()
         if not self.pid:
             self._pipe.close()
-            _live(work, theirs, self.board)
+            _live(work, theirs, self.shared_status)
         theirs.close()
 
-    def send(self, name: str, limit: float) -> bool:
-        """Send it the job *name*, with its *limit* in seconds. Return False if the work-horse is dead."""
-        # The worker writes it: if the work-horse dies before it reads the message, this job is still known
-        self.board.note_taken([name])
-        self.board.write(name, limit)
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the process was found to have ended."""
+        return self.wait_status is not None
+
+    def send(self, job_id: str, limit: float) -> bool:
+        """Send it this job, with its *limit* in seconds. Return False if the work-horse is dead."""
+        # The worker stores it: if the work-horse dies before it reads the message, this job is still known
+        self.shared_status.store_taken([job_id])
+        self.shared_status.store_running(job_id, limit)
         try:
-            self._pipe.send_bytes(name.encode())
+            self._pipe.send_bytes(job_id.encode())
         except OSError:
-            self.board.wipe()
+            self.shared_status.clear_running()
             self._reap(0)
             return False
         return True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most *seconds*. Return whether it is at rest again or has ended with *status*."""
+        """Wait for at most *seconds*. Return whether it is at rest again or has ended."""
         with suppress(EOFError, OSError):
             if self._pipe.poll(seconds):
                 self._pipe.recv_bytes()
@@ -58,10 +64,20 @@ class WorkHorse:
             return self._reap(os.WNOHANG)
         return self._reap(0)
 
+    def stop(self) -> None:
+        """Ask it to release its run after the current task. Do not signal programs that its task has started."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it and the programs in its process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     def dismiss(self) -> None:
-        """Tell it to end after the current run, and do not wait for that run."""
+        """Let it end after the current run, and do not wait for that run."""
         self._pipe.close()
-        if self.board.read() is None:
+        if self.shared_status.running is None:
             self._reap(0)
 
     def _reap(self, options: int) -> bool:
@@ -70,19 +86,19 @@ class WorkHorse:
         except ChildProcessError:
             pid, status = self.pid, 0  # other code has already waited for it
         if pid:
-            self.status = status
+            self.wait_status = status
             self._pipe.close()
         return bool(pid)
 
 
-def _live(work: Work, pipe: Connection, board: SharedStatus) -> None:
-    status = 1
+def _live(work: Work, pipe: Connection, shared_status: SharedStatus) -> None:
+    exit_status = 1
     try:
         os.setpgrp()
-        work(pipe, board)
-        status = 0
+        work(pipe, shared_status)
+        exit_status = 0
     except BaseException:  # noqa: BLE001 - any error: the child must not go on in the worker's own stack
         logger.exception("work-horse failed")
     finally:
         console.flush()
-        os._exit(status)
+        os._exit(exit_status)

@@ -22,6 +22,7 @@ from ..broker.fetch import FetchedJob, Fetcher
 from ..broker.job import parse_job_id
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
+from ..execution.stop import Stop, request_stop
 from ..execution.timeout import Timeouts
 from ..models import FeatureRun, RunState
 from ..signals import logger
@@ -38,20 +39,26 @@ MAX_GROWTH = 256 * 2**20
 STUCK_SECONDS = 60
 
 #: The most runs that are claimed together, and the most seconds that one of them may take on average.
-MAX_PORTION = 16
+MAX_BATCH = 16
 QUICK_SECONDS = 0.02
 
 #: Seconds without a run after which a work-horse closes its database connections.
 IDLE_SECONDS = 10.0
 
 
+class WorkerEnded(Exception):
+    """The worker of this work-horse has ended."""
+
+
 class WorkLoop:
     """Execute jobs in a work-horse until it is replaced or stopped."""
 
-    def __init__(self, pipe: Connection, board: SharedStatus, *, intake: Fetcher, worker: str, max_runs: int) -> None:
+    def __init__(
+        self, pipe: Connection, shared_status: SharedStatus, *, fetcher: Fetcher, worker: str, max_runs: int
+    ) -> None:
         self._pipe = pipe
-        self._board = board
-        self._intake = intake
+        self._shared_status = shared_status
+        self._fetcher = fetcher
         self._worker = worker
         self._runs_left = max_runs  # until it must report to its worker
         self._max_runs = max_runs
@@ -66,78 +73,92 @@ class WorkLoop:
         random.seed()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)
-        while not self._is_over:
-            name = self._awaited()
-            if name is None:
-                return
-            self._serve(name)
-            if not self._is_over:
-                self._pipe.send_bytes(AT_REST)
+        try:
+            while not self._is_over:
+                self._serve(self._receive())
+                if not self._is_over:
+                    self._pipe.send_bytes(AT_REST)
+        except WorkerEnded:
+            return
         connections.close_all()
 
     def _stop(self, signum: int, frame: Any) -> None:
-        """Handle SIGTERM from the worker, or from a supervisor that signals all processes: hand over the run."""
-        runner.request_stop()
+        """Handle SIGTERM from the worker, or from a supervisor that signals all processes: release the run."""
+        request_stop()
         if self._is_waiting:
             os._exit(0)
 
-    def _awaited(self) -> str | None:
-        """Return the job that the worker sends, or None if the worker has ended."""
+    def _receive(self) -> str:
+        """Return the id of the job that the worker sends. Raise WorkerEnded if the worker has ended."""
         self._is_waiting = True
         try:
             while not self._pipe.poll(IDLE_SECONDS):
                 connections.close_all()
-                if os.getppid() != self._parent:
-                    return None
-            name = self._pipe.recv_bytes().decode()
-        except EOFError:
-            return None
+                if self._is_orphan:
+                    raise WorkerEnded
+            job_id = self._pipe.recv_bytes().decode()
+        except EOFError as error:
+            raise WorkerEnded from error
         self._is_waiting = False
-        return name
+        return job_id
 
-    def _serve(self, name: str) -> None:
-        """Serve the job *name* and the jobs after it in the queue."""
+    def _serve(self, job_id: str) -> None:
+        """Serve this job and the jobs after it in the queue."""
         self._runs_left = self._max_runs
-        portion, jobs = 1, [FetchedJob(name, 0)]  # the worker has already stored its limit in the shared status
-        while jobs:
-            began = monotonic()
-            done = self._run_all(jobs)
+        batch_size = 1
+        began = monotonic()
+        done = self._run_sent(job_id)
+        while True:
             # Batch only if another worker could not have started the last run sooner
-            is_quick = monotonic() - began < QUICK_SECONDS * len(jobs)
-            portion = min(2 * portion, MAX_PORTION, self._runs_left) if is_quick else 1
-            jobs = self._next(done, portion)
+            is_quick = monotonic() - began < QUICK_SECONDS * len(done)
+            batch_size = min(2 * batch_size, MAX_BATCH, self._runs_left) if is_quick else 1
+            jobs = self._fetch(done, batch_size)
+            if not jobs:
+                return
+            began = monotonic()
+            done = self._run_batch(jobs)
 
-    def _next(self, done: list[str], most: int) -> list[FetchedJob]:
+    def _fetch(self, done: list[str], most: int) -> list[FetchedJob]:
+        """Delete the jobs *done* from Redis and return up to *most* others; none if the worker is to send the next."""
         try:
-            if self._is_over or not self._runs_left or os.getppid() != self._parent:
-                self._intake.finish(done)
+            if self._is_over or not self._runs_left or self._is_orphan:
+                self._fetcher.finish(done)
                 return []
-            jobs = self._intake.next(done, most=most)
+            jobs = self._fetcher.next(done, most=most)
         except RedisError as error:
             logger.warning("no next job: %s: %s; the worker tries again", type(error).__name__, error)
             return []
-        self._board.note_taken([job.name for job in jobs])
+        self._shared_status.store_taken([job.name for job in jobs])
         return jobs
 
-    def _run_all(self, jobs: list[FetchedJob]) -> list[str]:
+    def _run_sent(self, job_id: str) -> list[str]:
+        """Serve the job that the worker sent and stored in the shared status. Return the ids of the jobs served."""
+        self._run(*parse_job_id(job_id))
+        self._note_end()
+        return [job_id]
+
+    def _run_batch(self, jobs: list[FetchedJob]) -> list[str]:
         """Serve the *jobs*. Return their ids, because all of them are done with now."""
-        announced_jobs = [parse_job_id(job.name) for job in jobs]
-        with BatchClaim(announced_jobs, worker=self._worker) as ahead:
-            for job, (run_id, number) in zip(jobs, announced_jobs, strict=True):
-                if job.timeout:
-                    self._board.write(job.name, job.timeout + STUCK_SECONDS)
-                if run_id not in ahead.claimed:
-                    self._run(run_id, number)
-                elif not self._is_over and (run := ahead.take(run_id)):
+        dispatches = [parse_job_id(job.name) for job in jobs]
+        with BatchClaim(dispatches, worker=self._worker) as batch:
+            for job, (run_id, dispatch_no) in zip(jobs, dispatches, strict=True):
+                self._shared_status.store_running(job.name, job.timeout + STUCK_SECONDS)
+                if run_id not in batch.claimed:
+                    self._run(run_id, dispatch_no)
+                elif not self._is_over and (run := batch.take(run_id)):
                     self._run_claimed(run)
-                console.flush()  # the output of its tasks
-                self._board.wipe()
+                self._note_end()
         return [job.name for job in jobs]
 
-    def _run(self, run_id: UUID, number: int) -> None:
-        """Serve one job. An error ends the process, and the worker then recovers the run."""
+    def _note_end(self) -> None:
+        """Print what the tasks of a run have written, and store that no job is running."""
+        console.flush()
+        self._shared_status.clear_running()
+
+    def _run(self, run_id: UUID, dispatch_no: int) -> None:
+        """Claim and execute one run. An error ends the process, and the worker then recovers the run."""
         self._count()
-        run = runner.run(run_id, number, worker=self._worker)
+        run = runner.run(run_id, dispatch_no, worker=self._worker)
         if run is not None:
             self._enqueue_again(run)
 
@@ -151,13 +172,18 @@ class WorkLoop:
         self._runs_left -= 1
 
     def _enqueue_again(self, run: FeatureRun) -> None:
+        """Enqueue a run that was released unfinished, for example because this work-horse stops."""
         if run.state == RunState.PENDING:
-            relay.dispatch_due(run)  # handed over
+            relay.dispatch_due(run)
+
+    @property
+    def _is_orphan(self) -> bool:
+        return os.getppid() != self._parent
 
     @property
     def _is_over(self) -> bool:
         return (
-            runner.Stop.requested
+            Stop.requested
             or self._runs >= MAX_RUNS
             or monotonic() - self._began > MAX_SECONDS
             or _size() - self._size > MAX_GROWTH

@@ -48,7 +48,7 @@ FILES = {
     "features/work/async_tasks/200_second.py": """
         import os, time
         from pathlib import Path
-        from numflow_django.execution.runner import Stop
+        from numflow_django.execution.stop import Stop
 
         def second(ctx):
             folder = Path(ctx.folder)

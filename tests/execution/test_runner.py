@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from numflow_django import signals
 from numflow_django.context import Context
 from numflow_django.db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
-from numflow_django.execution import runner
+from numflow_django.execution import run_database, runner
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.market.models import Sale
 from tests.support.running import executions, messages, on_postgresql, queued, run_through, states, task
@@ -664,7 +664,7 @@ def test_an_error_of_the_checkpoint_is_none_of_the_tasks(feature, monkeypatch):
         raise OperationalError("the database is away")
 
     monkeypatch.setattr(FeatureRun, "checkpoint", fail)
-    monkeypatch.setattr(runner, "WRITE_WAITS", ())
+    monkeypatch.setattr(run_database, "WRITE_WAITS", ())
     with pytest.raises(OperationalError, match="the database is away"):
         runner.run(row.pk, 1, worker="w1")
 

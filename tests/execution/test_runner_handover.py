@@ -6,13 +6,13 @@ import pytest
 
 from numflow_django import signals
 from numflow_django.context import Context
-from numflow_django.execution import runner
+from numflow_django.execution.stop import request_stop
 from numflow_django.models import FeatureRun, RunState
 from tests.support.running import executions, go_on, messages, run_through, states, task
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-STOP = "from numflow_django.execution.runner import request_stop\nrequest_stop()\nlines.append('{name}')"
+STOP = "from numflow_django.execution.stop import request_stop\nrequest_stop()\nlines.append('{name}')"
 NOTE = "lines.append('{name}')"
 
 
@@ -190,6 +190,6 @@ def test_a_cancelled_run_goes_on_where_it_stopped(feature, journal):
 
 def test_the_request_to_stop_is_for_this_process(stopped):
     """C13: request_stop, which a signal handler calls, is remembered."""
-    runner.request_stop()
+    request_stop()
 
     assert stopped.requested

@@ -8,7 +8,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connections
 
 from numflow_django import signals
-from numflow_django.execution import runner
+from numflow_django.execution import executor, run_database, runner
 from numflow_django.models import FeatureRun, RunState
 from tests.market.models import Sale
 from tests.support.running import executions, go_on, messages, on_postgresql, queued, run_through, states, task
@@ -30,16 +30,16 @@ LOSE_ONCE = "lines.append('{name}')\nif lines.count('{name}') == 1:\n    raise E
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     """As many attempts as usual, without waiting between them."""
-    monkeypatch.setattr(runner, "WRITE_WAITS", (0,) * len(runner.WRITE_WAITS))
+    monkeypatch.setattr(run_database, "WRITE_WAITS", (0,) * len(run_database.WRITE_WAITS))
 
 
 @pytest.fixture
 def lost(monkeypatch):
     """Treat every OperationalError and InterfaceError of a task as a lost connection."""
     monkeypatch.setattr(
-        runner.RunExecutor,
-        "_is_connection_lost",
-        lambda self, error: isinstance(error, OperationalError | InterfaceError),
+        run_database.RunDatabase,
+        "is_connection_lost",
+        lambda self, error, **facts: isinstance(error, OperationalError | InterfaceError),
     )
 
 
@@ -97,14 +97,14 @@ def test_a_hang_up_that_a_task_survives(feature, use):
 
 def test_a_run_that_was_taken_over_while_the_database_was_away(feature, journal, lost, monkeypatch, caplog):
     """A worker whose run has another worker after an outage leaves it alone and runs none of its tasks."""
-    record = runner.record_loss
+    record = executor.record_loss
 
     def record_and_be_late(run, message, *, expired):
         done = record(run, message, expired=expired)
         FeatureRun.objects.update(state=RunState.RUNNING, claim_id=uuid4(), worker="w2")
         return done
 
-    monkeypatch.setattr(runner, "record_loss", record_and_be_late)
+    monkeypatch.setattr(executor, "record_loss", record_and_be_late)
     body = f"from django.db import OperationalError as Error\n{LOSE_ONCE}"
 
     run = run_through(feature(mail=body, notify=NOTE))
@@ -164,7 +164,7 @@ def test_a_commit_whose_answer_gets_lost(feature, journal, lost, listen, break_a
 
 
 @pytest.mark.parametrize("error", [OperationalError("starting up"), InterfaceError("closed")], ids=repr)
-@pytest.mark.parametrize("times", [1, len(runner.WRITE_WAITS)])
+@pytest.mark.parametrize("times", [1, len(run_database.WRITE_WAITS)])
 def test_a_checkpoint_waits_for_its_database(feature, monkeypatch, caplog, error, times):
     """A short outage of the database costs no execution: the checkpoint is written once it is up."""
     failures = [error] * times
@@ -198,5 +198,5 @@ def test_a_database_that_stays_away(feature, monkeypatch):
         runner.run(row.pk, 1, worker="w1")
 
     row.reread()
-    assert len(tries) == len(runner.WRITE_WAITS) + 1
+    assert len(tries) == len(run_database.WRITE_WAITS) + 1
     assert (row.state, states(row)) == (RunState.RUNNING, [])

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from numflow_django.execution import runner
+from numflow_django.execution.stop import Stop
 from numflow_django.models import FeatureRun, RunState
 from tests.support.running import executions, go_on, queued, run_through, states
 
@@ -116,14 +117,14 @@ def interrupted(feature, journal, **tasks):
     """A run that was handed over after its first task, "mail"."""
     run = queued(
         feature(
-            mail="lines.append('mail')\nfrom numflow_django.execution.runner import request_stop\nrequest_stop()",
+            mail="lines.append('mail')\nfrom numflow_django.execution.stop import request_stop\nrequest_stop()",
             **tasks,
         )
     )
     runner.run(run.pk, 1, worker="w1")
     run.reread()
     assert (run.state, run.position, journal()) == (RunState.PENDING, 1, ["mail"])
-    runner.Stop.requested = False
+    Stop.requested = False
     return run
 
 

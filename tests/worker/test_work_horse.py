@@ -6,20 +6,19 @@ import time
 
 import pytest
 
-from numflow_django.worker.shared_status import SharedStatus
 from numflow_django.worker.work_horse import AT_REST, WorkHorse
 from tests.support.waiting import eventually
 
 
-def obey(pipe, board):
+def obey(pipe, shared_status):
     """Do what a message says: rest, end, die, or sleep until killed."""
     while True:
         name = pipe.recv_bytes().decode()
         if name == "rest":
-            board.wipe()
+            shared_status.clear_running()
             pipe.send_bytes(AT_REST)
         elif name == "end":
-            board.wipe()
+            shared_status.clear_running()
             return
         elif name == "exit":
             os._exit(3)
@@ -33,7 +32,7 @@ def obey(pipe, board):
 def horse():
     horse = WorkHorse(obey)
     yield horse
-    if horse.status is None:
+    if not horse.has_ended:
         os.kill(horse.pid, signal.SIGKILL)
         os.waitpid(horse.pid, 0)
 
@@ -44,7 +43,7 @@ def test_it_serves_again_and_again(horse):
         assert horse.send("rest", 60)
         assert horse.wait(10)
 
-    assert (horse.status, horse.board.read()) == (None, None)
+    assert (horse.wait_status, horse.shared_status.running) == (None, None)
 
 
 def test_it_is_busy_until_it_answers(horse):
@@ -52,8 +51,8 @@ def test_it_is_busy_until_it_answers(horse):
     horse.send("sleep", 60)
 
     assert not horse.wait(0)
-    entry = horse.board.read()
-    assert (entry.name, entry.limit, entry.is_overdue) == ("sleep", 60, False)
+    running = horse.shared_status.running
+    assert (running.job_id, running.limit, running.is_overdue) == ("sleep", 60, False)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +64,8 @@ def test_how_it_ended_is_known(horse, message, status, left):
 
     eventually(lambda: horse.wait(1), message="It has not ended")
 
-    entry = horse.board.read()
-    assert (horse.status, entry and entry.name, horse.board.taken) == (status, left, [message])
+    running = horse.shared_status.running
+    assert (horse.wait_status, running and running.job_id, horse.shared_status.taken) == (status, left, [message])
 
 
 def test_one_that_was_killed_at_rest_takes_no_job(horse):
@@ -75,7 +74,29 @@ def test_one_that_was_killed_at_rest_takes_no_job(horse):
     os.waitid(os.P_PID, horse.pid, os.WEXITED | os.WNOWAIT)
 
     assert not horse.send("rest", 60)
-    assert (horse.status, horse.board.read()) == (signal.SIGKILL, None)
+    assert (horse.wait_status, horse.shared_status.running) == (signal.SIGKILL, None)
+
+
+def test_a_stop_is_asked_for_by_a_signal(horse):
+    """A work-horse that is asked to stop gets SIGTERM; asking again after its end does nothing."""
+    horse.stop()
+    eventually(lambda: horse.wait(1), message="It has not ended")
+
+    horse.stop()
+
+    assert horse.wait_status == signal.SIGTERM
+
+
+def test_it_is_killed(horse):
+    """A work-horse that is killed ends, and its job is known."""
+    assert horse.send("rest", 60)  # once it answers, it is in its own process group
+    assert horse.wait(10)
+    horse.send("sleep", 60)
+
+    horse.kill()
+    eventually(lambda: horse.wait(1), message="It has not ended")
+
+    assert (horse.wait_status, horse.shared_status.running.job_id) == (signal.SIGKILL, "sleep")
 
 
 def test_it_is_in_a_group_of_its_own(horse):
@@ -84,16 +105,3 @@ def test_it_is_in_a_group_of_its_own(horse):
     horse.wait(10)
 
     assert os.getpgid(horse.pid) == horse.pid != os.getpgrp()
-
-
-def test_the_board_tells_what_was_taken():
-    """The shared status holds all ids of a batch, even the longest ones."""
-    names = [f"numflow-{number:032x}-{10**20 + number}" for number in range(16)]
-    board = SharedStatus()
-
-    board.note_taken(names)
-    board.write(names[3], 0)
-
-    assert board.taken == names
-    assert board.read().name == names[3]
-    assert board.read().is_overdue

@@ -58,12 +58,12 @@ def install():
         return
     from numflow_django import models
     from numflow_django.db import statements
-    from numflow_django.execution import runner
+    from numflow_django.execution import executor
     from numflow_django.outbox import record as outbox
 
     _patch_claim(models.FeatureRunQuerySet)
     _patch_checkpoint(statements)
-    _patch_settle(runner.RunExecutor)
+    _patch_settle(executor.RunExecutor)
     _patch_web(outbox)
 
 
@@ -100,15 +100,15 @@ def _patch_checkpoint(statements):
     statements.advance = patched
 
 
-def _patch_settle(passage):
-    settle = passage._settle
+def _patch_settle(executors):
+    settle = executors._settle
 
     @wraps(settle)
-    def patched(self, outcome, settled):
+    def patched(self, outcome, checkpoint):
         reach("after-checkpoint", self.run.pk, outcome.task.name)
-        settle(self, outcome, settled)
+        settle(self, outcome, checkpoint)
 
-    passage._settle = patched
+    executors._settle = patched
 
 
 def _patch_web(outbox):
