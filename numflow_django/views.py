@@ -1,7 +1,7 @@
 """FeatureView: one HTTP request, from its decorators to the commit of its run."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from django.views import View
 from .conf import conf
 from .context import Context, Record
 from .db.ids import new_run_id
+from .discovery.attributes import FeatureAttributes, fixed_attribute_names
 from .discovery.policy import Retry
 from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
@@ -27,11 +28,8 @@ from .request.trace import SILENT, Trace, tracing
 from .request.transaction import commit_block, ensure_committable
 from .text.tracebacks import traceback_of
 
-#: The attributes that are read once, when the feature is registered.
-FIXED = frozenset({"path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic"})
 
-
-class FeatureView(View):
+class FeatureView(FeatureAttributes, View):
     """
     One request: the numbered steps of its folder handle it in one transaction; its async tasks run after COMMIT.
 
@@ -39,17 +37,7 @@ class FeatureView(View):
     ``feature_urls()`` or ``as_view()``.
     """
 
-    path: str | None = None  # for feature_urls; None: from the folders
-    method: str | None = None  # others get 405; None: every method is accepted
-    steps: str | None = None  # dotted package; None: <folder>.steps
-    async_tasks: str | None = None  # dotted package; None: <folder>.async_tasks
-    decorators: Sequence[Callable[..., Any]] = ()  # for the view; outermost first
-    using: str = "default"  # database alias of the transaction and of the run row
-    queue: str | None = None  # RQ queue; None: NUMFLOW["QUEUE"]
-    atomic: bool = True  # False: a read-only feature; its steps run in autocommit and it has no async tasks
-    rollback_on_error_response: bool = True  # False: a step's 4xx or 5xx answer commits
-
-    feature: ClassVar[Feature]
+    feature: ClassVar[Feature]  # set by as_view()
 
     # Hooks
 
@@ -77,7 +65,7 @@ class FeatureView(View):
         Registers the feature; ``manage.py check`` shows the mistakes in its folder. Raise TypeError for an attribute
         that must be set on the class.
         """
-        fixed = sorted(FIXED & initkwargs.keys())
+        fixed = sorted(fixed_attribute_names() & initkwargs.keys())
         if fixed:
             raise TypeError(
                 f"{cls.__name__}.as_view({fixed[0]}=...): set {fixed[0]} on the class, where the worker sees it"

@@ -11,6 +11,7 @@ from typing import Any
 from ..conf import conf
 from ..db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from ..text.suggestions import one_of
+from .attributes import FeatureAttributes, attribute_names
 from .foreign import ignored_words, late_bases
 from .listing import PARTS
 
@@ -25,12 +26,6 @@ HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")
 #: Our own hooks, which are called and not awaited.
 HOOKS = ("initialize_context", "on_error")
 
-#: What an author may set. A misspelt name would have no effect: ``decorator = [login_required]`` protects nothing.
-NAMES = (
-    *("path", "method", "steps", "async_tasks", "decorators", "using", "queue", "atomic", "rollback_on_error_response"),
-    *HOOKS,
-)
-
 #: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
 DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 
@@ -38,25 +33,25 @@ DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 ALIKE = 0.85
 
 
-def problems(declaration: Any, home: str) -> Iterator[str]:
+def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
     """Yield each problem in the attributes of a FeatureView class; *home* is the package of its folder."""
-    yield from _slips(declaration)
-    yield from ignored_words(declaration)
-    yield from late_bases(declaration)
-    yield from _aliases(declaration)
-    yield from _decorators(declaration.decorators)
-    method = declaration.method
+    yield from _misspelt_names(view)
+    yield from ignored_words(view)
+    yield from late_bases(view)
+    yield from _aliases(view)
+    yield from _decorators(view.decorators)
+    method = view.method
     if method is not None and str(method).upper() not in METHODS:
         yield f"method = {method!r} is none that a feature answers; {one_of(method, METHODS)} (None: all of them)"
     for attribute in PARTS:
-        problem = package_problem(attribute, getattr(declaration, attribute), home)
+        problem = package_problem(attribute, getattr(view, attribute), home)
         if problem:
             yield problem
     for handler in HANDLERS:
-        if hasattr(declaration, handler):
+        if hasattr(view, handler):
             yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
     for hook in HOOKS:
-        if iscoroutinefunction(getattr(declaration, hook, None)):
+        if iscoroutinefunction(getattr(view, hook, None)):
             yield f"{hook} is 'async def', and nobody awaits it; make it 'def', or move what it awaits into a step"
 
 
@@ -100,26 +95,28 @@ def _start(path: str, home: list[str]) -> tuple[list[str], list[str]]:
     return (home, parts) if known is None else (home[: home.index(parts[known])], parts[known:])
 
 
-def _slips(declaration: type) -> Iterator[str]:
-    inherited = {name for base in declaration.__mro__[1:] for name in vars(base)}
-    own = sorted(name for name in vars(declaration).keys() - inherited - {*NAMES} if not name.startswith("_"))
+def _misspelt_names(view: type) -> Iterator[str]:
+    """Yield a problem for each misspelt name, which would have no effect: ``decorator = [...]`` protects nothing."""
+    known = [*attribute_names(), *HOOKS]
+    inherited = {name for base in view.__mro__[1:] for name in vars(base)}
+    own = sorted(name for name in vars(view).keys() - inherited - {*known} if not name.startswith("_"))
     for name in own:
-        for meant in get_close_matches(name.lower(), NAMES, 1, ALIKE):
+        for meant in get_close_matches(name.lower(), known, 1, ALIKE):
             yield f"{name} is no attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
 
 
-def _aliases(declaration: Any) -> Iterator[str]:
+def _aliases(view: type[FeatureAttributes]) -> Iterator[str]:
     usable = conf.usable_databases
-    if declaration.using not in conf.databases:
-        yield f"using = {declaration.using!r} is not in DATABASES; {one_of(declaration.using, usable)}"
-    elif declaration.using not in usable and declaration.atomic:
+    if view.using not in conf.databases:
+        yield f"using = {view.using!r} is not in DATABASES; {one_of(view.using, usable)}"
+    elif view.using not in usable and view.atomic:
         remedy = f"set using to one of {', '.join(usable)}" if usable else "add one"
         yield (
-            f"using = {declaration.using!r} has no ENGINE in DATABASES; {remedy}, or set atomic = False if its steps "
+            f"using = {view.using!r} has no ENGINE in DATABASES; {remedy}, or set atomic = False if its steps "
             "need no transaction"
         )
-    if declaration.queue is not None and declaration.queue not in conf.queues:
-        yield f"queue = {declaration.queue!r} is not in RQ_QUEUES; {one_of(declaration.queue, conf.queues)}"
+    if view.queue is not None and view.queue not in conf.queues:
+        yield f"queue = {view.queue!r} is not in RQ_QUEUES; {one_of(view.queue, conf.queues)}"
 
 
 def _decorators(decorators: Any) -> Iterator[str]:

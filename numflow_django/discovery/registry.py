@@ -3,11 +3,11 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 from django.apps import apps
 from django.db import router
@@ -15,6 +15,7 @@ from django.db import router
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
 from ..text.suggestions import did_you_mean
+from .attributes import DeclaredAttributes, FeatureAttributes
 from .errors import ConfigurationErrors
 from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
@@ -22,18 +23,6 @@ from .policy import TaskPolicy, policy_of
 
 #: Seconds that RQ's time limit for a run's job allows beyond the tasks' limits, for claiming and recording.
 JOB_MARGIN = 60
-
-
-class Declaration(Protocol):
-    """The attributes of a FeatureView class that the registry reads."""
-
-    method: str | None
-    steps: str | None
-    async_tasks: str | None
-    decorators: Sequence[Callable[..., Any]]
-    using: str
-    queue: str | None
-    atomic: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +34,23 @@ class Feature:
     declared_in: str  # module and class, for messages
     steps: tuple[Module, ...]
     tasks: tuple[Module, ...]
-    using: str  # database alias of the transaction and of the run row
-    queue_name: str | None  # None: NUMFLOW["QUEUE"]
-    atomic: bool
+    declared: DeclaredAttributes
     mistakes: tuple[FeatureConfigurationError, ...] = ()  # a feature with mistakes answers no request
+
+    @property
+    def using(self) -> str:
+        """Return the alias of the database of its transaction and of its run rows."""
+        return self.declared.using
 
     @property
     def queue(self) -> str:
         """Return the name of the RQ queue of its runs."""
-        return self.queue_name or conf.QUEUE
+        return self.declared.queue or conf.QUEUE
+
+    @property
+    def atomic(self) -> bool:
+        """Return whether its steps run in a transaction."""
+        return self.declared.atomic
 
     @property
     def task_names(self) -> list[str]:
@@ -92,7 +89,7 @@ class Registry:
 
     def register(
         self,
-        declaration: type[Declaration],
+        view: type[FeatureAttributes],
         *,
         package: str | None = None,
         mistakes: Iterable[FeatureConfigurationError] = (),
@@ -103,11 +100,11 @@ class Registry:
         *package* is the folder's package; by default the package of the module that defines the class. *mistakes* are
         those of its folder. All mistakes are collected in :attr:`mistakes`; :meth:`raise_mistakes` raises them.
         """
-        key = f"{declaration.__module__}.{declaration.__qualname__}"
+        key = f"{view.__module__}.{view.__qualname__}"
         with self._lock:
             if key not in self._by_class:
                 found: ConfigurationErrors = [*mistakes]
-                feature = _read(declaration, key, package, found)
+                feature = _read(view, key, package, found)
                 self._keep(feature, key, found)
             return self._by_class[key]
 
@@ -182,20 +179,18 @@ def load_routes() -> None:
         import_module(conf.root_urlconf)
 
 
-def _read(declaration: type[Declaration], key: str, package: str | None, mistakes: ConfigurationErrors) -> Feature:
-    home = package or _package_of(declaration.__module__)
-    label = label_of(home) if declaration.__module__ == f"{home}.feature" or package else _label_of_class(declaration)
-    where = f"feature {label}: {getattr(sys.modules.get(declaration.__module__), '__file__', None) or key}"
-    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(declaration, home)]
+def _read(view: type[FeatureAttributes], key: str, package: str | None, mistakes: ConfigurationErrors) -> Feature:
+    home = package or _package_of(view.__module__)
+    label = label_of(home) if view.__module__ == f"{home}.feature" or package else _label_of_class(view)
+    where = f"feature {label}: {getattr(sys.modules.get(view.__module__), '__file__', None) or key}"
+    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(view, home)]
     feature = Feature(
         label=label,
         package=home,
         declared_in=key,
-        steps=_steps(declaration.steps, home, label, mistakes),
-        tasks=_tasks(declaration.async_tasks, home, label, mistakes),
-        using=declaration.using,
-        queue_name=declaration.queue,
-        atomic=declaration.atomic,
+        steps=_steps(view.steps, home, label, mistakes),
+        tasks=_tasks(view.async_tasks, home, label, mistakes),
+        declared=DeclaredAttributes(view),
     )
     mistakes += [InvalidFeature(f"{where}: {problem}") for problem in contradictions(feature)]
     return feature
@@ -236,8 +231,8 @@ def label_of(package: str) -> str:
     return f"{config.label}.{inner.removeprefix('features.')}".rstrip(".")
 
 
-def _label_of_class(declaration: type[Declaration]) -> str:
+def _label_of_class(view: type[FeatureAttributes]) -> str:
     """Return the label of a feature declared outside a ``feature.py``: app and class, ``"shop.create_order"``."""
-    config = apps.get_containing_app_config(declaration.__module__)
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", declaration.__name__).lower()
-    return f"{config.label if config else _package_of(declaration.__module__)}.{name}"
+    config = apps.get_containing_app_config(view.__module__)
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", view.__name__).lower()
+    return f"{config.label if config else _package_of(view.__module__)}.{name}"

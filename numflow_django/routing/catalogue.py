@@ -6,11 +6,15 @@ from typing import Any
 
 from django.apps import apps
 
+from ..discovery.attributes import attribute_names
 from ..discovery.modules import Module
 from ..discovery.registry import Feature, load_routes, registry
 from ..views import FeatureView
 from .scan import scan
 from .urlconf import places
+
+#: The attributes of a feature that have no value in JSON.
+NOT_IN_JSON = {"decorators"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,25 +26,23 @@ class Entry:
     method: str | None  # in capitals; None: every method
     path: str | None  # what its folders or its class say; None: its folders are not among those that are scanned
     urls: tuple[str, ...]  # with the prefixes of include(), as the URLconf writes them; empty: no URL reaches it
-    rollback_on_error_response: bool
 
     def as_json(self) -> dict[str, Any]:
         """Return the dict that ``--json`` prints. Its keys are an interface: add some, never change one."""
         feature = self.feature
-        return {
+        facts = {
             "label": feature.label,
             "app": self.app,
             "declared_in": feature.declared_in,
             "method": self.method,
             "path": self.path,
             "urls": list(self.urls),
-            "using": feature.using,
-            "atomic": feature.atomic,
-            "rollback_on_error_response": self.rollback_on_error_response,
             "queue": feature.queue,
             "steps": [_module(step) for step in feature.steps],
             "async_tasks": [_module(task) | _rules(feature, task) for task in feature.tasks],
         }
+        others = [name for name in attribute_names() if name not in {*facts, *NOT_IN_JSON}]
+        return facts | {name: getattr(feature.declared, name) for name in others}
 
 
 def _module(module: Module) -> dict[str, Any]:
@@ -84,7 +86,6 @@ def _entry(feature: Feature, view: type[FeatureView], path: str | None, urls: It
         method=None if view.method is None else str(view.method).upper(),
         path=path,
         urls=tuple(dict.fromkeys(urls)),
-        rollback_on_error_response=view.rollback_on_error_response,
     )
 
 

@@ -14,6 +14,7 @@ from django.dispatch import Signal
 
 from numflow_django import FeatureView, exceptions, signals
 from numflow_django.conf import KEYS
+from numflow_django.discovery.attributes import FeatureAttributes
 from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
@@ -91,7 +92,7 @@ def test_the_views_attributes_are_those_of_the_reference() -> None:
     """Each attribute that a feature may set has its row, with its default."""
     attributes = {
         name: repr(value).replace("'", '"')
-        for name, value in vars(FeatureView).items()
+        for name, value in [*vars(FeatureAttributes).items(), *vars(FeatureView).items()]
         if not name.startswith("_") and isinstance(value, str | bool | tuple | None)
     }
 

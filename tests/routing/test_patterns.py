@@ -174,7 +174,7 @@ def test_explicit_and_implicit_features_in_one_tree(site, client):
 @pytest.mark.parametrize(
     ("body", "attribute", "value"),
     [
-        ("queue = 'mail'", "queue_name", "mail"),
+        ("queue = 'mail'", "queue", "mail"),
         ("using = 'other'", "using", "other"),
         ("atomic = False", "atomic", False),
     ],
@@ -184,7 +184,7 @@ def test_other_attributes_leave_the_folders_alone(tree, site, body, attribute, v
     assert site({"orders/@post": body}) == ["orders/"]
 
     feature = registry.find(f"{tree.package}.orders.@post")
-    assert getattr(feature, attribute) == value
+    assert getattr(feature.declared, attribute) == value
     assert resolve("/orders/").func.view_class.method == "POST"
 
 

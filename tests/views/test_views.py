@@ -10,8 +10,8 @@ from django.test import RequestFactory
 from django.views.decorators.csrf import csrf_exempt
 
 from numflow_django import Retry, StepError
+from numflow_django.discovery.attributes import fixed_attribute_names
 from numflow_django.exceptions import InvalidErrorHandlerResult, InvalidFeatures, InvalidStepResult
-from numflow_django.views import FIXED
 from tests.market.models import Sale
 from tests.support.serving import ask, feature, posted, route
 
@@ -23,7 +23,7 @@ DONE = "return HttpResponse('done')"
 # Attributes
 
 
-@pytest.mark.parametrize("attribute", sorted(FIXED))
+@pytest.mark.parametrize("attribute", sorted(fixed_attribute_names()))
 def test_fixed_attributes_are_refused_by_as_view(tree, attribute):
     """What the worker has to know as well is set on the class: as_view() refuses it and says so."""
     view = feature(tree, DONE)

@@ -97,7 +97,7 @@ def _manner(entry: Entry) -> str:
     unusual = {
         "autocommit (atomic = False)": not feature.atomic,
         f"database {feature.using}": feature.using != "default",
-        "4xx and 5xx commit": feature.atomic and not entry.rollback_on_error_response,
+        "4xx and 5xx commit": feature.atomic and not feature.declared.rollback_on_error_response,
     }
     return ", ".join(text for text, holds in unusual.items() if holds)
 

@@ -42,7 +42,7 @@ def misspelt_rule(ctx: OrderContext) -> None: ...
 
 
 class Feature(FeatureView):
-    method = 3  # E: Incompatible types in assignment (expression has type "int", base class "FeatureView" defined the type as "str | None")
+    method = 3  # E: Incompatible types in assignment (expression has type "int", base class "FeatureAttributes" defined the type as "str | None")
 
     def on_error(self, error: Exception, ctx: OrderContext, request: FeatureRequest) -> str:  # E: Return type "str" of "on_error" incompatible with return type "HttpResponseBase | Retry | None" in supertype "numflow_django.views.FeatureView"
         raise StepError("no", status="400")  # E: Argument "status" to "StepError" has incompatible type "str"; expected "int"
