@@ -17,8 +17,9 @@ from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
+from ..broker.feature_job import FeatureJob
 from ..broker.fetch import Fetcher
-from ..broker.job import FeatureJob, parse_job_id
+from ..broker.job import parse_job_id
 from ..conf import conf
 from ..db.lengths import WORKER_LENGTH
 from ..discovery.registry import registry
