@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .discovery.policy import async_task as async_task
     from .exceptions import StepError as StepError
     from .forms import FeatureFormView as FeatureFormView
-    from .outbox.record import start_run as start_run
+    from .outbox.start_run import start_run as start_run
     from .request.http import FeatureRequest as FeatureRequest
     from .request.http import FeatureResponse as FeatureResponse
     from .routing.patterns import feature_urls as feature_urls
@@ -43,7 +43,7 @@ _HOMES = {
     "StepError": "exceptions",
     "async_task": "discovery.policy",
     "feature_urls": "routing.patterns",
-    "start_run": "outbox.record",
+    "start_run": "outbox.start_run",
 }
 
 __all__ = [

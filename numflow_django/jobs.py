@@ -27,6 +27,6 @@ def run_feature(run_id: str, dispatch_no: int) -> None:
         worker = plain((job and job.worker_name) or "", WORKER_LENGTH)
         run = runner.run(UUID(run_id), dispatch_no, worker=worker)
         if run is not None:
-            relay.after(run)
+            relay.after_run(run)
     finally:
         connections.close_all()

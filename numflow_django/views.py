@@ -19,7 +19,7 @@ from .discovery.policy import Retry
 from .discovery.registry import Feature, registry
 from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
 from .models import FeatureRun
-from .outbox import record as outbox
+from .outbox.record import StepLog, dispatch, record, record_rollback
 from .request.http import attributed, describe, error_response, status_of, with_data
 from .request.run_header import RUN_HEADER, note_failed_run
 from .request.state import RequestState
@@ -154,7 +154,7 @@ class FeatureView(FeatureAttributes, View):
         def after_commit() -> None:
             attempt.committed = True
             if attempt.run:
-                outbox.dispatch(feature, attempt.run)
+                dispatch(feature, attempt.run)
 
         with commit_block(self.using, after_commit):
             answer = self._run_steps(ctx, request, attempt)
@@ -163,7 +163,7 @@ class FeatureView(FeatureAttributes, View):
             ensure_committable(self.using)
             if feature.tasks and answer.status_code < 400:
                 facts = _facts(request, answer.status_code) | {"created_by": _user_key(request)}
-                attempt.run = outbox.record(feature, ctx, steps=attempt.log, request=facts)
+                attempt.run = record(feature, ctx, steps=attempt.log, request=facts)
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
         return answer
 
@@ -228,9 +228,7 @@ class FeatureView(FeatureAttributes, View):
             with suppress(Exception):
                 facts["created_by"] = _user_key(request)
             trace = traceback_of(error) if error else ""
-            run = outbox.record_rollback(
-                self.feature, ctx, steps=attempt.log, error=reason, traceback=trace, request=facts
-            )
+            run = record_rollback(self.feature, ctx, steps=attempt.log, error=reason, traceback=trace, request=facts)
             if run and answer:
                 answer.headers[RUN_HEADER] = str(ctx.run_id)
             elif run and error:
@@ -266,7 +264,7 @@ class Attempt:
     """The result of one execution of the steps."""
 
     number: int = 0  # from 1; 0: the steps have not begun
-    log: outbox.StepLog = field(default_factory=list)
+    log: StepLog = field(default_factory=list)
     run: FeatureRun | None = None  # once its row is written
     committed: bool = False
     trace: Trace = SILENT

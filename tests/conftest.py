@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from numflow_django.broker import dispatch
+from numflow_django.broker import queues
 from numflow_django.discovery.registry import registry
 from numflow_django.execution.stop import Stop
 from numflow_django.routing.scan import scan
 from tests.apps import app  # noqa: F401 - a fixture
 from tests.support.brokers import broker, server  # noqa: F401 - fixtures
+from tests.support.enqueuing import enqueued  # noqa: F401 - a fixture
 from tests.support.running import task
 from tests.support.trees import Tree
 
@@ -20,9 +21,9 @@ from tests.support.trees import Tree
 @pytest.fixture(autouse=True)
 def fresh_broker() -> Iterator[None]:
     """No test inherits another's connection to Redis, nor its pause after a failure."""
-    dispatch.reset()
+    queues.reset()
     yield
-    dispatch.reset()
+    queues.reset()
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from numflow_django.broker import dispatch
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
-from tests.support.serving import Bell
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("enqueued")]
 
 LIST = "admin:numflow_django_featurerun_changelist"
 TITLES = {
@@ -18,14 +16,6 @@ TITLES = {
     "resume_failed": "Run the failed tasks again",
     "resume": "Run all that remains",
 }
-
-
-@pytest.fixture(autouse=True)
-def bell(monkeypatch):
-    """Takes the place of Redis."""
-    bell = Bell()
-    monkeypatch.setattr(dispatch, "ring", bell)
-    return bell
 
 
 def login(client, *permissions):
@@ -100,7 +90,7 @@ def test_a_cancelled_run(client, operator):
     ("operation", "names", "position"),
     [("resume_failed", ["notify", "mail"], 1), ("resume", ["mail", "notify"], 0)],
 )
-def test_a_resumed_run(client, operator, bell, operation, names, position):
+def test_a_resumed_run(client, operator, enqueued, operation, names, position):
     """D4: a failed run is resumed from its page at once, with its failed tasks or all that remain."""
     run = run_row(RunState.FAILED, NO, ExecutionState.SKIPPED)
 
@@ -108,22 +98,22 @@ def test_a_resumed_run(client, operator, bell, operation, names, position):
 
     run.refresh_from_db()
     assert (run.state, run.task_names, run.position) == (RunState.QUEUED, names, position)
-    assert bell == [run.pk]
+    assert enqueued == [run.pk]
     assert told(answer) == [f"{TITLES[operation]}: 1 run."]
 
 
-def test_a_run_that_has_ended_meanwhile(client, operator, bell):
+def test_a_run_that_has_ended_meanwhile(client, operator, enqueued):
     """C9: a button that comes too late changes nothing, and says so."""
     run = run_row(RunState.SUCCEEDED, OK, OK)
 
     answer = press(client, run, "resume")
 
-    assert (FeatureRun.objects.get().state, list(bell)) == (RunState.SUCCEEDED, [])
+    assert (FeatureRun.objects.get().state, list(enqueued)) == (RunState.SUCCEEDED, [])
     assert told(answer) == ["1 run was left as it is: its state does not allow this."]
     assert not LogEntry.objects.exists()
 
 
-def test_several_runs_at_once(client, operator, bell):
+def test_several_runs_at_once(client, operator, enqueued):
     """B7: the failed runs among those that are marked in the list are run again; the others stay as they are."""
     failed, done = run_row(RunState.FAILED, NO, OK), run_row(RunState.SUCCEEDED, OK, OK)
 
@@ -136,9 +126,9 @@ def test_several_runs_at_once(client, operator, bell):
     ]
 
 
-def test_redis_is_away(client, operator, bell):
+def test_redis_is_away(client, operator, enqueued):
     """D5: a run that is resumed while Redis is down is pending, and the relay's."""
-    bell.rings = False
+    enqueued.is_down = True
     run = run_row(RunState.FAILED, NO, OK)
 
     press(client, run, "resume")

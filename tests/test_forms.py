@@ -15,10 +15,9 @@ from django.utils import translation
 from numflow_django import Retry, StepError
 from numflow_django.exceptions import ContextValueError, InvalidFeatures, InvalidStepResult, MissingResponseError
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from numflow_django.routing.scan import scan
 from tests.market.models import Sale
-from tests.support.serving import Bell, module, numbered
+from tests.support.serving import module, numbered
 from tests.support.sites import ROOT, Site, files_in
 
 FEATURE = """
@@ -63,14 +62,7 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
-
-
-@pytest.fixture
-def sell(tree, settings, bell):
+def sell(tree, settings, enqueued):
     """Write a form's feature, routed at /sell/: its steps run *bodies*, *attributes* are set on its class."""
 
     def write(*bodies, tasks=(), folder="sell", bases="", form="SaleForm", **attributes):
@@ -146,8 +138,8 @@ def test_the_csrf_check_is_as_usual(sell):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_valid_form_runs_the_steps_and_redirects(sell, client, bell):
-    """The steps find the valid form as request.form; the redirect to success_url leaves after COMMIT, its run rung."""
+def test_a_valid_form_runs_the_steps_and_redirects(sell, client, enqueued):
+    """The steps find the valid form as request.form; the redirect leaves after COMMIT, and the run is enqueued."""
     user = User.objects.create_user("minji")
     client.force_login(user)
     sell("ctx.item = request.form.cleaned_data['item']", SAVE, tasks=["mail"])
@@ -159,7 +151,7 @@ def test_a_valid_form_runs_the_steps_and_redirects(sell, client, bell):
     assert Sale.objects.get().quantity == 2
     assert '"item":"tea"' in run.context
     assert (run.method, run.status_code, run.created_by) == ("POST", 302, str(user.pk))
-    assert bell == [run.pk]
+    assert enqueued == [run.pk]
     assert answer.headers["Numflow-Run"] == str(run.pk)
 
 
@@ -202,7 +194,7 @@ def test_a_step_may_answer_itself(sell, client):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_redirect_is_made_inside_the_transaction(sell, client, bell):
+def test_the_redirect_is_made_inside_the_transaction(sell, client, enqueued):
     """A form_valid that raises rolls everything back: no row is committed without its answer."""
 
     def form_valid(self, form):
@@ -215,7 +207,7 @@ def test_the_redirect_is_made_inside_the_transaction(sell, client, bell):
 
     assert not Sale.objects.exists()
     assert FeatureRun.objects.get().state == "rolled_back"
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.django_db
@@ -252,7 +244,7 @@ def test_messages_as_in_django(sell, client):
 
 
 @pytest.mark.django_db
-def test_an_invalid_form_is_shown_again(sell, client, bell):
+def test_an_invalid_form_is_shown_again(sell, client, enqueued):
     """A12: It is a 422 with the errors at their fields and what was typed; no step runs and no row is left."""
     sell("raise AssertionError", tasks=["mail"])
 
@@ -262,7 +254,7 @@ def test_an_invalid_form_is_shown_again(sell, client, bell):
     assert answer.context["form"].errors == {"quantity": ["Enter a whole number."]}
     assert 'value="many"' in answer.content.decode()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.django_db
@@ -320,7 +312,7 @@ REFUSALS = [
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", [422, 200])
 @pytest.mark.parametrize(("error", "errors"), REFUSALS)
-def test_an_error_of_a_step_is_put_into_the_form(sell, client, bell, error, errors, status):
+def test_an_error_of_a_step_is_put_into_the_form(sell, client, enqueued, error, errors, status):
     """A13: ValidationError and StepError: at their fields, the work and callbacks rolled back, whatever the status."""
     hook = "transaction.on_commit(lambda: Sale.objects.create(item='from the callback'))"
     sell(SAVE, hook, f"raise {error}", tasks=["mail"], invalid_status=status)
@@ -332,7 +324,7 @@ def test_an_error_of_a_step_is_put_into_the_form(sell, client, bell, error, erro
     assert 'value="tea"' in answer.content.decode()
     assert not Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
     assert "Numflow-Run" not in answer.headers
 
 

@@ -40,7 +40,7 @@ from rest_framework.views import APIView
 from rq import Queue, Worker
 
 import numflow_django
-from numflow_django.broker.job import BOOKKEEPING
+from numflow_django.broker.feature_job import BOOKKEEPING
 from numflow_django.models import FeatureRun
 
 PACKAGE = Path(numflow_django.__file__).parent
@@ -196,7 +196,8 @@ OBJECTS: dict[str, Callable[[], Any]] = {
 }
 
 # Our modules that several rows name
-DISPATCH, FETCH, JOB = "broker/dispatch.py", "broker/fetch.py", "broker/job.py"
+PUSH, FETCH, LOOKUP = "broker/push.py", "broker/fetch.py", "broker/lookup.py"
+QUEUES, JOB, WORKERS = "broker/queues.py", "broker/feature_job.py", "broker/workers.py"
 WORKER, COMMITTED, REST = "worker/feature_worker.py", "testing/committed.py", "contrib/rest_framework.py"
 REGISTRIES, REGISTRATION = "worker/job_registries.py", "worker/registration.py"
 CONNECTIONS, SQL, STATEMENTS, TIMESTAMPS = "db/connections.py", "db/sql.py", "db/statements.py", "db/timestamps.py"
@@ -249,33 +250,32 @@ RQ = (
     Reliance(name="rq.exceptions.NoSuchJobError", kind="class", module=REGISTRIES),
     Reliance(name="rq.exceptions.StopRequested", kind="class", module=WORKER),
     # Keys
-    Reliance(name="rq.worker_registration.WORKERS_BY_QUEUE_KEY", value="rq:workers:%s", module=DISPATCH),
+    Reliance(name="rq.worker_registration.WORKERS_BY_QUEUE_KEY", value="rq:workers:%s", module=WORKERS),
     Reliance(name="rq.suspension.WORKERS_SUSPENDED", value="rq:suspended", module=FETCH),
     Reliance(name="rq.job.Job.redis_job_namespace_prefix", value="rq:job:", module=FETCH),
-    Reliance(name="rq.Queue.redis_queues_keys", value="rq:queues", module=DISPATCH),
-    Reliance(name="rq.Queue().key", value="rq:queue:mail", module=DISPATCH),
-    Reliance(name="rq.Queue().intermediate_queue_key", value="rq:queue:mail:intermediate", module=DISPATCH),
+    Reliance(name="rq.Queue.redis_queues_keys", value="rq:queues", module=PUSH),
+    Reliance(name="rq.Queue().key", value="rq:queue:mail", module=PUSH),
+    Reliance(name="rq.Queue().intermediate_queue_key", value="rq:queue:mail:intermediate", module=LOOKUP),
     # Queues and jobs
-    Reliance(name="rq.Queue().connection", kind="Redis", module=DISPATCH),
-    Reliance(name="rq.Queue().is_async", value=True, module=DISPATCH),
-    Reliance(name="rq.Queue().job_class", kind="class", module=DISPATCH),
-    Reliance(name="rq.Queue().serializer", kind="anything", module=DISPATCH),
+    Reliance(name="rq.Queue().connection", kind="Redis", module=LOOKUP),
+    Reliance(name="rq.Queue().is_async", value=True, module=PUSH),
+    Reliance(name="rq.Queue().job_class", kind="class", module=LOOKUP),
+    Reliance(name="rq.Queue().serializer", kind="anything", module=PUSH),
     Reliance(name="rq.Queue().intermediate_queue", kind="IntermediateQueue", module=WORKER),
     Reliance(name="rq.intermediate_queue.IntermediateQueue.remove", signature="self, job_id", module=WORKER),
     Reliance(
         name="rq.Queue.create_job",
         signature="self, func, args=, ..., timeout=, result_ttl=, ..., failure_ttl=, description=, ..., status=, ...",
-        module=DISPATCH,
+        module=PUSH,
     ),
     Reliance(
         name="rq.Queue.enqueue_call",
         signature="self, func, args=, ..., timeout=, result_ttl=, ..., description=, ..., job_id=, ...",
-        module=DISPATCH,
+        module=PUSH,
     ),
-    Reliance(name="rq.job.Job.to_dict", signature="self, ...", module=DISPATCH),
-    Reliance(name="rq.job.Job.key_for", signature="cls, job_id", module=DISPATCH),
-    Reliance(name="rq.job.JobStatus.QUEUED", value="queued", module=DISPATCH),
-    Reliance(name="rq.exceptions.DuplicateJobError", kind="class", module=DISPATCH),
+    Reliance(name="rq.job.Job.to_dict", signature="self, ...", module=PUSH),
+    Reliance(name="rq.job.Job.key_for", signature="cls, job_id", module=PUSH),
+    Reliance(name="rq.job.JobStatus.QUEUED", value="queued", module=PUSH),
     Reliance(name="rq.job.Job.fetch", signature="cls, id, connection=, serializer=", module=REGISTRIES),
     Reliance(name="rq.job.Job.restore", signature="self, raw_data", module=JOB),
     Reliance(name="rq.job.Job.func_name", kind="property", module=JOB),
@@ -283,29 +283,29 @@ RQ = (
     Reliance(name="rq.job.Job.kwargs", kind="property", module=JOB),
     Reliance(name="rq.job.Job.instance", kind="property", module=JOB),
     Reliance(name="rq.get_current_job", signature="...", module="jobs.py"),
-    Reliance(name="rq.utils.as_text", signature="v", module=DISPATCH),
-    Reliance(name="rq.utils.now", signature="", module=DISPATCH),
-    Reliance(name="rq.utils.utcformat", signature="dt", module=DISPATCH),
+    Reliance(name="rq.utils.as_text", signature="v", module=LOOKUP),
+    Reliance(name="rq.utils.now", signature="", module=PUSH),
+    Reliance(name="rq.utils.utcformat", signature="dt", module=PUSH),
     # django-rq
-    Reliance(name="django_rq.get_queue", signature="name=, ..., commit_mode=, connection=, ...", module=DISPATCH),
-    Reliance(name="django_rq.connection_utils.get_connection", signature="name=, ...", module=DISPATCH),
+    Reliance(name="django_rq.get_queue", signature="name=, ..., commit_mode=, connection=, ...", module=QUEUES),
+    Reliance(name="django_rq.connection_utils.get_connection", signature="name=, ...", module=QUEUES),
 )
 
 REDIS = (
-    Reliance(name="redis.ConnectionPool.__init__", signature="self, connection_class=, ...", module=DISPATCH),
-    Reliance(name="redis.Redis.__init__", signature="self, ..., connection_pool=, ...", module=DISPATCH),
-    Reliance(name="redis.Redis.get_encoder", signature="self", module=DISPATCH),
-    Reliance(name="redis.Redis.register_script", signature="self, script", module=DISPATCH),
-    Reliance(name="redis.Redis().connection_pool", kind="ConnectionPool", module=DISPATCH),
-    Reliance(name="redis.commands.core.Script.__call__", signature="self, keys=, args=, ...", module=DISPATCH),
-    Reliance(name="redis.backoff.NoBackoff", signature="", module=DISPATCH),
-    Reliance(name="redis.retry.Retry.__init__", signature="self, backoff, retries, ...", module=DISPATCH),
-    Reliance(name="redis.sentinel.SentinelConnectionPool().connection_class", kind="class", module=DISPATCH),
-    Reliance(name="redis.sentinel.SentinelConnectionPool().connection_kwargs", kind="dict", module=DISPATCH),
-    Reliance(name="redis.sentinel.SentinelConnectionPool().sentinel_manager", kind="Sentinel", module=DISPATCH),
-    Reliance(name="redis.sentinel.Sentinel().sentinels", kind="list", module=DISPATCH),
-    Reliance(name="redis.exceptions.ConnectionError", kind="class", module=DISPATCH),
-    Reliance(name="redis.exceptions.RedisError", kind="class", module=DISPATCH),
+    Reliance(name="redis.ConnectionPool.__init__", signature="self, connection_class=, ...", module=QUEUES),
+    Reliance(name="redis.Redis.__init__", signature="self, ..., connection_pool=, ...", module=QUEUES),
+    Reliance(name="redis.Redis.get_encoder", signature="self", module=PUSH),
+    Reliance(name="redis.Redis.register_script", signature="self, script", module=PUSH),
+    Reliance(name="redis.Redis().connection_pool", kind="ConnectionPool", module=QUEUES),
+    Reliance(name="redis.commands.core.Script.__call__", signature="self, keys=, args=, ...", module=PUSH),
+    Reliance(name="redis.backoff.NoBackoff", signature="", module=QUEUES),
+    Reliance(name="redis.retry.Retry.__init__", signature="self, backoff, retries, ...", module=QUEUES),
+    Reliance(name="redis.sentinel.SentinelConnectionPool().connection_class", kind="class", module=QUEUES),
+    Reliance(name="redis.sentinel.SentinelConnectionPool().connection_kwargs", kind="dict", module=QUEUES),
+    Reliance(name="redis.sentinel.SentinelConnectionPool().sentinel_manager", kind="Sentinel", module=QUEUES),
+    Reliance(name="redis.sentinel.Sentinel().sentinels", kind="list", module=QUEUES),
+    Reliance(name="redis.exceptions.ConnectionError", kind="class", module="broker/dispatch.py"),
+    Reliance(name="redis.exceptions.RedisError", kind="class", module="broker/pauses.py"),
 )
 
 DATABASE = (

@@ -10,22 +10,21 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import as_text
 
 from ..discovery.registry import JOB_MARGIN
-from .dispatch import FAILURE_TTL
-from .job import JOB_ID
+from .job import FAILURE_TTL, JOB_ID_IN_LUA, is_job_id
 
 #: Delete the finished jobs ARGV[5], ... and take up to ARGV[1] others, but at most a quarter of the queue, so that
 #: other workers are not idle. Leave a job that is not ours to RQ. A job's hash stays until the job is done, because the
 #: relay treats a run without a job in Redis as lost. If the worker dies, its hashes expire after ARGV[4] seconds.
-TAKE = """
+TAKE = f"""
 for index = 5, #ARGV do redis.call("DEL", ARGV[2] .. ARGV[index]) end
-if redis.call("EXISTS", ARGV[3]) == 1 then return {} end
-local taken = {}
+if redis.call("EXISTS", ARGV[3]) == 1 then return {{}} end
+local taken = {{}}
 for _, queue in ipairs(KEYS) do
     local share = math.max(1, math.min(tonumber(ARGV[1]), math.floor(redis.call("LLEN", queue) / 4)))
     while #taken < 2 * share do
         local name = redis.call("LINDEX", queue, 0)
         if not name then break end
-        if not string.find(name, "^numflow%-%x+%-%d+$") then return taken end
+        if not string.find(name, "{JOB_ID_IN_LUA}") then return taken end
         redis.call("LPOP", queue)
         redis.call("EXPIRE", ARGV[2] .. name, ARGV[4])
         table.insert(taken, name)
@@ -58,13 +57,13 @@ class Fetcher:
         """Delete the jobs *done* and return up to *most* next jobs; none if none can be taken here."""
         keys = [queue.key for queue in self._queues]
         found = self._take(keys=keys, args=[most, *self._arguments, *done])
-        return [_fetched_job(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self._awaited()
+        return [_fetched_job(*pair) for pair in zip(found[::2], found[1::2], strict=True)] or self.wait_for_one()
 
     def finish(self, done: Sequence[str]) -> None:
         """Delete the jobs *done* and take no other."""
         self._connection.delete(*map(Job.key_for, done))
 
-    def _awaited(self) -> list[FetchedJob]:
+    def wait_for_one(self) -> list[FetchedJob]:
         """Wait for a job as RQ does: move it to the intermediate queue, where the relay finds it if it gets stuck."""
         if not self._linger or len(self._queues) > 1 or self._connection.exists(WORKERS_SUSPENDED):
             return []
@@ -73,7 +72,7 @@ class Fetcher:
         if found is None:
             return []
         name = as_text(found)
-        is_ours = JOB_ID.fullmatch(name)
+        is_ours = is_job_id(name)
         with self._connection.pipeline() as pipeline:
             pipeline.hget(Job.key_for(name), "timeout")
             pipeline.expire(Job.key_for(name), FAILURE_TTL)

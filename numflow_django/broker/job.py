@@ -1,25 +1,30 @@
-"""The RQ job of a run: a worker uses only the job's id."""
+"""The RQ job of a run: the function that RQ calls, and the job's id, which is all that a worker reads."""
 
 import re
-from typing import Any
 from uuid import UUID
 
-from rq.exceptions import NoSuchJobError
-from rq.job import Job
-from rq.utils import as_text
+#: The wire format: the function that RQ calls by name. Never rename it.
+JOB = "numflow_django.jobs.run_feature"
 
-from ..signals import logger
-from .dispatch import JOB
+#: Seconds after which Redis forgets a job that RQ gave up, or whose worker died; our own record is the task log.
+FAILURE_TTL = 86_400
 
-JOB_ID = re.compile(r"numflow-(?P<run>[0-9a-f]{32})-(?P<number>[0-9]+)")
+#: What the id of a job begins with; the run's id and the dispatch number follow.
+PREFIX = "numflow-"
+JOB_ID = re.compile(PREFIX + "(?P<run>[0-9a-f]{32})-(?P<number>[0-9]+)")
 
-#: The fields of a job's hash in Redis that RQ may read.
-BOOKKEEPING = frozenset(
-    {
-        *("data", "origin", "description", "status", "worker_name", "timeout", "result_ttl", "failure_ttl"),
-        *("created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat"),
-    }
-)
+#: The same pattern for the scripts in Redis. Lua cannot count repetitions, and escapes "-" with "%".
+JOB_ID_IN_LUA = "^" + PREFIX.replace("-", "%-") + "[0-9a-f]" * 32 + "%-[0-9]+$"
+
+
+def job_id(run_id: UUID, dispatch_no: int) -> str:
+    """Return the id of the RQ job for a run and its dispatch number."""
+    return f"{PREFIX}{run_id.hex}-{dispatch_no}"
+
+
+def is_job_id(name: str) -> bool:
+    """Return whether *name* is the id of a job of ours."""
+    return JOB_ID.fullmatch(name) is not None
 
 
 def parse_job_id(name: str) -> tuple[UUID, int]:
@@ -28,43 +33,3 @@ def parse_job_id(name: str) -> tuple[UUID, int]:
     if match is None:
         raise ValueError(f"job {name!r} is not a run of numflow_django; this worker runs nothing else")
     return UUID(match["run"]), int(match["number"])
-
-
-class FeatureJob(Job):
-    """
-    A job that runs our one function and nothing else, whatever its data contain.
-
-    The arguments come from the job's id, and the data are never deserialised. So a job of any serializer works, and a
-    client that can write to Redis can only make a worker look for a run.
-    """
-
-    def restore(self, raw_data: Any) -> Any:
-        """Read the fields that RQ's bookkeeping needs, and none that RQ would unpickle, import, call or connect to."""
-        kept = {name: value for name, value in raw_data.items() if as_text(name) in BOOKKEEPING}
-        try:
-            return super().restore(kept)
-        except (ValueError, TypeError, AttributeError) as error:
-            # RQ skips a job that does not exist; any other error would end this worker, and then the next one
-            logger.error("job refused: the hash of %r is not one of RQ's: %s", self.id, error)
-            raise NoSuchJobError(f"job {self.id!r} is unreadable") from error
-
-    @property  # type: ignore[misc]
-    def func_name(self) -> str:
-        """Return the dotted path of our one function."""
-        return JOB
-
-    @property  # type: ignore[misc]
-    def args(self) -> tuple[Any, ...]:
-        """Return the run's id, as text, and the dispatch number."""
-        run_id, number = parse_job_id(self.id)
-        return (str(run_id), number)
-
-    @property  # type: ignore[misc]
-    def kwargs(self) -> dict[str, Any]:
-        """Return no keyword arguments."""
-        return {}
-
-    @property  # type: ignore[misc]
-    def instance(self) -> None:
-        """Return None, so that RQ never calls a method of an object."""
-        return

@@ -4,20 +4,22 @@ The relay: enqueue runs that are due or lost, and recover runs whose worker died
 Any number of relays may run at once: each transition is guarded, and a run that is enqueued twice is claimed once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from time import monotonic
 
 from django.db import Error
 
-from ..broker import dispatch
+from ..broker import lookup, marks
+from ..broker.dispatch import enqueue
+from ..broker.pauses import is_paused
 from ..conf import conf
 from ..db.missing_tables import noting_missing_tables
-from ..db.timestamps import Now
 from ..discovery.registry import JOB_MARGIN, registry
-from ..models import NOW, FeatureRun, FeatureRunQuerySet, RunState
+from ..models import FeatureRun, FeatureRunQuerySet, RunState
 from ..signals import logger
 from .recovery import record_loss
+from .unserved import UnservedQueues
 
 #: Runs in one query and in one request to Redis.
 PAGE = 200
@@ -26,23 +28,17 @@ PAGE = 200
 LARGE = ("context", "steps")
 
 #: Seconds that one tick may take; the next tick does the rest.
-BUDGET = 5.0
+TICK_SECONDS = 5.0
 
 #: Seconds that a worker may spend on the relay at the end of a run.
-SHARE = 0.5
+WORKER_TICK_SECONDS = 0.5
 
 #: Seconds between two checks of all queued runs in Redis, even if nothing seems wrong: RQ can lose a job between taking
 #: it and starting it.
-SLOW_CHECK = 60.0
+SLOW_CHECK_SECONDS = 60.0
 
 #: Longest time in seconds between a run's COMMIT and its job in Redis: a request waits no longer for Redis.
-GRACE = 1.0
-
-#: Seconds that a run is queued before the relay warns that its queue has no worker, and between two such warnings.
-UNSERVED_SECONDS = 60.0
-
-#: The most runs of a queue that one warning counts.
-COUNTED = 1_000
+ENQUEUE_SECONDS = 1.0
 
 
 @dataclass
@@ -63,16 +59,16 @@ class Relay:
 
     memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
     flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: the result of mark() in this tick
-    watched: dict[str, float] = field(default_factory=dict)  # by queue: when its workers were last counted
+    unserved: UnservedQueues = field(default_factory=UnservedQueues)
 
-    def tick(self, *, budget: float = BUDGET, thorough: bool = False) -> Report:
+    def tick(self, *, seconds: float = TICK_SECONDS, thorough: bool = False) -> Report:
         """
-        Do one round of at most *budget* seconds. With *thorough*, check every queued run in Redis.
+        Do one round of at most *seconds*. With *thorough*, check every queued run in Redis.
 
         After an error of Redis, the next tick handles its runs. Raise the errors of a database.
         """
         report = Report()
-        deadline = monotonic() + budget
+        deadline = monotonic() + seconds
         self.flushed.clear()
         for alias in registry.databases():
             runs = FeatureRun.objects.using(alias)
@@ -104,76 +100,66 @@ class Relay:
             if self._is_flushed(queue) is None:
                 continue  # Redis is down; a later tick checks this queue
             memory = self.memories.setdefault((alias, queue), Memory())
-            memory.strays = dispatch.requeue_stuck(queue, memory.strays)
+            memory.in_transit = lookup.requeue_stuck(queue, memory.in_transit)
             everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
             window = runs.queued(queue, since=None if everything else memory.window())
             for run in _lost(window, queue, deadline, in_list=everything):
                 report.undispatched += run.undispatch()
-            if monotonic() < deadline and not dispatch.is_paused(queue):
+            if monotonic() < deadline and not is_paused(queue):
                 memory.remember(everything=everything)
             elif self._is_flushed(queue):
-                dispatch.unmark(queue)  # else the rest would wait for the slow check
+                marks.unmark(queue)  # else the rest would wait for the slow check
 
     def _is_flushed(self, queue: str) -> bool | None:
         """Return whether Redis has lost its data since the last tick. Ask once a tick, for all databases."""
         if queue not in self.flushed:
-            self.flushed[queue] = dispatch.mark(queue)
+            self.flushed[queue] = marks.mark(queue)
         return self.flushed[queue]
 
     def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
         for state in (RunState.PENDING, RunState.WAITING):
             for page in _pages(runs.due(state).defer(*LARGE), deadline):
                 for run in page:
-                    if not dispatch.is_paused(run.queue):
+                    if not is_paused(run.queue):
                         report.dispatched += dispatch_due(run)
 
     def _warn_of_unserved(self) -> None:
-        """Warn of queues with long-queued runs and no worker: once a minute, from one relay only."""
         for queue in conf.queues:
             # After a flush, live workers have to register again first
-            if self._is_flushed(queue) is not False or not self._is_watch_due(queue):
-                continue
-            if dispatch.take_turn(queue, UNSERVED_SECONDS, at=dispatch.WARNED) and dispatch.worker_count(queue) == 0:
-                _warn_if_unserved(queue)
-
-    def _is_watch_due(self, queue: str) -> bool:
-        now = monotonic()
-        if now - self.watched.get(queue, -UNSERVED_SECONDS) < UNSERVED_SECONDS:
-            return False
-        self.watched[queue] = now
-        return True
+            if self._is_flushed(queue) is False:
+                self.unserved.warn(queue)
 
 
 class Memory:
-    """When the queued runs of one queue were last checked in Redis, in monotonic seconds."""
+    """What a relay remembers of one queue. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self.last = -SLOW_CHECK
-        self.last_slow = -SLOW_CHECK
-        self.strays: set[str] = set()  # jobs in RQ's intermediate queue
+        self.last_check = -SLOW_CHECK_SECONDS
+        self.last_slow_check = -SLOW_CHECK_SECONDS
+        self.in_transit: Set[str] = lookup.NO_JOBS  # jobs seen in RQ's intermediate queue at the last check
 
     def is_slow_check_due(self) -> bool:
         """Return whether it is time to check all queued runs, not only the new ones."""
-        return monotonic() - self.last_slow >= SLOW_CHECK
+        return monotonic() - self.last_slow_check >= SLOW_CHECK_SECONDS
 
     def window(self) -> float:
         """Return how many seconds back to look for new queued runs. Some runs are checked a second time."""
-        return monotonic() - self.last + 2 * GRACE
+        return monotonic() - self.last_check + 2 * ENQUEUE_SECONDS
 
     def remember(self, *, everything: bool) -> None:
         """Note the time of a check that was made."""
-        self.last = monotonic()
+        self.last_check = monotonic()
         if everything:
-            self.last_slow = self.last
+            self.last_slow_check = self.last_check
 
 
-def after(run: FeatureRun) -> None:
+def after_run(run: FeatureRun) -> None:
     """Enqueue a run again if its worker handed it over, then do a short relay tick if it is time."""
     if run.state == RunState.PENDING:
         dispatch_due(run)
-    if dispatch.take_turn(run.queue, conf.RELAY_SECONDS):
+    if marks.take_turn(run.queue, conf.RELAY_SECONDS):
         try:
-            Relay().tick(budget=SHARE)
+            Relay().tick(seconds=WORKER_TICK_SECONDS)
         except Error as error:
             logger.warning("relay failed error=%r; the next run tries again", error)
 
@@ -183,52 +169,19 @@ def dispatch_due(run: FeatureRun) -> bool:
     if not run.begin_dispatch():
         return False
     feature = registry.find(run.feature)
-    rung = dispatch.ring(
-        run_id=run.pk,
-        dispatch_no=run.dispatch_no,
-        queue=run.queue,
-        timeout=feature.job_timeout if feature else JOB_MARGIN,
-        feature=run.feature,
-    )
-    if not rung:
-        run.undispatch()
-    return rung
-
-
-def _warn_if_unserved(queue: str) -> None:
-    databases = [FeatureRun.objects.using(alias) for alias in registry.databases()]
-    # A running run proves that there is a worker: RQ's own worker does not register again after a flush
-    if any(runs.filter(state=RunState.RUNNING, queue=queue).exists() for runs in databases):
-        return
-    waits = [wait for runs in databases for wait in _long_waits(runs, queue)]
-    if waits:
-        logger.warning(
-            "queue not served queue=%s runs=%s%s waited=%.0fs: no worker is registered for it; start %s",
-            queue,
-            len(waits),
-            "+" if len(waits) >= COUNTED else "",
-            max(waits),
-            dispatch.worker_command(queue),
-        )
-
-
-def _long_waits(runs: FeatureRunQuerySet, queue: str) -> Iterator[float]:
-    """Yield the seconds for which each long-queued run of *queue* has been due, by the database's clock."""
-    long_queued = runs.queued(queue).filter(queued_at__lt=Now(-UNSERVED_SECONDS)).order_by("available_at")
-    for due, now in long_queued.values_list("available_at", NOW)[:COUNTED]:
-        yield (now - due).total_seconds()
+    return enqueue(run, timeout=feature.job_timeout if feature else JOB_MARGIN)
 
 
 def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:
     """Yield the queued *runs* that have no job in Redis. Stop when Redis cannot be reached."""
-    listed = dispatch.listed(queue) if in_list else None
+    listed = lookup.listed_jobs(queue) if in_list else None
     if in_list and listed is None:
         return
     for page in _pages(runs.defer(*LARGE), deadline):
-        known = dispatch.known(queue, [(run.pk, run.dispatch_no) for run in page], listed=listed)
-        if known is None:
+        found = lookup.runs_with_job(queue, [(run.pk, run.dispatch_no) for run in page], listed=listed)
+        if found is None:
             return
-        yield from (run for run in page if run.pk not in known)
+        yield from (run for run in page if run.pk not in found)
 
 
 def _pages(runs: FeatureRunQuerySet, deadline: float, *, by: str = "available_at") -> Iterator[list[FeatureRun]]:

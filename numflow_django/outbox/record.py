@@ -1,22 +1,15 @@
-"""Write the run row inside the feature's transaction, and enqueue the run after COMMIT."""
+"""The run row of a request: written inside the feature's transaction, or after a rollback as a log."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.utils.timezone import is_naive, now
 
-from ..broker.dispatch import ring
-from ..conf import conf
-from ..context import Context, Record, freeze
-from ..db.ids import new_run_id
+from ..broker.dispatch import enqueue
+from ..context import Context, freeze
 from ..db.lengths import MESSAGE_LENGTH, PATH_LENGTH, TRACEBACK_LENGTH, USER_LENGTH
 from ..db.missing_tables import noting_missing_tables
-from ..discovery.policy import seconds_of
-from ..discovery.registry import Feature, registry
-from ..exceptions import UnknownFeature
+from ..discovery.registry import Feature
 from ..models import FeatureRun, RunState
 from ..signals import logger, request_rolled_back
 from ..text.redaction import plain, scrub
@@ -32,53 +25,17 @@ def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[s
     The caller calls :func:`dispatch` after COMMIT. *request* holds ``method``, ``path``, ``status_code`` and
     ``created_by``. Raise ContextError if a value of the context cannot be serialized.
     """
-    return _open(feature, ctx, wait=feature.start_after, queue=feature.queue, steps=steps, **_clean(request))
-
-
-def start_run(
-    label: str,
-    values: Mapping[str, Any] | None = None,
-    *,
-    start_after: float | timedelta | datetime = 0,
-    queue: str | None = None,
-) -> FeatureRun:
-    """
-    Start the async tasks of the feature *label* without a request, with the same guarantees. Return the run.
-
-    *values* become its context. *start_after* is a wait in seconds, a timedelta, or an aware datetime. *queue* replaces
-    the feature's own queue. Inside a transaction, the run exists only if the transaction commits.
-
-    Raise UnknownFeature if there is no such feature or it has no async tasks, ValueError for an invalid *start_after*
-    or *queue*, and ContextError if a value cannot be serialized.
-    """
-    feature = registry.find(label)
-    if feature is None or not feature.tasks:
-        raise UnknownFeature(_no_tasks(label, feature))
-    if queue is not None and queue not in conf.queues:
-        raise ValueError(f"start_run(queue={queue!r}): RQ_QUEUES has {', '.join(sorted(conf.queues)) or 'no queue'}")
-    wait = max(_seconds_until(start_after), feature.start_after)
-    ctx = Context(Record(new_run_id()))
-    ctx._numflow.author = f"start_run({label!r})"
-    for key, value in (values or {}).items():
-        ctx[key] = value
-    with transaction.atomic(using=feature.using):
-        run = _open(feature, ctx, wait=wait, queue=queue or feature.queue, steps=[])
-        transaction.on_commit(partial(dispatch, feature, run), using=feature.using, robust=True)
-    return run
+    return insert_run(feature, ctx, wait=feature.start_after, queue=feature.queue, steps=steps, **_clean(request))
 
 
 def dispatch(feature: Feature, run: FeatureRun) -> None:
-    """Enqueue a new run unless it waits. If Redis cannot be reached, set it to pending for the relay."""
-    if run.state != RunState.QUEUED:
-        return
-    rung = ring(
-        run_id=run.pk, dispatch_no=run.dispatch_no, queue=run.queue, timeout=feature.job_timeout, feature=run.feature
-    )
-    if not rung:
-        run.undispatch()
+    """Enqueue a new run after its COMMIT, unless it waits for its start time."""
+    if run.state == RunState.QUEUED:
+        enqueue(run, timeout=feature.job_timeout)
 
 
-def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
+def insert_run(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
+    """Insert the row of a new run of *feature*, which may start in *wait* seconds."""
     with noting_missing_tables(feature.using):
         return FeatureRun.objects.using(feature.using).open(
             wait=wait,
@@ -89,20 +46,6 @@ def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: A
             task_names=feature.task_names,
             **facts,
         )
-
-
-def _no_tasks(label: str, feature: Feature | None) -> str:
-    if feature is not None:
-        return f"start_run({label!r}): the feature has no async tasks; add async_tasks/100_<name>.py to its folder"
-    return f"start_run({label!r}): there is no such feature; {registry.hint_for(label)}"
-
-
-def _seconds_until(start: float | timedelta | datetime) -> float:
-    if not isinstance(start, datetime):
-        return seconds_of(start, "start_run(start_after")
-    if is_naive(start):
-        raise ValueError(f"start_run(start_after={start!r}): give an aware datetime, with its time zone")
-    return seconds_of(max(timedelta(0), start - now()), "start_run(start_after")
 
 
 def record_rollback(

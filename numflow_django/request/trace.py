@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ..broker import dispatch
+from ..broker import workers
 from ..conf import conf
 from ..context import Context
 from ..discovery.policy import Retry
@@ -161,8 +161,8 @@ class RequestTrace(Trace):
     @harmless
     def _tell_missing_worker(self) -> None:
         run = self.attempt.run if self.attempt and self.attempt.committed else None
-        if run is not None and run.state == RunState.QUEUED and dispatch.worker_count(run.queue) == 0:
-            start = dispatch.worker_command(run.queue)
+        if run is not None and run.state == RunState.QUEUED and workers.worker_count(run.queue) == 0:
+            start = workers.worker_command(run.queue)
             self.lines.append(f"  (no worker serves the queue {run.queue}; start {start})")
 
     @harmless

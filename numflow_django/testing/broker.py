@@ -1,11 +1,14 @@
 """Redis in tests: there is none, or it is down."""
 
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, ClassVar
 from unittest import mock
 
 from django.test.utils import TestContextDecorator
 
-from ..broker import dispatch
+from ..broker import dispatch, workers
+from ..broker.pauses import without_pauses
+from ..models import FeatureRun
 from .committed import Callback, committed, pending_callbacks
 
 
@@ -19,22 +22,19 @@ class without_redis(TestContextDecorator):  # noqa: N801 - a decorator
 
     def enable(self) -> None:
         """Called when the block or the test begins."""
-        outer = getattr(dispatch._enqueue, "__self__", None)
-        # Inside redis_down(), Redis stays down: run_pending() may be called there
-        bell = outer._enqueue if isinstance(outer, redis_down) else self._enqueue
-        self.bell = mock.patch.object(dispatch, "_enqueue", bell)
+        self.patches = ExitStack()
         # The trace would ask Redis
-        self.workers = mock.patch.object(dispatch, "worker_count", return_value=None)
-        self.bell.start()
-        self.workers.start()
+        self.patches.enter_context(mock.patch.object(workers, "worker_count", return_value=None))
+        # Inside redis_down(), Redis stays down: run_pending() may be called there
+        if not redis_down.open_blocks:
+            self.patches.enter_context(mock.patch.object(dispatch, "push", self.push))
 
     def disable(self) -> None:
         """Called when it ends."""
-        self.workers.stop()
-        self.bell.stop()
+        self.patches.close()
 
-    def _enqueue(self, *facts: Any) -> None:
-        pass
+    def push(self, run: FeatureRun, *, timeout: int) -> None:
+        """Replaces the function that puts a job into Redis; do nothing."""
 
 
 class redis_down(TestContextDecorator):  # noqa: N801 - a decorator
@@ -45,20 +45,23 @@ class redis_down(TestContextDecorator):  # noqa: N801 - a decorator
     callbacks that it has left are called then. Raise AssertionError if nothing was dispatched in the block.
     """
 
+    #: How many blocks are open in this process.
+    open_blocks: ClassVar[int] = 0
+
     def enable(self) -> None:
         """Called when the block or the test begins."""
         self.refused = 0
         self.earlier: list[Callback] = pending_callbacks()
-        self.bell = mock.patch.object(dispatch, "_enqueue", self._enqueue)
+        self.patches = ExitStack()
+        self.patches.enter_context(mock.patch.object(dispatch, "push", self.push))
         # No earlier pause may hide this failure, and its own pause must not outlast the block
-        self.pauses = mock.patch.dict(dispatch._paused_until, clear=True)
-        self.bell.start()
-        self.pauses.start()
+        self.patches.enter_context(without_pauses())
+        redis_down.open_blocks += 1
 
     def disable(self) -> None:
         """Called when it ends."""
-        self.pauses.stop()
-        self.bell.stop()
+        redis_down.open_blocks -= 1
+        self.patches.close()
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         try:
@@ -69,10 +72,11 @@ class redis_down(TestContextDecorator):  # noqa: N801 - a decorator
             self.disable()
         if error is None and not self.refused:
             raise AssertionError(
-                "redis_down(): nothing was dispatched in the block, so nobody missed Redis; put the request or the "
-                "start_run() into the block, of a feature with async tasks"
+                "redis_down(): nothing was dispatched in the block, so the test proves nothing; put the request "
+                "or the start_run() into the block, of a feature with async tasks"
             )
 
-    def _enqueue(self, *facts: Any) -> None:
+    def push(self, run: FeatureRun, *, timeout: int) -> None:
+        """Replaces the function that puts a job into Redis; raise the error of a refused connection."""
         self.refused += 1
         raise ConnectionRefusedError("redis_down(): Redis is down")

@@ -12,8 +12,9 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker.base import WorkerStatus
 
+from ..broker.feature_job import FeatureJob
 from ..broker.fetch import Fetcher
-from ..broker.job import FeatureJob, parse_job_id
+from ..broker.job import parse_job_id
 from ..conf import conf
 from ..embedded import broker_hint
 from ..execution.lost_runs import release_lost_runs

@@ -5,7 +5,6 @@ from django.core.checks import run_checks
 from django.db import connections
 from django.test import Client
 
-from numflow_django.outbox import record as outbox
 from numflow_django.routing.scan import scan
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
@@ -221,13 +220,13 @@ def test_a_feature_without_tasks_may_have_a_transaction_around_it(warnings, sett
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize(("features", "is_open"), [(TWO, True), (EXEMPT, False)], ids=str)
-def test_the_warning_and_its_hint_are_true(tree, warnings, settings, monkeypatch, features, is_open):
+def test_the_warning_and_its_hint_are_true(tree, warnings, settings, enqueued, monkeypatch, features, is_open):
     """At the dispatch the other database's transaction is open, and with the decorator of the hint there is none."""
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     tree.write({"buy/async_tasks/100_send.py": "def send(ctx): pass\n"})
     warnings(features, ALL)
     states = []
-    monkeypatch.setattr(outbox, "ring", lambda **facts: states.append(connections["default"].in_atomic_block) or True)
+    enqueued.watch = lambda: states.append(connections["default"].in_atomic_block)
 
     assert Client().get("/buy/").status_code == 200
 

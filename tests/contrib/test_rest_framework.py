@@ -20,9 +20,8 @@ from rest_framework.throttling import AnonRateThrottle
 from numflow_django import Retry
 from numflow_django.exceptions import ContextValueError
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.support.serving import Bell, module, numbered
+from tests.support.serving import module, numbered
 from tests.support.sites import ROOT, Site, files_in
 
 FEATURE = """
@@ -54,14 +53,7 @@ BASIC = {"Authorization": "Basic bWluamk6c2VjcmV0"}  # minji:secret
 
 
 @pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
-
-
-@pytest.fixture
-def api(tree, settings, bell):
+def api(tree, settings, enqueued):
     """Write a feature with the SaleSerializer, routed at /sales/: its steps run *bodies*."""
 
     def write(*bodies, tasks=(), folder="sales/@post", serializer="SaleSerializer", **attributes):
@@ -193,8 +185,8 @@ def test_csrf_is_checked_for_sessions_only(api, minji):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_steps_find_the_valid_serializer(api, client, bell):
-    """request.serializer is valid, request.data is what was sent; the answer leaves after COMMIT, the run rung."""
+def test_the_steps_find_the_valid_serializer(api, client, enqueued):
+    """request.serializer is valid, request.data is what was sent; the response leaves after COMMIT and the dispatch."""
     api(
         "ctx.types = [type(data['quantity']).__name__ for data in (request.data, request.serializer.validated_data)]",
         SAVE,
@@ -206,11 +198,11 @@ def test_the_steps_find_the_valid_serializer(api, client, bell):
 
     assert (answer.status_code, answer.json()) == (201, {"types": ["str", "int"]})
     assert Sale.objects.get().quantity == 2
-    assert bell == [FeatureRun.objects.get().pk]
+    assert enqueued == [FeatureRun.objects.get().pk]
 
 
 @pytest.mark.django_db
-def test_an_invalid_body(api, client, bell):
+def test_an_invalid_body(api, client, enqueued):
     """It is a 400 of the framework's own form; no step runs and no row is left."""
     api("raise AssertionError", tasks=["mail"])
 
@@ -318,7 +310,7 @@ ERRORS = [
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("error", "status", "body"), ERRORS)
-def test_an_error_rolls_back_and_is_answered_by_the_framework(api, client, bell, settings, error, status, body):
+def test_an_error_rolls_back_and_is_answered_by_the_framework(api, client, enqueued, settings, error, status, body):
     """A13: Partial work is rolled back, callbacks and tasks are not run, and the answer is the framework's own."""
     settings.NUMFLOW = {"LOG_ROLLBACKS": None}
     hook = "transaction.on_commit(lambda: Sale.objects.create(item='from the callback'))"
@@ -329,7 +321,7 @@ def test_an_error_rolls_back_and_is_answered_by_the_framework(api, client, bell,
     assert (answer.status_code, answer.json()) == (status, body)
     assert not Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.django_db
@@ -346,7 +338,7 @@ def test_the_clients_errors_are_not_logged(api, client, error, logged):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", [400, 503])
-def test_an_error_response_of_a_step_rolls_back(api, client, bell, status):
+def test_an_error_response_of_a_step_rolls_back(api, client, enqueued, status):
     """A12: A Response from 400 rolls back, as every answer does."""
     api(SAVE, f"return Response({{'sold': 'out'}}, status={status})", tasks=["mail"])
 
@@ -354,7 +346,7 @@ def test_an_error_response_of_a_step_rolls_back(api, client, bell, status):
 
     assert (answer.status_code, answer.json()) == (status, {"sold": "out"})
     assert not Sale.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 def envelope(exc, context):
@@ -459,7 +451,7 @@ def test_content_negotiation(api, client):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_response_is_rendered_inside_its_step(api, client, bell):
+def test_a_response_is_rendered_inside_its_step(api, client, enqueued):
     """What cannot be rendered rolls back: no committed work is answered with a 500."""
     api(SAVE, "return Response({'sale': ctx.sale})", tasks=["mail"])
 
@@ -468,7 +460,7 @@ def test_a_response_is_rendered_inside_its_step(api, client, bell):
 
     assert "step 200 step2" in caught.value.__notes__[0]
     assert not Sale.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.django_db

@@ -15,7 +15,8 @@ from rq import Callback, Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
-from numflow_django.broker import dispatch
+from numflow_django.broker.dispatch import enqueue
+from numflow_django.broker.job import job_id
 from numflow_django.db.timestamps import Now
 from numflow_django.embedded import EmbeddedBroker
 from numflow_django.models import FeatureRun, RunState
@@ -99,7 +100,7 @@ def environment(folder, queues, django_db_blocker):
 
 @pytest.fixture
 def processes(tmp_path, environment, queues, settings):
-    """The processes of one test; this process can ring for them."""
+    """The processes of one test; this process can enqueue their runs."""
     settings.RQ_QUEUES = queues
     for queue in queues:
         with redis(queue, queues) as connection:
@@ -135,7 +136,7 @@ def commit(processes, *, how="go", queue="default", state=RunState.QUEUED):
 def start(processes, **how):
     """A run that has been enqueued."""
     run = commit(processes, **how)
-    assert dispatch.ring(run_id=run.pk, dispatch_no=1, queue=run.queue, timeout=60, feature=run.feature)
+    assert enqueue(run, timeout=60)
     return run
 
 
@@ -231,7 +232,7 @@ def test_a_foreign_job_is_refused(processes, queues, kind, tmp_path):
 def test_a_foreign_job_under_a_run_s_name_rings_and_no_more(processes, queues, tmp_path):
     """A job that bears the name of a run makes the worker look for that run, whatever its data say."""
     trace = tmp_path / "trace"
-    name = dispatch.job_id(uuid4(), 1)
+    name = job_id(uuid4(), 1)
     bomb = pickle.dumps(Bomb(trace))
     with redis("default", queues) as connection:
         Queue("default", connection=connection).enqueue("os.system", f"touch {trace}", job_id=name)
@@ -378,7 +379,7 @@ def test_a_long_run_is_shown_by_rq(processes, queues):
 
         eventually(lambda: not registry.get_job_ids(), timeout=PATIENCE, message="The job is still shown")
         eventually(lambda: not list(connection.scan_iter("rq:job:*")), message="A job was left in Redis")
-    assert (shown, state) == ([dispatch.job_id(run.pk, 1)], "busy")
+    assert (shown, state) == ([job_id(run.pk, 1)], "busy")
 
 
 def test_a_burst(processes):

@@ -4,7 +4,6 @@ from uuid import uuid4
 
 import pytest
 
-from numflow_django.broker import dispatch
 from numflow_django.discovery.registry import registry
 from numflow_django.execution import batch_claim as module
 from numflow_django.execution.batch_claim import BatchClaim
@@ -16,13 +15,9 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
-def rung(monkeypatch):
+def rung(enqueued):
     """The jobs that are enqueued again: (run id, dispatch number)."""
-    told = []
-    monkeypatch.setattr(
-        dispatch, "ring", lambda run_id, dispatch_no, **facts: told.append((run_id, dispatch_no)) or True
-    )
-    return told
+    return enqueued.jobs
 
 
 def rows(number, alias="default", **facts):

@@ -13,9 +13,12 @@ from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 from rq.intermediate_queue import IntermediateQueue
 
-from numflow_django.broker import dispatch
+from numflow_django.broker import lookup, marks
+from numflow_django.broker.dispatch import enqueue
+from numflow_django.broker.job import job_id
+from numflow_django.broker.pauses import note_failure
 from numflow_django.db.timestamps import Now
-from numflow_django.execution import relay
+from numflow_django.execution import relay, unserved
 from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import dispatch_failed
@@ -38,8 +41,8 @@ def run_row(state=RunState.QUEUED, *, using="default", ago=timedelta(0), **field
     return run
 
 
-def ring(run):
-    assert dispatch.ring(run_id=run.pk, dispatch_no=run.dispatch_no, queue=run.queue, timeout=60, feature=run.feature)
+def enqueued(run):
+    assert enqueue(run, timeout=60)
     return run
 
 
@@ -51,7 +54,7 @@ def jobs(server, queue="default"):
 def announced(*runs):
     for run in runs:
         run.reread()
-    return [dispatch.job_id(run.pk, run.dispatch_no) for run in runs]
+    return [job_id(run.pk, run.dispatch_no) for run in runs]
 
 
 def numbers(*runs):
@@ -68,7 +71,8 @@ def counts(report):
 def clock(monkeypatch):
     """The relay's clock, set by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(relay, "monotonic", lambda: clock.now)
+    for module in (relay, unserved):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     return clock
 
 
@@ -76,7 +80,7 @@ def clock(monkeypatch):
 def relay_at_work(server, clock):
     """A relay that has just checked everything, in a Redis that it has marked."""
     for queue in ("default", "mail"):
-        dispatch.mark(queue)
+        marks.mark(queue)
     at_work = Relay()
     for alias in ("default", "other"):
         for queue in ("default", "mail"):
@@ -156,12 +160,12 @@ def test_a_run_of_an_unknown_feature_is_dispatched(server):
     assert jobs(server) == announced(run)
 
 
-# Lost announced_jobs
+# Lost jobs
 
 
-def test_what_is_in_redis_is_not_rung_again(server):
+def test_what_is_in_redis_is_not_enqueued_again(server):
     """A run whose job is in Redis is left alone, however long it waits and however often the relay checks."""
-    runs = [ring(run_row(ago=ago)) for ago in (timedelta(0), LONG_AGO)]
+    runs = [enqueued(run_row(ago=ago)) for ago in (timedelta(0), LONG_AGO)]
     every = Relay()
 
     reports = [every.tick(), every.tick(), every.tick(thorough=True), Relay().tick()]
@@ -171,9 +175,9 @@ def test_what_is_in_redis_is_not_rung_again(server):
     assert jobs(server) == announced(*runs)
 
 
-def test_a_web_process_that_died_before_the_doorbell(relay_at_work, server):
+def test_a_web_process_that_died_before_it_enqueued_the_run(relay_at_work, server):
     """D5: a run that was committed as queued but never enqueued is found at the next tick."""
-    run, other = run_row(), ring(run_row())
+    run, other = run_row(), enqueued(run_row())
 
     report = relay_at_work.tick()
 
@@ -184,7 +188,7 @@ def test_a_web_process_that_died_before_the_doorbell(relay_at_work, server):
 
 def test_a_redis_that_lost_everything(relay_at_work, server):
     """D5: a flush of Redis is noticed at the next tick: each queued run is enqueued again once."""
-    runs = [ring(run_row(ago=LONG_AGO, queue=queue)) for queue in ("default", "default", "mail")]
+    runs = [enqueued(run_row(ago=LONG_AGO, queue=queue)) for queue in ("default", "default", "mail")]
     quiet = relay_at_work.tick()
     server.flushall()
 
@@ -200,7 +204,7 @@ def test_a_redis_that_lost_everything(relay_at_work, server):
 
 def test_a_flush_is_noticed_for_the_runs_of_all_databases(relay_at_work, server):
     """D5: after a flush, the runs of several databases on one queue are all enqueued again."""
-    runs = [ring(run_row(ago=LONG_AGO, using=alias)) for alias in ("default", "other")]
+    runs = [enqueued(run_row(ago=LONG_AGO, using=alias)) for alias in ("default", "other")]
     server.flushall()
 
     report = relay_at_work.tick()
@@ -217,10 +221,10 @@ def two_databases(monkeypatch):
 
 def test_a_flush_that_one_relay_cannot_see_to_is_left_to_the_next(relay_at_work, server):
     """D5: a relay that notices a flush and runs out of time leaves the rest to the next tick."""
-    runs = [ring(run_row(ago=LONG_AGO)) for _ in range(2)]
+    runs = [enqueued(run_row(ago=LONG_AGO)) for _ in range(2)]
     server.flushall()
 
-    first = Relay().tick(budget=0)
+    first = Relay().tick(seconds=0)
     second = relay_at_work.tick()
 
     assert not first
@@ -230,10 +234,10 @@ def test_a_flush_that_one_relay_cannot_see_to_is_left_to_the_next(relay_at_work,
 
 def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
     """A job that RQ took and lost is found by the slow check, once a minute, and not before."""
-    run, other = ring(run_row(ago=LONG_AGO)), ring(run_row(ago=LONG_AGO))
+    run, other = enqueued(run_row(ago=LONG_AGO)), enqueued(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
 
-    clock.now += relay.SLOW_CHECK - 1
+    clock.now += relay.SLOW_CHECK_SECONDS - 1
     early = relay_at_work.tick()
     clock.now += 1
     report = relay_at_work.tick()
@@ -245,7 +249,7 @@ def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
 
 def test_a_job_that_a_dead_worker_had_half_taken(relay_at_work, server):
     """A job that stays in RQ's intermediate queue between two checks is moved back; a foreign one is not."""
-    run = ring(run_row())
+    run = enqueued(run_row())
     between = IntermediateQueue.get_intermediate_queue_key("rq:queue:default")
     server.lmove("rq:queue:default", between)
     server.rpush(between, "foreign")
@@ -261,15 +265,15 @@ def test_a_job_that_a_dead_worker_had_half_taken(relay_at_work, server):
 
 def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
     """A run that a worker claims while the relay asks Redis stays with the worker."""
-    run = ring(run_row())
+    run = enqueued(run_row())
     server.lpop("rq:queue:default")
-    known = dispatch.known
+    runs_with_job = lookup.runs_with_job
 
     def late(*args, **kwargs):
         FeatureRun.objects.claim(run.pk, 1, worker="w1")
-        return known(*args, **kwargs)
+        return runs_with_job(*args, **kwargs)
 
-    monkeypatch.setattr(dispatch, "known", late)
+    monkeypatch.setattr(lookup, "runs_with_job", late)
 
     report = Relay().tick()
 
@@ -294,57 +298,57 @@ def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatc
     assert counts(report) == (0, 0, 3)
     assert [state for state, _ in numbers(*stuck)] == [RunState.PENDING] * 5
     assert jobs(server) == announced(*free)
-    assert failures == []  # it was found to be away before
+    assert failures == []  # Redis was found to be down before
     assert note
 
 
-def test_all_pages_are_looked_through(server, monkeypatch):
+def test_all_pages_are_read(server, monkeypatch):
     """Each of the relay's three parts goes through more than one page."""
     monkeypatch.setattr(relay, "PAGE", 2)
     dead = [run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1)) for _ in range(5)]
-    unheard = [run_row() for _ in range(5)]
+    unsent = [run_row() for _ in range(5)]
 
     report = Relay().tick()
 
     assert counts(report) == (5, 5, 10)
-    assert sorted(jobs(server)) == sorted(announced(*dead, *unheard))
+    assert sorted(jobs(server)) == sorted(announced(*dead, *unsent))
 
 
 def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
     """A tick stops at the end of its time, and the next one continues."""
     monkeypatch.setattr(relay, "PAGE", 1)
     runs = [run_row(RunState.PENDING) for _ in range(5)]
-    ring_slowly = relay.dispatch_due
+    dispatch_due = relay.dispatch_due
 
     def slow(run):
         clock.now += 2
-        return ring_slowly(run)
+        return dispatch_due(run)
 
     monkeypatch.setattr(relay, "dispatch_due", slow)
     every = Relay()
 
-    reports = [every.tick(budget=5), every.tick(budget=5)]
+    reports = [every.tick(seconds=5), every.tick(seconds=5)]
 
     assert [report.dispatched for report in reports] == [3, 2]
     assert jobs(server) == announced(*runs)
 
 
-# Redis away
+# Redis is down
 
 
-def test_a_redis_that_is_away_leaves_everything_for_later(server, settings, clock):
+def test_a_redis_that_is_down_leaves_everything_for_later(server, settings, clock):
     """While Redis is down nothing is lost and nothing raised; once it is up the next tick does all the work."""
     where = settings.RQ_QUEUES
     settings.RQ_QUEUES = {name: {"HOST": "127.0.0.1", "PORT": free_port()} for name in where}
     queued, due = run_row(ago=LONG_AGO), run_row(RunState.PENDING)
     every = Relay()
 
-    away = every.tick()
+    down = every.tick()
     states = [state for state, _ in numbers(queued, due)]
     settings.RQ_QUEUES = where
     report = every.tick()
 
-    assert not away
+    assert not down
     assert states == [RunState.QUEUED, RunState.PENDING]
     assert counts(report) == (0, 1, 2)
     assert jobs(server) == announced(queued, due)
@@ -353,7 +357,7 @@ def test_a_redis_that_is_away_leaves_everything_for_later(server, settings, cloc
 def test_a_queue_that_failed_a_moment_ago_is_left_alone(server, monkeypatch):
     """A paused queue costs the relay no attempts, and none of its runs changes."""
     run = run_row(RunState.PENDING)
-    dispatch._note_failure("default", OSError("away"))
+    note_failure("default", OSError("down"))
 
     assert not Relay().tick()
     assert numbers(run) == [(RunState.PENDING, 1)]
@@ -380,12 +384,12 @@ def test_every_queue_of_every_database(server, queue, using):
     """Runs of all queues and databases are recovered, found and dispatched."""
     fields = {"queue": queue, "using": using}
     dead = run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1), **fields)
-    unheard, due = run_row(**fields), run_row(RunState.PENDING, **fields)
+    unsent, due = run_row(**fields), run_row(RunState.PENDING, **fields)
 
     report = Relay().tick()
 
     assert counts(report) == (1, 1, 3)
-    assert sorted(jobs(server, queue)) == sorted(announced(dead, unheard, due))
+    assert sorted(jobs(server, queue)) == sorted(announced(dead, unsent, due))
 
 
 def test_two_relays_that_see_the_same_run(server):
@@ -413,7 +417,7 @@ def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
             try:
                 connections["relays"].ensure_connection()
                 start.wait()
-                return Relay().tick(budget=60)
+                return Relay().tick(seconds=60)
             finally:
                 connections["relays"].close()
 
@@ -422,7 +426,7 @@ def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
 
         assert sum(report.recovered for report in reports) == 10
         assert set(runs.values_list("state", flat=True)) == {RunState.QUEUED}
-        last = {dispatch.job_id(run.pk, run.dispatch_no) for run in runs.all()}
+        last = {job_id(run.pk, run.dispatch_no) for run in runs.all()}
         assert last <= set(jobs(server))
         assert sum(len(executions(run)) for run in runs.all()) == 10
 
@@ -442,8 +446,8 @@ def test_a_queue_without_a_worker_is_warned_of(relay_at_work, server, caplog):
     """Runs that have been queued for a minute while no worker is registered: the log says where, and what to start."""
     registered_worker(server, "default")
     for using in ("default", "other"):
-        ring(run_row(ago=LONG_AGO, queue="mail", using=using))
-        ring(run_row(ago=LONG_AGO, using=using))
+        enqueued(run_row(ago=LONG_AGO, queue="mail", using=using))
+        enqueued(run_row(ago=LONG_AGO, using=using))
 
     relay_at_work.tick()
 
@@ -454,7 +458,7 @@ def test_a_queue_without_a_worker_is_warned_of(relay_at_work, server, caplog):
 def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
     """A worker whose key has expired is still listed by RQ, but no longer counts."""
     server.delete(registered_worker(server, "default").key)
-    ring(run_row(ago=LONG_AGO))
+    enqueued(run_row(ago=LONG_AGO))
 
     relay_at_work.tick()
 
@@ -463,14 +467,14 @@ def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
 
 def test_a_queue_without_a_worker_is_warned_of_once_a_minute(relay_at_work, server, clock, caplog):
     """However many relays look, and however often, a queue is warned of once a minute."""
-    ring(run_row(ago=LONG_AGO))
+    enqueued(run_row(ago=LONG_AGO))
     other = Relay()
 
     for _ in range(3):
         relay_at_work.tick()
         other.tick()
     in_one_minute = len(warnings(caplog))
-    clock.now += relay.UNSERVED_SECONDS
+    clock.now += unserved.UNSERVED_SECONDS
     left = server.pttl("numflow:warned:default")
     server.delete("numflow:warned:default")
     relay_at_work.tick()
@@ -502,7 +506,7 @@ def test_a_queue_whose_worker_is_busy_is_not_warned_of(relay_at_work, server, ca
     """A worker that is registered, or holds a run of the queue, serves it however long that takes."""
     registered_worker(server, "default")
     for queue in ("default", "mail"):
-        ring(run_row(ago=LONG_AGO, queue=queue))
+        enqueued(run_row(ago=LONG_AGO, queue=queue))
     run_row(RunState.RUNNING, queue="mail", lease_expires_at=Now() + timedelta(seconds=60))
 
     relay_at_work.tick()
@@ -512,7 +516,7 @@ def test_a_queue_whose_worker_is_busy_is_not_warned_of(relay_at_work, server, ca
 
 def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog):
     """A flush of Redis also removes the workers' registrations; until they are back there is no warning."""
-    ring(run_row(ago=LONG_AGO))
+    enqueued(run_row(ago=LONG_AGO))
     server.flushall()
 
     relay_at_work.tick()
@@ -520,7 +524,7 @@ def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog
     assert warnings(caplog) == []
 
 
-def test_a_redis_that_is_away_is_not_taken_for_a_missing_worker(settings, clock, caplog):
+def test_a_redis_that_is_down_is_not_taken_for_a_missing_worker(settings, clock, caplog):
     """While Redis cannot be reached, its workers cannot be counted, and no queue is warned of."""
     settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
     run_row(ago=LONG_AGO)
@@ -536,39 +540,40 @@ def test_a_queue_that_is_served_costs_no_query(relay_at_work, server, django_ass
         registered_worker(server, queue)
 
     with django_assert_num_queries(0):
-        relay_at_work._warn_of_unserved()
+        for queue in ("default", "mail"):
+            relay_at_work.unserved.warn(queue)
 
 
-# A worker's share
+# A worker's short tick
 
 
-def test_a_run_that_was_handed_over_is_rung_for_at_once(server):
+def test_a_run_that_was_handed_over_is_enqueued_at_once(server):
     """C13: a run that its worker released does not wait for a tick."""
-    dispatch.take_turn("default", 60)
+    marks.take_turn("default", 60)
     run, waiting = run_row(RunState.PENDING), run_row(RunState.WAITING)
 
-    relay.after(run)
-    relay.after(waiting)
+    relay.after_run(run)
+    relay.after_run(waiting)
 
     assert numbers(run, waiting) == [(RunState.QUEUED, 2), (RunState.WAITING, 1)]
     assert jobs(server) == announced(run)
 
 
-def test_a_share_of_the_sweep_is_done_by_one_at_a_time(server):
+def test_the_short_tick_is_done_by_one_worker_at_a_time(server):
     """At the end of a run a worker does a short tick, if no other has done so within RELAY_SECONDS."""
     done = run_row(RunState.SUCCEEDED)
     first = run_row(RunState.PENDING)
 
-    relay.after(done)
+    relay.after_run(done)
     second = run_row(RunState.PENDING)
-    relay.after(done)
+    relay.after_run(done)
 
     assert numbers(first, second) == [(RunState.QUEUED, 2), (RunState.PENDING, 1)]
     assert 0 < server.pttl("numflow:turn:default") <= 10_000
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=repr)
-def test_a_database_that_is_away_does_not_fail_the_run_that_has_ended(server, monkeypatch, caplog, error):
+@pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("closed")], ids=repr)
+def test_a_database_that_is_down_does_not_fail_the_run_that_has_ended(server, monkeypatch, caplog, error):
     """An error of the short tick is logged; the run before it has ended all the same."""
 
     def fail(*args, **kwargs):
@@ -576,7 +581,7 @@ def test_a_database_that_is_away_does_not_fail_the_run_that_has_ended(server, mo
 
     monkeypatch.setattr(Relay, "tick", fail)
 
-    relay.after(run_row(RunState.SUCCEEDED))
+    relay.after_run(run_row(RunState.SUCCEEDED))
 
     assert caplog.messages == [f"relay failed error={error!r}; the next run tries again"]
 
@@ -588,9 +593,9 @@ def test_the_command_sweeps_once(server):
     """``numflow_relay --once`` checks everything and prints what it has done."""
     run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1))
     run_row(ago=LONG_AGO)
-    taken = ring(run_row(ago=LONG_AGO))
+    taken = enqueued(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
-    Relay().tick(budget=0)
+    Relay().tick(seconds=0)
     output = StringIO()
 
     call_command("numflow_relay", "--once", stdout=output)
@@ -599,7 +604,7 @@ def test_the_command_sweeps_once(server):
     assert numbers(taken) == [(RunState.QUEUED, 2)]
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")], ids=repr)
+@pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("closed")], ids=repr)
 def test_the_command_survives_a_database_that_is_away(monkeypatch, caplog, error):
     """A tick that fails because of the database is logged, and the command goes on with the next one."""
     from numflow_django.management.commands import numflow_relay as command

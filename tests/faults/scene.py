@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from numflow_django import start_run
-from numflow_django.broker import dispatch
+from numflow_django.broker import queues
 from numflow_django.models import ENDED, FeatureRun, TaskExecution
 from tests.faults.ledger import Ledger
 from tests.faults.processes import Supervisor
@@ -58,7 +58,7 @@ class Scene:
         if self.redis.process is None:
             self.redis.start()
         self.redis.client.flushall()
-        dispatch.reset()
+        queues.reset()
         for model in (TaskExecution, FeatureRun, Effect, Order):
             self.query(model.objects.all().delete)
         return self

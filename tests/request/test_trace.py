@@ -11,7 +11,7 @@ from django.http import JsonResponse
 from django.test import RequestFactory
 
 from numflow_django import Retry, StepError
-from numflow_django.broker import dispatch
+from numflow_django.broker import workers
 from numflow_django.request import trace
 from tests.market.models import Sale
 from tests.support.brokers import registered_worker
@@ -245,7 +245,7 @@ def test_a_worker_that_was_killed_serves_no_queue(tree, traces, server):
 def test_only_a_run_in_redis_asks_for_a_worker(tree, traces, settings, monkeypatch, bodies, tasks, trace_on):
     """Redis is asked for workers only by a trace, and only if the request has left a run there."""
     asked = []
-    monkeypatch.setattr(dispatch, "worker_count", asked.append)
+    monkeypatch.setattr(workers, "worker_count", asked.append)
     settings.NUMFLOW = {"TRACE": trace_on}
 
     ask(feature(tree, *bodies, tasks=tasks))
@@ -266,7 +266,7 @@ def test_a_run_that_commits_later_asks_for_no_worker(tree, traces, server):
 def test_a_redis_that_fails_after_the_dispatch_harms_nothing(tree, traces, server, monkeypatch):
     """A Redis that is gone when workers are looked for: the answer and the summary stand, and no hint is given."""
     view = feature(tree, ANSWER, tasks=["mail"])
-    monkeypatch.setattr(dispatch, "WORKERS_BY_QUEUE_KEY", "numflow:mark:%s")  # a text where RQ keeps a set
+    monkeypatch.setattr(workers, "WORKERS_BY_QUEUE_KEY", "numflow:mark:%s")  # a text where RQ keeps a set
     server.set("numflow:mark:default", "1")
 
     assert ask(view).status_code == 200

@@ -2,7 +2,6 @@
 
 from textwrap import dedent, indent
 
-from django.db import connections
 from django.test import RequestFactory
 
 PRELUDE = """\
@@ -59,15 +58,3 @@ def route(tree, settings, folder="shop", path="shop/"):
     urls = f"from django.urls import path\nfrom .{folder}.feature import View\nurlpatterns = [path('{path}', "
     tree.write({"urls.py": urls + "View.as_view())]\n"})
     settings.ROOT_URLCONF = f"{tree.package}.urls"
-
-
-class Bell(list):
-    """Takes the place of ``outbox.ring``: the ids of the runs that it was rung for, and how it was."""
-
-    rings = True  # what it answers
-
-    def __call__(self, **facts):
-        self.append(facts["run_id"])
-        self.facts = facts
-        self.in_transaction = any(alias.in_atomic_block for alias in connections.all(initialized_only=True))
-        return self.rings

@@ -9,6 +9,8 @@ from django.test import TestCase, TransactionTestCase, override_settings
 
 from numflow_django import start_run
 from numflow_django.broker import dispatch
+from numflow_django.broker.pauses import is_paused, note_failure
+from numflow_django.broker.push import push
 from numflow_django.discovery.registry import registry
 from numflow_django.exceptions import UnknownFeature, UnknownTask
 from numflow_django.models import FeatureRun
@@ -248,7 +250,7 @@ def test_redis_is_down_at_the_commit(client):
 
 
 def test_run_pending_where_redis_is_down(client):
-    """A worker needs a bell no more than the request did."""
+    """run_pending() needs no job in Redis."""
     with redis_down():
         answer = buy(client)
         run_pending()
@@ -256,7 +258,7 @@ def test_run_pending_where_redis_is_down(client):
     assert_run(answer["Numflow-Run"])
 
 
-def test_what_was_before_redis_went(client):
+def test_what_was_before_redis_was_down(client):
     """Only what the block did is committed under it."""
     earlier = buy(client)["Numflow-Run"]
 
@@ -268,17 +270,17 @@ def test_what_was_before_redis_went(client):
 
 
 def test_no_pause_remains(client):
-    """After the block, Redis is asked again at once."""
-    dispatch._paused_until["mail"] = 1e12
+    """After the block, the queue is tried again at once, and the pauses from before it go on."""
+    note_failure("mail", OSError("down"))
 
     with redis_down():
         buy(client)
         buy(client)
 
-    assert dispatch._paused_until == {"mail": 1e12}
+    assert (is_paused("default"), is_paused("mail")) == (False, True)
 
 
-def test_nobody_missed_redis():
+def test_a_block_that_enqueues_nothing():
     """A block that dispatches nothing proves nothing."""
     with pytest.raises(AssertionError, match=r"redis_down\(\): nothing was dispatched in the block"), redis_down():
         pass
@@ -289,12 +291,12 @@ def test_an_error_in_the_block_is_the_one_to_be_seen():
     with pytest.raises(ZeroDivisionError), redis_down():
         _ = 1 / 0
 
-    assert dispatch._enqueue.__module__ == "numflow_django.broker.dispatch"
+    assert dispatch.push is push
 
 
 @pytest.mark.django_db(transaction=True)
 def test_redis_is_down_for_what_is_committed(client):
-    """In a TransactionTestCase the request's own COMMIT misses Redis."""
+    """In a TransactionTestCase, the request's own COMMIT finds no Redis."""
     with redis_down():
         answer = buy(client)
         assert_run(answer["Numflow-Run"], state="pending")
@@ -304,23 +306,23 @@ def test_redis_is_down_for_what_is_committed(client):
 class WithoutRedis(TransactionTestCase):
     """A class whose requests are committed but not enqueued."""
 
-    def test_nothing_rings(self):
+    def test_nothing_is_enqueued(self):
         """The run is queued for all that the row knows, and nothing connects."""
         buy(self.client)
 
         assert not connection.in_atomic_block
-        assert not dispatch._paused_until
+        assert not is_paused("default")
         assert [run.state for run in run_pending()] == ["succeeded"]
 
     @override_settings(NUMFLOW={"TRACE": True})
-    def test_the_trace_asks_nobody(self):
+    def test_the_trace_does_not_ask_redis(self):
         """The trace of such a request does not ask Redis for workers, and has no hint about them."""
-        with self.assertLogs("numflow_django.trace", "INFO") as told:
+        with self.assertLogs("numflow_django.trace", "INFO") as logs:
             buy(self.client)
 
-        assert not dispatch._paused_until
-        assert "(queue default, queued, run" in told.output[0]
-        assert "no worker" not in told.output[0]
+        assert not is_paused("default")
+        assert "(queue default, queued, run" in logs.output[0]
+        assert "no worker" not in logs.output[0]
 
 
 def test_redis_is_down_where_there_is_none(client):

@@ -7,18 +7,10 @@ from django.http import HttpResponse
 
 from numflow_django.exceptions import InvalidStepResult, ResponseAlreadySent
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.support.serving import Bell, ask, feature, posted
+from tests.support.serving import ask, feature, posted
 
 SELL = "Sale.objects.create(item='tea')"
-
-
-@pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
 
 
 def answering(status, place):
@@ -33,7 +25,7 @@ def answering(status, place):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("place", ["first", "last"])
 @pytest.mark.parametrize("status", [200, 202, 204, 302, 304])
-def test_an_answer_below_400_commits_and_hands_over_to_the_tasks(tree, bell, status, place):
+def test_an_answer_below_400_commits_and_hands_over_to_the_tasks(tree, enqueued, status, place):
     """A11: a 2xx or 3xx, from the first step or the last: later steps skipped, committed, async tasks dispatched."""
     view = feature(tree, *answering(status, place), tasks=["mail"])
 
@@ -42,14 +34,14 @@ def test_an_answer_below_400_commits_and_hands_over_to_the_tasks(tree, bell, sta
     run = FeatureRun.objects.get()
     assert (answer.status_code, answer.content) == (status, b"answer")
     assert Sale.objects.exists()
-    assert bell == [run.pk]
+    assert enqueued == [run.pk]
     assert answer["Numflow-Run"] == str(run.pk)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("place", ["first", "last"])
 @pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
-def test_an_answer_from_400_rolls_back(tree, bell, settings, status, place):
+def test_an_answer_from_400_rolls_back(tree, enqueued, settings, status, place):
     """A12: a 4xx or 5xx, from the first step or the last: later steps skipped, nothing committed, no async task."""
     settings.NUMFLOW = {"LOG_ROLLBACKS": None}
     view = feature(tree, *answering(status, place), tasks=["mail"])
@@ -59,14 +51,14 @@ def test_an_answer_from_400_rolls_back(tree, bell, settings, status, place):
     assert (answer.status_code, answer.content) == (status, b"answer")
     assert not Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
     assert "Numflow-Run" not in answer
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("place", ["first", "last"])
 @pytest.mark.parametrize("status", [400, 503])
-def test_an_error_answer_may_commit(tree, bell, status, place):
+def test_an_error_answer_may_commit(tree, enqueued, status, place):
     """A12: with rollback_on_error_response = False a 4xx or 5xx commits the steps' work, and no async task runs."""
     view = feature(tree, *answering(status, place), tasks=["mail"], rollback_on_error_response=False)
 
@@ -75,7 +67,7 @@ def test_an_error_answer_may_commit(tree, bell, status, place):
     assert (answer.status_code, answer.content) == (status, b"answer")
     assert Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.django_db
@@ -111,7 +103,7 @@ def test_steps_run_by_number_as_an_integer(tree):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_feature_without_tasks_writes_no_run(tree, bell):
+def test_a_feature_without_tasks_writes_no_run(tree, enqueued):
     """A5: a feature without async tasks commits its steps' work, writes no run row and enqueues nothing."""
     view = feature(tree, SELL, "return HttpResponse(ctx.run_id)")
 
@@ -119,12 +111,12 @@ def test_a_feature_without_tasks_writes_no_run(tree, bell):
 
     assert Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
     assert "Numflow-Run" not in answer
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_request_does_not_run_the_tasks(tree, bell):
+def test_the_request_does_not_run_the_tasks(tree, enqueued):
     """A16: the answer is there before any async task has started; the run waits for a worker."""
     view = feature(tree, "return HttpResponse('at once')", tasks=["mail", "notify", "publish"])
 
@@ -137,7 +129,7 @@ def test_the_request_does_not_run_the_tasks(tree, bell):
 
 
 @pytest.mark.django_db
-def test_a_test_case_can_have_the_dispatch(tree, bell, django_capture_on_commit_callbacks):
+def test_a_test_case_can_have_the_dispatch(tree, enqueued, django_capture_on_commit_callbacks):
     """C15: inside a TestCase, where nothing commits, the dispatch is an on_commit callback that can be captured."""
     view = feature(tree, SELL, "return HttpResponse('done')", tasks=["mail"])
 
@@ -145,7 +137,7 @@ def test_a_test_case_can_have_the_dispatch(tree, bell, django_capture_on_commit_
         ask(view)
 
     assert len(callbacks) == 1
-    assert bell == [FeatureRun.objects.get().pk]
+    assert enqueued == [FeatureRun.objects.get().pk]
 
 
 @pytest.mark.django_db
@@ -249,7 +241,7 @@ def test_an_async_step_works_in_the_same_transaction(tree):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_async_step_answers(tree, bell):
+def test_an_async_step_answers(tree, enqueued):
     """A6: an async step answers like any other, and its work is committed."""
     view = feature(
         tree, "sale = await Sale.objects.acreate(item='tea')\nresponse.json({'item': sale.item})", tasks=["mail"]
@@ -259,7 +251,7 @@ def test_an_async_step_answers(tree, bell):
 
     assert json.loads(answer.content) == {"item": "tea"}
     assert Sale.objects.exists()
-    assert len(bell) == 1
+    assert len(enqueued) == 1
 
 
 @pytest.mark.django_db

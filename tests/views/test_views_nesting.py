@@ -6,9 +6,8 @@ from django.db import connection, connections, transaction
 from numflow_django import Retry
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.support.serving import Bell, ask, feature, posted, route
+from tests.support.serving import ask, feature, posted, route
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -16,18 +15,11 @@ SELL = "Sale.objects.create(item='tea')"
 DONE = "return HttpResponse('done')"
 
 
-@pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
-
-
 # What may be around it
 
 
 @pytest.mark.parametrize(("item", "status", "sales"), [("tea", 201, 1), ("sold out", 409, 0), ("boom", 500, 0)])
-def test_atomic_requests_changes_nothing(client, monkeypatch, bell, item, status, sales):
+def test_atomic_requests_changes_nothing(client, monkeypatch, enqueued, item, status, sales):
     """ATOMIC_REQUESTS=True leaves the feature its own transaction, its dispatch and the log of its rollbacks."""
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
@@ -35,13 +27,13 @@ def test_atomic_requests_changes_nothing(client, monkeypatch, bell, item, status
 
     answer = client.post("/buy/", {"item": item}, content_type="application/json")
 
-    assert (answer.status_code, Sale.objects.count(), len(bell)) == (status, sales, sales)
+    assert (answer.status_code, Sale.objects.count(), len(enqueued)) == (status, sales, sales)
     assert [run.state for run in FeatureRun.objects.all()] == {
         201: ["queued"], 409: [], 500: ["rolled_back"]
     }[status]  # fmt: skip
 
 
-def test_a_retry_works_with_atomic_requests(tree, settings, client, monkeypatch, bell):
+def test_a_retry_works_with_atomic_requests(tree, settings, client, monkeypatch, enqueued):
     """ATOMIC_REQUESTS=True: each attempt still has a transaction of its own."""
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
     feature(
@@ -55,23 +47,23 @@ def test_a_retry_works_with_atomic_requests(tree, settings, client, monkeypatch,
 
     answer = client.post("/shop/")
 
-    assert (answer.content, Sale.objects.count(), len(bell)) == (b"done", 1, 1)
+    assert (answer.content, Sale.objects.count(), len(enqueued)) == (b"done", 1, 1)
 
 
-def test_inside_an_outer_block_the_dispatch_waits_for_its_end(tree, bell):
+def test_inside_an_outer_block_the_dispatch_waits_for_its_end(tree, enqueued):
     """Inside an outer atomic block the run is dispatched when the outermost block has committed."""
     view = feature(tree, SELL, DONE, tasks=["mail"])
 
     with transaction.atomic():
         ask(view)
-        early = list(bell)
+        early = list(enqueued)
 
     assert early == []
-    assert bell == [FeatureRun.objects.get().pk]
-    assert not bell.in_transaction
+    assert enqueued == [FeatureRun.objects.get().pk]
+    assert not enqueued.in_transaction
 
 
-def test_when_the_outer_block_rolls_back_nothing_is_dispatched(tree, bell):
+def test_when_the_outer_block_rolls_back_nothing_is_dispatched(tree, enqueued):
     """Inside an outer atomic block that rolls back, neither work nor run is there, and nothing is dispatched."""
     view = feature(tree, SELL, DONE, tasks=["mail"])
 
@@ -81,11 +73,11 @@ def test_when_the_outer_block_rolls_back_nothing_is_dispatched(tree, bell):
 
     assert not Sale.objects.exists()
     assert not FeatureRun.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 @pytest.mark.parametrize("end", ["return HttpResponse(status=409)", "raise StepError('sold out')"])
-def test_inside_an_outer_block_only_the_feature_rolls_back(tree, bell, end):
+def test_inside_an_outer_block_only_the_feature_rolls_back(tree, enqueued, end):
     """Inside an outer atomic block a refused request rolls back to where it began, and the outer work stands."""
     view = feature(tree, SELL, end, tasks=["mail"])
 
@@ -94,10 +86,10 @@ def test_inside_an_outer_block_only_the_feature_rolls_back(tree, bell, end):
         ask(view)
 
     assert [sale.item for sale in Sale.objects.all()] == ["outer"]
-    assert bell == []
+    assert enqueued == []
 
 
-def test_a_retry_inside_an_outer_block_is_dispatched_once(tree, bell):
+def test_a_retry_inside_an_outer_block_is_dispatched_once(tree, enqueued):
     """A27: inside an outer atomic block, the failed attempts leave no dispatch behind."""
     view = feature(
         tree,
@@ -111,11 +103,11 @@ def test_a_retry_inside_an_outer_block_is_dispatched_once(tree, bell):
         ask(view)
 
     assert Sale.objects.count() == 1
-    assert bell == [FeatureRun.objects.get().pk]
+    assert enqueued == [FeatureRun.objects.get().pk]
 
 
 @pytest.mark.parametrize("body", [pytest.param("connection.close()"), "transaction.set_rollback(True)"])
-def test_inside_an_outer_block_what_cannot_commit_is_an_error_too(tree, bell, body):
+def test_inside_an_outer_block_what_cannot_commit_is_an_error_too(tree, enqueued, body):
     """Inside an outer atomic block the feature sees that its work cannot be committed, and does not answer 2xx."""
     view = feature(tree, SELL, body, DONE, tasks=["mail"])
 
@@ -123,10 +115,10 @@ def test_inside_an_outer_block_what_cannot_commit_is_an_error_too(tree, bell, bo
         ask(view)
 
     assert not Sale.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
-def test_savepoints_of_the_steps_work(tree, bell):
+def test_savepoints_of_the_steps_work(tree, enqueued):
     """A step's own atomic block that rolls back takes only its own work with it."""
     body = f"try:\n    with transaction.atomic():\n        {SELL}\n        raise OSError\nexcept OSError:\n    pass"
     view = feature(tree, SELL, body, DONE, tasks=["mail"])
@@ -134,13 +126,13 @@ def test_savepoints_of_the_steps_work(tree, bell):
     ask(view)
 
     assert Sale.objects.count() == 1
-    assert len(bell) == 1
+    assert len(enqueued) == 1
 
 
 # Other databases, and none
 
 
-def test_the_transaction_and_the_run_are_in_the_features_database(tree, bell):
+def test_the_transaction_and_the_run_are_in_the_features_database(tree, enqueued):
     """With ``using`` the transaction, the run row and the dispatch belong to that database."""
     body = "Sale.objects.using('other').create(item='tea')\nrequest.trail.append(connection.in_atomic_block)"
     view = feature(tree, body, DONE, tasks=["mail"], using="other")
@@ -150,11 +142,11 @@ def test_the_transaction_and_the_run_are_in_the_features_database(tree, bell):
 
     assert request.trail == [False]
     assert Sale.objects.using("other").exists()
-    assert bell == [FeatureRun.objects.using("other").get().pk]
+    assert enqueued == [FeatureRun.objects.using("other").get().pk]
     assert not FeatureRun.objects.exists()
 
 
-def test_a_rollback_is_in_the_features_database(tree, bell):
+def test_a_rollback_is_in_the_features_database(tree, enqueued):
     """With ``using`` a step that raises rolls that database back, and the log of it is there too."""
     view = feature(tree, "Sale.objects.using('other').create(item='tea')", "raise OSError('away')", using="other")
 

@@ -8,9 +8,8 @@ from django.http import JsonResponse
 from numflow_django import Retry, views
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.support.serving import Bell, ask, feature, posted
+from tests.support.serving import ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,14 +35,7 @@ def naps(monkeypatch):
     return seconds
 
 
-@pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
-
-
-def test_a_retry_leaves_nothing_of_the_failed_attempts(tree, bell):
+def test_a_retry_leaves_nothing_of_the_failed_attempts(tree, enqueued):
     """A27: rows of failed attempts are not there; the context is kept; the async tasks are dispatched once."""
     view = feature(tree, COUNT, failing(2), ANSWER, tasks=["mail"], on_error=retrying())
 
@@ -53,7 +45,7 @@ def test_a_retry_leaves_nothing_of_the_failed_attempts(tree, bell):
     assert json.loads(answer.content) == {"executions": 3}
     assert [sale.item for sale in Sale.objects.all()] == ["try 3"]
     assert json.loads(run.context)["executions"] == 3
-    assert (run.state, bell, answer["Numflow-Run"]) == ("queued", [run.pk], str(run.pk))
+    assert (run.state, enqueued, answer["Numflow-Run"]) == ("queued", [run.pk], str(run.pk))
     assert [step["name"] for step in run.steps] == ["step1", "step2", "step3"]
 
 
@@ -107,7 +99,7 @@ def test_what_is_not_a_steps_error_is_retried_too(tree, body):
     assert [sale.item for sale in Sale.objects.all()] == ["try 2"]
 
 
-def test_a_failed_commit_is_retried_once_it_can_commit(tree, bell):
+def test_a_failed_commit_is_retried_once_it_can_commit(tree, enqueued):
     """A27: each attempt has a transaction of its own, so that one whose connection was closed can be followed."""
     view = feature(
         tree, COUNT, "if ctx.executions == 1: connection.close()", ANSWER, tasks=["mail"], on_error=retrying()
@@ -117,7 +109,7 @@ def test_a_failed_commit_is_retried_once_it_can_commit(tree, bell):
 
     assert json.loads(answer.content) == {"executions": 2}
     assert [sale.item for sale in Sale.objects.all()] == ["try 2"]
-    assert bell == [FeatureRun.objects.get().pk]
+    assert enqueued == [FeatureRun.objects.get().pk]
 
 
 def test_an_error_answer_is_not_retried(tree):

@@ -14,7 +14,6 @@ from django.test import RequestFactory
 
 from numflow_django.exceptions import ContextTooLarge, ContextValueError
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
 from tests.support.serving import ask, feature, posted
@@ -319,7 +318,7 @@ def test_a_row_that_cannot_be_written_hides_nothing(tree, monkeypatch, caplog, f
     def create(**values):
         raise failure
 
-    monkeypatch.setattr(outbox.FeatureRun.objects, "using", lambda alias: SimpleNamespace(log_rollback=create))
+    monkeypatch.setattr(FeatureRun.objects, "using", lambda alias: SimpleNamespace(log_rollback=create))
     view = feature(tree, FAIL)
 
     with pytest.raises(OSError, match="away"):
@@ -347,7 +346,7 @@ def test_a_user_who_cannot_be_loaded_hides_nothing(tree):
 
 def test_a_row_that_cannot_be_written_leaves_the_answer_alone(tree, monkeypatch):
     """D2: without a row the answer has no Numflow-Run header that would lead nowhere."""
-    monkeypatch.setattr(outbox, "FeatureRun", None)
+    monkeypatch.setattr(FeatureRun.objects, "using", lambda alias: None)
     view = feature(tree, "return HttpResponse('busy', status=503)")
 
     answer = ask(view)

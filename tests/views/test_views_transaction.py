@@ -8,9 +8,8 @@ from django.http import HttpResponse
 
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
-from numflow_django.outbox import record as outbox
 from tests.market.models import Sale
-from tests.support.serving import Bell, ask, feature, posted
+from tests.support.serving import ask, feature, posted
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -24,24 +23,17 @@ TaskExecution.objects.create(run_id=ctx.run_id, name="x", position=0, token=0, s
 """
 
 
-@pytest.fixture
-def bell(monkeypatch):
-    bell = Bell()
-    monkeypatch.setattr(outbox, "ring", bell)
-    return bell
-
-
 # After COMMIT
 
 
-def test_tasks_are_dispatched_after_the_commit(tree, bell):
+def test_tasks_are_dispatched_after_the_commit(tree, enqueued):
     """The run is dispatched when its row is committed, and no sooner."""
     view = feature(tree, SELL, DONE, tasks=["mail"])
 
     ask(view)
 
-    assert bell == [FeatureRun.objects.get().pk]
-    assert not bell.in_transaction
+    assert enqueued == [FeatureRun.objects.get().pk]
+    assert not enqueued.in_transaction
 
 
 def test_redis_being_away_changes_nothing_in_the_answer(tree, caplog):
@@ -56,13 +48,14 @@ def test_redis_being_away_changes_nothing_in_the_answer(tree, caplog):
     assert f"dispatch failed run={run.pk} feature={tree.package}.shop" in caplog.text
 
 
-def test_a_dispatch_that_raises_changes_nothing_in_the_answer(tree, monkeypatch, caplog):
+def test_a_dispatch_that_raises_changes_nothing_in_the_answer(tree, enqueued, monkeypatch, caplog):
     """D5: whatever goes wrong after COMMIT is logged and leaves the run queued, for the relay to find."""
 
-    def broken(**facts):
+    def broken(run):
         raise RuntimeError("out of file descriptors")
 
-    monkeypatch.setattr(outbox, "ring", broken)
+    enqueued.is_down = True
+    monkeypatch.setattr(FeatureRun, "undispatch", broken)
     view = feature(tree, SELL, DONE, tasks=["mail"])
 
     answer = ask(view)
@@ -72,7 +65,7 @@ def test_a_dispatch_that_raises_changes_nothing_in_the_answer(tree, monkeypatch,
     assert "out of file descriptors" in caplog.text
 
 
-def test_a_callback_of_the_users_that_raises_undoes_nothing(tree, bell):
+def test_a_callback_of_the_users_that_raises_undoes_nothing(tree, enqueued):
     """An on_commit callback that raises surfaces with a note; committed is committed, dispatched, and not retried."""
     view = feature(
         tree,
@@ -90,13 +83,13 @@ def test_a_callback_of_the_users_that_raises_undoes_nothing(tree, bell):
         "raised by an on_commit callback: the transaction stands, and its async tasks run"
     ]
     assert Sale.objects.exists()
-    assert (run.state, bell) == ("queued", [run.pk])
+    assert (run.state, enqueued) == ("queued", [run.pk])
 
 
-def test_the_dispatch_goes_before_callbacks_of_the_users(tree, monkeypatch):
+def test_the_dispatch_goes_before_callbacks_of_the_users(tree, enqueued):
     """The run is dispatched before the on_commit callbacks that the steps have registered."""
     request = posted()
-    monkeypatch.setattr(outbox, "ring", lambda **facts: request.trail.append("dispatch") or True)
+    enqueued.watch = lambda: request.trail.append("dispatch")
     view = feature(tree, "transaction.on_commit(lambda: request.trail.append('callback'))", SELL, DONE, tasks=["mail"])
 
     ask(view, request)
@@ -113,7 +106,7 @@ defers = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("how", [pytest.param("by the database", marks=defers), "by the driver"])
-def test_a_failed_commit_is_an_error(tree, bell, monkeypatch, how):
+def test_a_failed_commit_is_an_error(tree, enqueued, monkeypatch, how):
     """A COMMIT that fails is never a 2xx: the error names the feature, nothing is there, nothing is dispatched."""
 
     def commit():
@@ -130,10 +123,10 @@ def test_a_failed_commit_is_an_error(tree, bell, monkeypatch, how):
     assert caught.value.__notes__[0] == f"feature {tree.package}.shop, outside its steps"
     assert not Sale.objects.exists()
     assert not FeatureRun.objects.filter(state="queued").exists()
-    assert bell == []
+    assert enqueued == []
 
 
-def test_on_error_answers_a_failed_commit(tree, bell, monkeypatch):
+def test_on_error_answers_a_failed_commit(tree, enqueued, monkeypatch):
     """A26: on_error is asked about a COMMIT that fails; the response of the steps is not sent."""
 
     def commit():
@@ -147,7 +140,6 @@ def test_on_error_answers_a_failed_commit(tree, bell, monkeypatch):
         on_error=lambda self, error, ctx, request: HttpResponse(f"sorry: {error}", status=503),
     )
     monkeypatch.setattr(connection, "commit", commit)
-    monkeypatch.setattr(outbox, "record_rollback", lambda *facts, **more: None)
 
     answer = ask(view)
     monkeypatch.undo()
@@ -177,7 +169,7 @@ def test_on_error_answers_a_failed_commit(tree, bell, monkeypatch):
     ],
     ids=["closed", "marked", "swallowed", "left open"],
 )
-def test_a_transaction_that_cannot_commit_is_an_error(tree, bell, body, message, tasks):
+def test_a_transaction_that_cannot_commit_is_an_error(tree, enqueued, body, message, tasks):
     """What a step did to the transaction is an error that says what and how to fix it, never a 2xx."""
     view = feature(tree, SELL, body, DONE, tasks=tasks)
 
@@ -187,7 +179,7 @@ def test_a_transaction_that_cannot_commit_is_an_error(tree, bell, body, message,
     assert str(caught.value).startswith(message)
     assert caught.value.__notes__[:-1] == [f"feature {tree.package}.shop, outside its steps"]
     assert not Sale.objects.exists()
-    assert bell == []
+    assert enqueued == []
 
 
 SWALLOWED_SQL = """\
@@ -225,7 +217,7 @@ def test_a_transaction_that_a_step_ended_in_sql_is_an_error(tree, statement):
 
 
 @pytest.mark.parametrize("end", ["", "\nraise OSError('away')", "\nreturn HttpResponse(status=409)"])
-def test_a_block_that_a_step_left_open_does_not_swallow_the_next_request(tree, bell, end):
+def test_a_block_that_a_step_left_open_does_not_swallow_the_next_request(tree, enqueued, end):
     """However a request with a forgotten atomic() block ends, the thread's next request really commits."""
     bad = feature(tree, f"{SELL}\ntransaction.atomic().__enter__(){end}", DONE, folder="bad")
     good = feature(tree, SELL, DONE, tasks=["mail"], folder="good")
@@ -237,10 +229,10 @@ def test_a_block_that_a_step_left_open_does_not_swallow_the_next_request(tree, b
     connection.close()
     assert answer.content == b"done"
     assert Sale.objects.count() == 1
-    assert bell == [FeatureRun.objects.get(state="queued").pk]
+    assert enqueued == [FeatureRun.objects.get(state="queued").pk]
 
 
-def test_a_swallowed_error_in_a_block_of_its_own_is_fine(tree, bell):
+def test_a_swallowed_error_in_a_block_of_its_own_is_fine(tree, enqueued):
     """A query that may fail, in an atomic() of its own, costs its own work only: the request commits."""
     view = feature(
         tree,
@@ -255,4 +247,4 @@ def test_a_swallowed_error_in_a_block_of_its_own_is_fine(tree, bell):
 
     assert answer.content == b"done"
     assert Sale.objects.count() == 1
-    assert len(bell) == 1
+    assert len(enqueued) == 1

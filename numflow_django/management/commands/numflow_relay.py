@@ -25,7 +25,7 @@ class Command(BaseCommand):
         """Tick until a signal asks to stop."""
         relay = Relay()
         if options["once"]:
-            report = relay.tick(budget=float("inf"), thorough=True)
+            report = relay.tick(seconds=float("inf"), thorough=True)
             self.stdout.write(
                 f"recovered {report.recovered}, lost in Redis {report.undispatched}, dispatched {report.dispatched}"
             )

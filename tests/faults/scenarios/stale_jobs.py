@@ -1,22 +1,24 @@
-"""Doorbells that ring too often."""
+"""Jobs that are in Redis too often."""
 
 from rq import Queue
 
-from numflow_django.broker import dispatch
+from numflow_django.broker.job import job_id
+from numflow_django.broker.push import push
+from numflow_django.models import FeatureRun
 from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
 
 
 def ringing(scene):
-    """However often a run is announced, also by doorbells of the past and of the future, its tasks run once."""
+    """However often a run is enqueued, also under old and future dispatch numbers, its tasks run once."""
     count = scene.size(300, 40)
     queue = Queue("default", connection=scene.redis.client)
     for _ in range(count):
         run = scene.start("three", seconds=0.02)
-        for number in (0, 2):  # stale, and not rung yet
-            dispatch._enqueue(run, number, "default", 60, "site.three")
+        for number in (0, 2):  # an old one, and one that is not used yet
+            push(FeatureRun(pk=run, dispatch_no=number, queue="default", feature="site.three"), timeout=60)
         # Side by side, so that the workers take them at once
-        jobs = [dispatch.job_id(run, number) for number in (1, 0, 2) for _ in range(4)]
+        jobs = [job_id(run, number) for number in (1, 0, 2) for _ in range(4)]
         scene.random.shuffle(jobs)
         scene.redis.client.rpush(queue.key, *jobs)
     scene.pool(8)
@@ -29,7 +31,7 @@ def ringing(scene):
 SCENARIOS = [
     Scenario(
         number="9",
-        fault="every doorbell five times, stale ones too; 8 workers race one run",
+        fault="every job five times, stale ones too; 8 workers race one run",
         wanted="executions = tasks",
         play=ringing,
     )

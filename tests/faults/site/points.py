@@ -57,14 +57,15 @@ def install():
     if "FAULTS_FOLDER" not in os.environ:
         return
     from numflow_django import models
+    from numflow_django.broker import dispatch
     from numflow_django.db import statements
     from numflow_django.execution import executor
-    from numflow_django.outbox import record as outbox
 
     _patch_claim(models.FeatureRunQuerySet)
     _patch_checkpoint(statements)
     _patch_settle(executor.RunExecutor)
-    _patch_web(outbox)
+    _patch_insert(models.FeatureRunQuerySet)
+    _patch_push(dispatch)
 
 
 def _patch_claim(querysets):
@@ -111,23 +112,29 @@ def _patch_settle(executors):
     executors._settle = patched
 
 
-def _patch_web(outbox):
-    ring, record = outbox.ring, outbox.record
+def _patch_insert(querysets):
+    """The edge is after the INSERT of the run, which is the last statement before the COMMIT of a request."""
+    insert = querysets.open
 
-    @wraps(ring)
-    def patched_ring(**facts):
-        for name in asked:
-            reach("before-enqueue", name)
-        rung = ring(**facts)
-        for name in asked:
-            reach("after-enqueue", name)
-        return rung
-
-    @wraps(record)
-    def patched_record(*args, **kwargs):
-        run = record(*args, **kwargs)
+    @wraps(insert)
+    def patched(self, **facts):
+        run = insert(self, **facts)
         for name in asked:
             reach("before-commit", name)
         return run
 
-    outbox.ring, outbox.record = patched_ring, patched_record
+    querysets.open = patched
+
+
+def _patch_push(dispatch):
+    push = dispatch.push
+
+    @wraps(push)
+    def patched(run, *, timeout):
+        for name in asked:
+            reach("before-enqueue", name)
+        push(run, timeout=timeout)
+        for name in asked:
+            reach("after-enqueue", name)
+
+    dispatch.push = patched
