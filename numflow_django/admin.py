@@ -58,7 +58,7 @@ class ReadOnly:
         return format_html('<pre class="numflow-text">{}</pre>', row.traceback)
 
 
-#: What a user with the permission "operate" may do with a run: the button's name -> what it does.
+#: What a user with the permission "operate" may do with a run: the button's name -> its title and its method.
 OPERATIONS: dict[str, tuple[Any, Callable[[FeatureRun], bool]]] = {
     "cancel": (_("Cancel"), FeatureRun.cancel),
     "resume_failed": (_("Run the failed tasks again"), partial(FeatureRun.resume, only_failed=True)),
@@ -78,7 +78,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
     ordering = ("-id",)
     fieldsets = (
         (None, {"fields": ("id", "feature", "badge", "reason", "request", "created_by", "created_at")}),
-        (_("Steps and async tasks"), {"fields": ("passage",)}),
+        (_("Steps and async tasks"), {"fields": ("timeline",)}),
         (_("Worker"), {"fields": ("queue", "worker", "started_at", "finished_at")}),
         (_("Context"), {"fields": ("masked_context",), "classes": ("collapse",)}),
         (
@@ -99,7 +99,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
 
     @admin.display(description=_("progress"))
     def progress(self, run: FeatureRun) -> str:
-        """Return the number of settled tasks and of all tasks."""
+        """Return how many tasks are done, and how many there are."""
         return f"{run.position}/{len(run.task_names)}"
 
     @admin.display(description=_("request"))
@@ -107,14 +107,14 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
         """Return the request line and the status of the response."""
         return f"{run.method} {run.path} \N{RIGHTWARDS ARROW} {run.status_code}" if run.method else "-"
 
-    @admin.display(description=_("passage"))
-    def passage(self, run: FeatureRun) -> str:
-        """Return the steps, the COMMIT or ROLLBACK, and every execution of every task, in the order they happened."""
+    @admin.display(description=_("timeline"))
+    def timeline(self, run: FeatureRun) -> str:
+        """Return the steps, the COMMIT or ROLLBACK, and every execution of every task, in order of time."""
         count = len(run.task_names)
         not_run = ngettext("%(count)d async task not run", "%(count)d async tasks not run", count) % {"count": count}
         rolled_back = run.state == RunState.ROLLED_BACK
         return render_to_string(
-            "numflow_django/passage.html",
+            "numflow_django/timeline.html",
             {
                 "steps": run.steps,
                 "rolled_back": rolled_back,
@@ -148,7 +148,7 @@ class FeatureRunAdmin(ReadOnly, RunAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def operate(self, request: HttpRequest, run_id: Any) -> HttpResponse:
-        """Called when a button is pressed: do what it says and show the result as a message."""
+        """Called when a button is pressed: run its operation and show the result as a message."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_operate_permission(request):

@@ -1,4 +1,4 @@
-"""The app's configuration: it finds the features when Django starts and stops a server that has a broken one."""
+"""The app's configuration: it finds the features when Django starts, and stops a server if a feature is broken."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Read the settings: the dict ``NUMFLOW``, whose keys are all optional, and those of Django that we need."""
+"""Read the settings: the dict ``NUMFLOW``, whose keys are all optional, and the settings of Django that we need."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -17,12 +17,12 @@ class Settings:
         """Return the dict from the site's settings. Raise ImproperlyConfigured if it is not a dict."""
         values: Any = getattr(settings, "NUMFLOW", {})
         if not isinstance(values, Mapping):
-            raise ImproperlyConfigured(f'NUMFLOW = {values!r} is no dict; write NUMFLOW = {{"QUEUE": "default"}}')
+            raise ImproperlyConfigured(f'NUMFLOW = {values!r} is not a dict; write NUMFLOW = {{"QUEUE": "default"}}')
         return values
 
     @property
     def similar_settings(self) -> Mapping[str, str | None]:
-        """Return the settings that look like ``NUMFLOW`` but are not read, each with our key that it is like."""
+        """Return the settings that look like ours but are not read, each with the key that it looks like, or None."""
         names = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
         meant = {name: _key_alike(name) for name in names}
         prefixed = [
@@ -31,14 +31,14 @@ class Settings:
         return {name: meant[name] for name in sorted({*get_close_matches("NUMFLOW", names, cutoff=0.8), *prefixed})}
 
     def _is_for_us(self, name: str, key: str | None) -> bool:
-        """Return whether the setting *name* looks like a key or dict of ours and is not used as a value in NUMFLOW."""
+        """Return whether the setting *name* looks like our key or our dict, and is not a value in NUMFLOW."""
         value: Any = getattr(settings, name)
         is_used = any(value == used for used in self.values.values())  # NUMFLOW = {"QUEUE": NUMFLOW_QUEUE}
         return not is_used and (isinstance(value, Mapping) or key is not None)
 
     @property
     def QUEUE(self) -> str:
-        """The RQ queue of features that name none; a key of ``RQ_QUEUES``."""
+        """The RQ queue of a feature that sets none; a key of ``RQ_QUEUES``."""
         return str(self.values.get("QUEUE", "default"))
 
     @property
@@ -212,6 +212,6 @@ conf = Settings()
 
 
 def _key_alike(name: str) -> str | None:
-    """Return the key of ours that the setting *name* looks like, or None."""
+    """Return our key that the setting *name* looks like, or None."""
     key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
     return next(iter(get_close_matches(key, KEYS, 1, 0.7)), None) if key != name else None

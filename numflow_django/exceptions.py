@@ -1,4 +1,4 @@
-"""Every error that numflow_django raises, in one tree. The docstrings give cause and remedy."""
+"""All errors of numflow_django, in one tree. Each docstring says what happened and what to do."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,13 +16,13 @@ class NumflowError(Exception):
 
 
 class FeatureConfigurationError(NumflowError, ImproperlyConfigured):
-    """A feature cannot be loaded as it is written. The subclasses say what to change; *code* is the check's id."""
+    """A feature cannot be loaded. The subclasses say what to change; *code* is the check's id."""
 
     code = "numflow.E100"
 
 
 class InvalidFeatures(NumflowError, ImproperlyConfigured):
-    """One or more features cannot be loaded; *errors* holds a FeatureConfigurationError for each mistake."""
+    """One or more features cannot be loaded; *errors* is a list with a FeatureConfigurationError for each mistake."""
 
     def __init__(self, errors: list[FeatureConfigurationError]) -> None:
         self.errors = errors
@@ -55,14 +55,14 @@ class DuplicateName(FeatureConfigurationError):
 
 
 class FunctionNotFound(FeatureConfigurationError):
-    """A numbered module holds no function to run. Define one named like the file."""
+    """A numbered module has no function to run. Define a function with the same name as the file."""
 
     code = "numflow.E105"
 
 
 class InvalidSignature(FeatureConfigurationError):
     """
-    A step's or task's function asks for what it cannot get.
+    The function of a step or task has parameters that it cannot get.
 
     A step takes ``(ctx)``, ``(ctx, request)`` or ``(ctx, request, response)``, an async task takes ``(ctx)``.
     """
@@ -99,19 +99,23 @@ class DuplicateFeature(FeatureConfigurationError):
 
 
 class InvalidRoute(FeatureConfigurationError):
-    """A feature's path or its folder's name is no valid route. The message shows a good one."""
+    """A feature's path or its folder's name is not a valid route. The message shows a valid one."""
 
     code = "numflow.E111"
 
 
 class DuplicateRoute(FeatureConfigurationError):
-    """Two features answer the same method on the same path. Change the path or the method of one of them."""
+    """Two features have the same method on the same path. Change the path or the method of one of them."""
 
     code = "numflow.E112"
 
 
 class DuplicateURLName(FeatureConfigurationError):
-    """Two URLs of one package have the same name, and ``reverse()`` cannot tell them apart. Rename a folder."""
+    """
+    Two URLs of one package have the same name, so that ``reverse()`` would silently use one of them.
+
+    Rename one of the folders.
+    """
 
     code = "numflow.E113"
 
@@ -121,7 +125,7 @@ class DuplicateURLName(FeatureConfigurationError):
 
 class StepError(NumflowError):
     """
-    Raised by a step to fail with a JSON answer; nothing is committed and no async task runs.
+    Raised by a step to fail with a JSON response; nothing is committed and no async task runs.
 
     *message* is shown to the client. *status* is an HTTP status from 400 to 599 (ValueError otherwise). *code* is a
     stable word for programs. *details* is any JSON value.
@@ -129,7 +133,7 @@ class StepError(NumflowError):
 
     def __init__(self, message: str, status: int = 400, code: str | None = None, details: Any = None) -> None:
         if not 400 <= status <= 599:
-            raise ValueError(f"StepError(status={status!r}): give a status from 400 to 599")
+            raise ValueError(f"StepError(status={status!r}): the status must be from 400 to 599")
         super().__init__(message)
         self.message = str(message)
         self.status = status
@@ -143,15 +147,15 @@ class InvalidRequestData(StepError):
 
 class NotAnObject(InvalidRequestData, AttributeError, TypeError):
     """
-    A step took ``request.data`` for a JSON object, and the client had sent an array. It becomes a 400.
+    A step used ``request.data`` as a JSON object, but the client sent an array. It becomes a 400.
 
-    A list's own errors, so that ``hasattr(request.data, "get")`` is False; a step that takes both looks first.
+    It is also an AttributeError, so ``hasattr(request.data, "get")`` is False: a step that accepts both can ask first.
     """
 
 
 class MissingKey(InvalidRequestData, MultiValueDictKeyError):
     """
-    A step took a key of ``request.data`` that the client did not send. It becomes a 400.
+    A step read a key of ``request.data`` that the client did not send. It becomes a 400.
 
     It is a KeyError, so ``except KeyError`` works; read an optional key with ``request.data.get()``.
     """
@@ -161,20 +165,24 @@ class MissingKey(InvalidRequestData, MultiValueDictKeyError):
 
 class MissingResponseError(NumflowError):
     """
-    No step answered the request. Let the last step return an HttpResponse or call ``response.json(...)``.
+    No step responded to the request. Let the last step return an HttpResponse or call ``response.json(...)``.
     """
 
 
 class InvalidStepResult(NumflowError, TypeError):
-    """A step, or ``initialize_context``, returned what would be lost. Answer with an HttpResponse, store on ``ctx``."""
+    """
+    A step, or ``initialize_context``, returned a value that would be lost.
+
+    Return an HttpResponse, or store the value on ``ctx``.
+    """
 
 
 class InvalidErrorHandlerResult(NumflowError, TypeError):
-    """``on_error`` returned something that is not an HttpResponse, a Retry or None, or a Retry that cannot be done."""
+    """``on_error`` returned something that is not an HttpResponse, a Retry or None, or a Retry that is not possible."""
 
 
 class ResponseAlreadySent(NumflowError, RuntimeError):
-    """A step answered twice. Answer once, with the return value or with the ``response`` parameter."""
+    """A step responded twice. Respond once, with the return value or with the ``response`` parameter."""
 
 
 class TransactionNotCommitted(NumflowError, TransactionManagementError):
@@ -195,22 +203,28 @@ class ContextError(NumflowError):
 
 class ReservedKey(ContextError, AttributeError):
     """
-    ``ctx[key] = value`` with a name that ``ctx`` itself has, such as ``run_id``. Choose another name.
+    ``ctx[key] = value`` was called with a name that ``ctx`` itself uses, such as ``run_id``. Choose another name.
 
     It becomes a 400 if the client sent the key.
     """
 
 
 class ContextValueError(ContextError, TypeError):
-    """A value cannot travel to the async tasks. The message names key, type and step; store a plain value instead."""
+    """
+    A value cannot be stored for the async tasks.
+
+    The message names the key, the type and the step; store a plain value instead.
+    """
 
 
 class ContextTooLarge(ContextError, ValueError):
-    """The frozen context exceeds ``NUMFLOW["CONTEXT_MAX_BYTES"]``. Store a key or a path instead of the data."""
+    """
+    The stored context is larger than ``NUMFLOW["CONTEXT_MAX_BYTES"]``. Store a key or a path instead of the data.
+    """
 
 
 class ContextCorrupt(ContextError, ValueError):
-    """A frozen context cannot be thawed, because a class that it needs has moved or changed since."""
+    """A stored context cannot be loaded, because a class that it needs has moved or changed."""
 
 
 class ContextInstanceGone(ContextError, ObjectDoesNotExist):
@@ -222,14 +236,14 @@ class ContextInstanceGone(ContextError, ObjectDoesNotExist):
 
 class UnknownFeature(NumflowError, LookupError):
     """
-    ``start_run``, or a fault or an assertion of ``numflow_django.testing``, was given a label that no feature has.
+    ``start_run``, or a fault or an assertion of ``numflow_django.testing``, got a label that no feature has.
 
-    For ``start_run``, a feature without async tasks is none.
+    ``start_run`` also raises it for a feature without async tasks.
     """
 
 
 class UnknownTask(NumflowError, LookupError):
-    """A fault of ``numflow_django.testing`` was given the name of a task that the feature does not have."""
+    """A fault of ``numflow_django.testing`` got the name of a task that the feature does not have."""
 
 
 # The worker
@@ -240,7 +254,11 @@ class TaskError(NumflowError):
 
 
 class TaskTimeout(TaskError, TimeoutError):
-    """An async task ran longer than its ``timeout``. Raise it with ``@async_task(timeout=...)``, or do less."""
+    """
+    An async task ran longer than its ``timeout``.
+
+    Set a longer one with ``@async_task(timeout=...)``, or do less in the task.
+    """
 
 
 class TransactionLeftOpen(TaskError, TransactionManagementError):
@@ -248,4 +266,4 @@ class TransactionLeftOpen(TaskError, TransactionManagementError):
 
 
 class ClaimLost(TaskError):
-    """This worker's claim on the run is outdated: it lost its lease, and another worker has the run."""
+    """This worker's claim on the run is no longer valid: its lease ended, and another worker has the run."""

@@ -26,7 +26,7 @@ run_failed = Signal()
 task_started = Signal()
 task_succeeded = Signal()
 task_failed = Signal()
-#: A task was skipped, because an earlier task with ``stop_on_failure`` has failed.
+#: A task was skipped, because an earlier task with ``stop_on_failure`` failed.
 task_skipped = Signal()
 #: A task will be retried after a wait; sent with *error* (None: the task returned a Retry).
 task_retried = Signal()
@@ -106,7 +106,7 @@ def log_task_lost(run: Any, execution: Any, **kwargs: Any) -> None:
 @receiver(run_released, dispatch_uid="numflow_django.log")
 def log_run_released(run: Any, **kwargs: Any) -> None:
     if run.reason.startswith(UNKNOWN):
-        # A deploy that brings the code ends the wait; if a task was renamed or removed, the run fails at last
+        # A deployment with the code ends the wait; if the task was renamed or removed, the run fails in the end
         logger.warning(
             "run waits for code run=%s feature=%s task=%s reason=%r; after that it fails",
             run.pk,

@@ -149,7 +149,7 @@ def test_the_pages_are_closed_by_default(client, model):
 # One run on one page
 
 
-def test_the_passage_of_a_run(root):
+def test_the_timeline_of_a_run(root):
     """D1: a run's page shows steps, the COMMIT and every try of every task in order, each with its time."""
     run = run_row(task_names=["mail", "notify", "publish"])
     execution(run, result={"to": "buyer"})
@@ -168,15 +168,15 @@ def test_the_passage_of_a_run(root):
 
     shown = page(root, f"{RUNS}_change", run.pk)
 
-    passage = shown.partition('<ol class="numflow-passage">')[2].partition("</ol>")[0]
+    timeline = shown.partition('<ol class="numflow-timeline">')[2].partition("</ol>")[0]
     assert_in_order(
-        passage,
+        timeline,
         *("100 validate", "1.2 ms", "1200 sell", "20.0 ms", "COMMIT"),
         *("mail", "succeeded", "250 ms", escape('{"to": "buyer"}')),
         *("notify", "lost", "notify #2", "failed", "250 ms", "OSError: away"),
         *("publish", "skipped", "notify failed"),
     )
-    assert "not run yet" not in passage
+    assert "not run yet" not in timeline
 
 
 def assert_in_order(text, *parts):
@@ -186,7 +186,7 @@ def assert_in_order(text, *parts):
         at = text.index(part, at) + len(part)
 
 
-def test_the_passage_of_a_run_that_goes_on(root):
+def test_the_timeline_of_a_run_that_goes_on(root):
     """D1: a run's page shows the task that runs now and those that are still to come."""
     run = run_row(state=RunState.RUNNING, position=1)
     execution(run)

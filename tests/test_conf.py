@@ -89,5 +89,5 @@ def test_settings_that_are_no_dict_say_so(settings, value):
     """A NUMFLOW that is not a dict raises an error that shows one, and not an AttributeError of ours."""
     settings.NUMFLOW = value
 
-    with pytest.raises(ImproperlyConfigured, match=r'NUMFLOW = .* is no dict; write NUMFLOW = {"QUEUE": "default"}'):
+    with pytest.raises(ImproperlyConfigured, match=r'NUMFLOW = .* is not a dict; write NUMFLOW = {"QUEUE": "default"}'):
         _ = conf.QUEUE

@@ -170,8 +170,8 @@ def test_the_form_itself_does_not_travel(sell, client):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("ctx.photo = request.form.cleaned_data['photo']", "cannot travel to the async tasks; save it and store its"),
-        ("ctx.form = request.form", "cannot travel to the async tasks; store what the tasks need of its cleaned_data"),
+        ("ctx.photo = request.form.cleaned_data['photo']", "for the async tasks; save it and store its name"),
+        ("ctx.form = request.form", "for the async tasks; store what the tasks need of its cleaned_data"),
     ],
 )
 def test_a_file_or_form_on_ctx_is_refused(sell, client, body, message):

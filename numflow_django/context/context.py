@@ -1,4 +1,4 @@
-"""The object that the steps and async tasks of one run share; how it is written to the run row and read back."""
+"""The object that the steps and async tasks of one run share: how it is written to the run row and read back."""
 
 import json
 from collections.abc import Iterable, Iterator, KeysView
@@ -38,7 +38,7 @@ class TaskInfo:
 
     @property
     def idempotency_key(self) -> str:
-        """Return a text that is the same at every attempt of this task in this run, for services that accept a key."""
+        """Return a text that is the same in every attempt of this task in this run, for services that accept a key."""
         return f"{self.run_id}:{self.name}"
 
 
@@ -62,7 +62,7 @@ class Record:
         self.run_id = run_id
         self.task = task
         self.text = text  # the frozen context as the row holds it
-        self.trees: dict[str, Any] = json.loads(text)  # by key; thawed when it is first touched
+        self.trees: dict[str, Any] = json.loads(text)  # by key; decoded at its first use
         self.instances: dict[str, codec.Instances] = {}  # by key; read ahead for a coroutine, which may not query
         self.author: Author | str = ""  # who is writing now
         self.authors: dict[str, Author | str] = {}  # key -> who wrote it last
@@ -86,9 +86,9 @@ class Context:
     """
     ``ctx``: the values that the steps and async tasks of one run share, as attributes or by key.
 
-    ``ctx.order = order`` and ``ctx["order"] = order`` are the same. What the steps store is frozen into the run row
-    inside their transaction, and the tasks read it as equal values; model instances are read again from the database
-    when a task first touches them. Keys that start with ``_`` stay in the process that set them.
+    ``ctx.order = order`` and ``ctx["order"] = order`` are the same. The values that the steps store are written to the
+    run row inside their transaction, and the tasks read equal values. A model instance is read from the database again
+    when a task first uses it. Keys that start with ``_`` stay in the process that set them.
 
     To call one step or task by itself, create a context: ``validate(Context(sku="A-1"), request)``.
 
@@ -96,7 +96,7 @@ class Context:
     and idempotency_key.
 
     For type checkers, a subclass declares keys, ``class OrderContext(Context): order: Order``, and steps and tasks
-    name it in ``ctx: OrderContext``. They still receive a plain Context, so a subclass that defines more than
+    use it in ``ctx: OrderContext``. They still receive a plain Context, so a subclass that defines more than
     annotations raises TypeError.
     """
 
@@ -105,7 +105,7 @@ class Context:
 
     def __init__(self, record: Record | None = None, /, **values: Any) -> None:
         if not isinstance(record, Record | None):
-            raise TypeError(f"Context({record!r}): give values by name, such as Context(sku='A-1')")
+            raise TypeError(f"Context({record!r}): pass values by name, such as Context(sku='A-1')")
         object.__setattr__(self, "_numflow", record or Record(new_run_id()))
         for key, value in values.items():
             self[key] = value
@@ -115,8 +115,8 @@ class Context:
         more = [name for name, value in vars(cls).items() if not name.startswith("__") or _is_method(name, value)]
         if more:
             raise TypeError(
-                f"{cls.__qualname__} defines {', '.join(more)}; a context class is for type checkers and holds "
-                "annotations only, such as total: int: steps and tasks are given a plain Context; use a function"
+                f"{cls.__qualname__} defines {', '.join(more)}; a context class is for type checkers and may have "
+                "annotations only, such as total: int, because steps and tasks get a plain Context; use a function"
             )
 
     @property
@@ -144,7 +144,7 @@ class Context:
     def __getattr__(self: UndeclaredKey, key: str) -> Any:
         trees = self._numflow.trees
         if key == "task":
-            raise AttributeError("ctx.task is there for async tasks only; this is a step")
+            raise AttributeError("only async tasks have ctx.task; this is a step")
         if key not in trees:
             raise AttributeError(_missing(self, key) + _dict_method(key))
         try:
@@ -202,7 +202,7 @@ class Context:
         return dict.fromkeys(self).keys()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Context cannot be copied or pickled; hand over the values that are needed")
+        raise TypeError("a Context cannot be copied or pickled; pass the values that are needed")
 
     def __repr__(self) -> str:
         return f"<Context of run {self.run_id}: {', '.join(self) or 'empty'}>"
@@ -213,7 +213,7 @@ def _is_method(name: str, value: Any) -> bool:
 
 
 def _reserved(key: str) -> str:
-    return f"ctx.{key} is a name of the context itself; choose another name"
+    return f"ctx.{key} is reserved for the context itself; choose another name"
 
 
 def _dict_method(name: str) -> str:
@@ -223,11 +223,11 @@ def _dict_method(name: str) -> str:
 
 
 def _missing(ctx: Iterable[str], key: object) -> str:
-    return f"ctx has no {key!r}; it holds {', '.join(ctx) or 'nothing yet'}"
+    return f"ctx has no {key!r}; its keys are: {', '.join(ctx) or 'none yet'}"
 
 
 def thaw(text: str, *, run_id: UUID, task: TaskInfo | None = None) -> Context:
-    """Return the context that was frozen as *text*, the text in a run row."""
+    """Return the context from *text*, the text in a run row."""
     return Context(Record(run_id, text=text, task=task))
 
 
@@ -235,7 +235,7 @@ def read_ahead(ctx: Context) -> None:
     """
     Read the model instances that *ctx* holds, for a task that is a coroutine: Django refuses queries there.
 
-    A value that cannot be read raises its error when the task touches it, as in any other task.
+    A value that cannot be read raises its error when the task uses it, as in any other task.
     """
     record = ctx._numflow
     for key, tree in record.trees.items():
@@ -266,7 +266,7 @@ def _tree(ctx: Context, key: str) -> Any:
     record = ctx._numflow
     if key not in ctx.__dict__:
         return record.trees[key]
-    # A task may delete an instance it received; later tasks get the error when they touch it
+    # A task may delete an instance that it received; later tasks get the error when they use it
     handed_over = key in record.trees and key not in record.authors
     try:
         # A key is encoded, too: a lone surrogate in it would fail the INSERT

@@ -52,7 +52,7 @@ class JsonObject(dict[str, Any]):
         return super().pop(key, *default) if default or key in self else self[key]
 
     def copy(self) -> Self:
-        """Return a JsonObject, where ``dict.copy()`` would return a dict."""
+        """Return a JsonObject; ``dict.copy()`` would return a dict."""
         return type(self)(self)
 
 

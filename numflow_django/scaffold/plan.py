@@ -15,12 +15,12 @@ from ..exceptions import NumflowError
 from ..routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
 from ..text.suggestions import did_you_mean, one_of
 
-#: What a folder's name may consist of, so that it can stand in code, in a URL and on a command line.
+#: The characters of a folder's name that are valid in code, in a URL and on a command line.
 SEGMENT = re.compile(r"[\w@=\[\]-]+")
 
 
 class ScaffoldError(NumflowError):
-    """A feature cannot be written as it was asked for. The message says what to write instead."""
+    """The requested feature cannot be written. The message says what to write instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,36 +49,36 @@ class Blueprint:
 
     @property
     def folder(self) -> Path:
-        """The feature's folder."""
+        """Return the feature's folder."""
         return Path(self.app.path, "features", *self.segments)
 
     @property
     def test_file(self) -> Path:
-        """Return the test's path: in the app's package of tests if there is one, else beside its ``tests.py``."""
+        """Return the test's path: in the app's package ``tests`` if there is one, else in the app's folder."""
         home = Path(self.app.path)
         name = f"test_{'_'.join(_words(*self.segments)).lower()}.py"
         return home / "tests" / name if (home / "tests" / "__init__.py").is_file() else home / name
 
     @property
     def test_label(self) -> str:
-        """Return the label with which ``manage.py test`` runs it."""
+        """Return the label for ``manage.py test``."""
         return ".".join([self.app.name, *self.test_file.relative_to(self.app.path).with_suffix("").parts])
 
     @property
     def parameters(self) -> list[str]:
-        """The names of the route's parameters, from the left."""
+        """Return the names of the route's parameters, from the left."""
         return parameters_of(self.path)
 
     @property
     def class_name(self) -> str:
-        """``CreateOrder`` for create_order, ``PostOrders`` for orders/@post."""
+        """Return ``CreateOrder`` for create_order, ``PostOrders`` for orders/@post."""
         words = _words(*self.segments[:-1]) if self.is_implicit else _words(self.segments[-1])
         name = "".join(word[0].upper() + word[1:] for word in words)
         return name if _is_usable(name) and not self.is_implicit else f"{self.method.title()}{name}"
 
     @property
     def verb(self) -> str | None:
-        """What an explicit feature's folder says that it does; None if no function can be called that."""
+        """Return the name of an explicit feature's folder as a function's name, or None if that is not possible."""
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", "_".join(_words(self.segments[-1]))).lower()
         return name if _is_usable(name) and not self.is_implicit else None
 
@@ -87,8 +87,8 @@ def plan(target: str, *, method: str | None = None, path: str | None = None) -> 
     """
     Return the blueprint of *target*: an app's label or dotted name, ``/``, and the folders of the feature.
 
-    *method* and *path* are those of an explicit feature: POST, and what the folders say, if they are None. Raise
-    ScaffoldError for what cannot be a feature.
+    *method* and *path* are for an explicit feature. If they are None, the method is POST and the path is that of the
+    folders. Raise ScaffoldError if *target* cannot be a feature.
     """
     label, _, rest = target.rstrip("/").partition("/")
     app = _app(label)
@@ -117,12 +117,12 @@ def _app(label: str) -> AppConfig:
     if not _is_own(app):
         raise ScaffoldError(f"{app.name} is installed in {app.path}; write features into an app of your own")
     if not hasattr(app.module, "__path__"):
-        raise ScaffoldError(f"{app.name} is a module and no package; only a package can hold a folder of features")
+        raise ScaffoldError(f"{app.name} is a module, not a package; only a package can have a folder of features")
     return app
 
 
 def _is_own(app: AppConfig) -> bool:
-    """Return whether *app* is the site's own: an upgrade of an installed package would delete the feature."""
+    """Return whether *app* is the site's own. An upgrade of an installed package would delete the feature."""
     paths = get_paths()
     return app.name != "numflow_django" and not any(
         Path(app.path).is_relative_to(paths[name]) for name in ("purelib", "platlib")
@@ -138,7 +138,9 @@ def _check_segments(app: AppConfig, segments: tuple[str, ...]) -> None:
         if problem:
             raise ScaffoldError(problem)
         if segment in PARTS and _is_feature(folder):
-            raise ScaffoldError(f"{folder} is a feature, and its {segment} hold no features; write it beside that")
+            raise ScaffoldError(
+                f"{folder} is a feature, and its {segment} cannot contain features; write the new one beside it"
+            )
         folder /= segment
 
 
@@ -148,9 +150,9 @@ def _problem_of(name: str, *, is_last: bool) -> str | None:
     if "." in name:
         return f"Python cannot import a folder with a dot in its name: {name!r}; write it without"
     if not SEGMENT.fullmatch(name):
-        return f"{name!r} is no name for a folder; use letters, digits, _ and -"
+        return f"{name!r} is not a valid name for a folder; use letters, digits, _ and -"
     if name.startswith("_") or not _words(name):
-        return f"{name!r} is passed over by discovery; begin it with a letter"
+        return f"{name!r} is ignored by discovery; begin the name with a letter"
     if name.startswith("@") and not is_last:
         return f"the folder {name!r} is a method and must be the last one"
     return None
@@ -172,7 +174,7 @@ def _path_of(segments: tuple[str, ...]) -> str:
 
 
 def _words(*names: str) -> list[str]:
-    """The words of folders' *names*, without the converters of parameters."""
+    """Return the words of folders' *names*, without the converters of parameters."""
     plain = " ".join(PARAMETER.sub(r"\g<name>", name) for name in names)
     return [word for word in re.split(r"[\W_]+", plain) if word]
 

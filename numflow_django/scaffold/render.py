@@ -11,10 +11,10 @@ from .plan import Blueprint
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-#: What the parameters of steps and async tasks are.
+#: The types of the parameters of steps and async tasks.
 TYPES = {"ctx": "Context", "request": "FeatureRequest", "response": "FeatureResponse"}
 
-#: Where the names in the source come from.
+#: The modules from which the source imports its names.
 HOMES = {
     "Any": "typing",
     "Context": "numflow_django",
@@ -28,12 +28,12 @@ HOMES = {
     "run_pending": "numflow_django.testing",
 }
 
-#: What the second step is called where the folder's name does not say it.
+#: The name of the second step if the folder's name is not usable.
 VERBS = {"POST": "create", "PUT": "replace", "PATCH": "update", "DELETE": "delete"}
 
 STATUSES = {"POST": 201, "DELETE": 204}
 
-#: What the generated test sends.
+#: The data that the generated test sends.
 EXAMPLE = {"name": "Minji"}
 
 
@@ -53,7 +53,7 @@ class Scaffold:
 
     @property
     def has_task(self) -> bool:
-        """Whether it has an async task."""
+        """Return whether it has an async task."""
         return self.with_task and self.blueprint.method != "GET"
 
     @property
@@ -62,7 +62,7 @@ class Scaffold:
         return STATUSES.get(self.blueprint.method, 200)
 
     def files(self) -> dict[Path, str]:
-        """The feature's files and what is in them; the test is not among them."""
+        """Return the feature's files with their texts, without the test."""
         texts = dict(self._steps())
         if self.has_task:
             texts["async_tasks/100_notify.py"] = self._module("notify", "notify", 1)
@@ -82,7 +82,7 @@ class Scaffold:
         yield f"steps/{200 if method == 'GET' else 300}_respond.py", self._module("respond", "respond", 3)
 
     def _module(self, template: str, name: str, arity: int) -> str:
-        """The source of a step or an async task that takes the first *arity* parameters."""
+        """Return the source of a step or an async task that takes the first *arity* parameters."""
         parameters = dict(list(TYPES.items())[:arity])
         used = ["StepError"] * (template == "validate")
         if self.typed:
@@ -119,7 +119,7 @@ class Scaffold:
         )
 
     def test(self, url: str, values: Mapping[str, Any]) -> str:
-        """The source of a test that calls *url*, in which the route's parameters have the JSON *values*."""
+        """Return the source of a test that calls *url*, in which the route's parameters have the JSON *values*."""
         method = self.blueprint.method.lower()
         text = self._render(
             "test",
@@ -147,7 +147,7 @@ class Scaffold:
             yield '        self.assertEqual(run.state, "succeeded")'
 
     def _render(self, template: str, used: Iterable[str], **values: str) -> str:
-        """The text of a template, which uses the names *used*."""
+        """Return the text of a template, which uses the names *used*."""
         source = (TEMPLATES / f"{template}.py-tpl").read_text(encoding="utf-8")
         returns = {"none": " -> None", "result_type": " -> dict[str, Any]"}
         values |= {name: arrow if self.typed else "" for name, arrow in returns.items()}
@@ -155,7 +155,7 @@ class Scaffold:
 
 
 def _imports(names: Iterable[str]) -> str:
-    """The import statements for *names*, sorted as ruff and isort sort them."""
+    """Return the import statements for *names*, sorted as ruff and isort sort them."""
     by_home: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         by_home.setdefault(HOMES[name], []).append(name)
@@ -165,7 +165,7 @@ def _imports(names: Iterable[str]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """The source of a JSON value, in double quotes."""
+    """Return the source of a JSON value, in double quotes."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | list) else repr(value)
 
 
@@ -174,7 +174,7 @@ def _literals(values: Mapping[str, Any]) -> str:
 
 
 def _dict(entries: Mapping[str, str], *, indent: int) -> str:
-    """The source of a dict of *entries*, key -> source; one line each if there are several."""
+    """Return the source of a dict of *entries*, key -> source; one line each if there are several."""
     if len(entries) == 1:
         return "".join(f'{{"{key}": {source}}}' for key, source in entries.items())
     lines = [f'{" " * indent}    "{key}": {source},\n' for key, source in entries.items()]

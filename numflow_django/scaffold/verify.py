@@ -1,4 +1,4 @@
-"""Verifies a new feature: lets discovery check its folder, and finds a URL that it answers."""
+"""Verifies a new feature: lets discovery check its folder, and finds an example of its URL."""
 
 import json
 import re
@@ -20,12 +20,12 @@ from ..routing.route import Route
 from ..routing.scan import scan
 from .plan import Blueprint, ScaffoldError
 
-#: What a route's parameter may be called with; the first that its converter takes is used.
+#: Values for a route's parameter; the first one that its converter accepts is used.
 SAMPLES = ("1", "a", "2026", "2026-01-01", "01890a5d-ac96-774b-bcce-b302099a8057", "20260101", "aa", "AA")
 
 
 class Trial:
-    """Discovery's verdict on a feature that is about to be written; to be made before that."""
+    """Checks a new feature with discovery. Create it before the feature is written, to know the older mistakes."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
@@ -35,9 +35,9 @@ class Trial:
 
     def route(self) -> Route:
         """
-        Run discovery on the feature, now that it is written, and return its route.
+        Run discovery on the written feature and return its route.
 
-        Raise InvalidFeatures with the mistakes that were not there before, ScaffoldError if it is not found.
+        Raise InvalidFeatures with the new mistakes, or ScaffoldError if discovery does not find the feature.
         """
         # The process ends with the command, so no other code relies on the old results
         invalidate_caches()
@@ -48,7 +48,7 @@ class Trial:
             raise InvalidFeatures(mistakes)
         found = next((route for route in routes if route.package == self.blueprint.package), None)
         if found is None:
-            raise ScaffoldError(f"discovery passes over {self.blueprint.folder}; choose another folder")
+            raise ScaffoldError(f"discovery ignores {self.blueprint.folder}; choose another folder")
         return found
 
 
@@ -57,14 +57,14 @@ class Example:
     """A URL of a route, with values for its parameters."""
 
     url: str
-    values: Mapping[str, Any]  # parameter -> what stands in a JSON answer for it
+    values: Mapping[str, Any]  # parameter -> its value in a JSON response
 
 
 def example_of(route: str) -> Example:
     """
     Return a URL of *route*, Django's route syntax with a leading slash.
 
-    Raise ScaffoldError for a parameter of which no value is known, or none that JSON can hold.
+    Raise ScaffoldError if no value is known for a parameter, or if JSON cannot represent its value.
     """
     for problem in problems_of(route):
         raise ScaffoldError(f"path = {route.lstrip('/')!r}: {problem}")
@@ -86,8 +86,8 @@ def _sample(name: str, converter: Any) -> str:
         if re.fullmatch(converter.regex, text):
             return text
     raise ScaffoldError(
-        f"no value is known for the parameter {name!r} with its converter {type(converter).__name__}, so that its test "
-        "could not be written; write the folder by hand"
+        f"no value is known for the parameter {name!r} with its converter {type(converter).__name__}, so no test can "
+        "be written; write the folder by hand"
     )
 
 
@@ -96,6 +96,6 @@ def _value(name: str, converter: Any, text: str) -> Any:
         return json.loads(json.dumps(converter.to_python(text), cls=DjangoJSONEncoder))
     except TypeError as error:
         raise ScaffoldError(
-            f"the parameter {name!r} with its converter {type(converter).__name__} gives what JSON cannot hold "
-            f"({error}); write the folder by hand"
+            f"the parameter {name!r} with its converter {type(converter).__name__} returns a value that JSON "
+            f"cannot represent ({error}); write the folder by hand"
         ) from error

@@ -9,16 +9,16 @@ from typing import Self
 
 class Creation:
     """
-    A ``with`` block whose new files and folders stay if it ends well, and are gone if it raises.
+    A ``with`` block for new files and folders. If the block raises, they are deleted.
 
-    Nothing that was there before is changed.
+    Existing files are never changed.
     """
 
     def __init__(self) -> None:
         self._made: list[Path] = []
 
     def write(self, path: Path, text: str) -> None:
-        """Make *path*, with its folders. Raise FileExistsError if it is there, OSError if it cannot be made."""
+        """Create *path* and its folders. Raise FileExistsError if the file exists, OSError if that is not possible."""
         missing = [folder for folder in path.parents if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir()

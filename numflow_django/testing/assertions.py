@@ -1,4 +1,4 @@
-"""Assertions about runs, for unittest and pytest; their messages show the whole task log."""
+"""Assertions about runs, for unittest and pytest. Their messages show the whole task log."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,10 +28,10 @@ def assert_run(
     """
     Assert the state of a run and return it, read again from the database.
 
-    *run* is a run, its id (``response["Numflow-Run"]``), or the label of a feature that has one run. *tasks*: the names
-    of all tasks that have succeeded, in order; or a mapping of some tasks to how their last execution ended:
-    ``succeeded``, ``failed``, ``lost`` or ``skipped``. *attempts*: how many executions some tasks had. *context*: keys
-    and values that the context holds at least.
+    *run* is a run, its id (``response["Numflow-Run"]``), or the label of a feature that has one run. *tasks* lists the
+    names of all tasks that have succeeded, in order; or it maps some tasks to the state of their last execution:
+    ``succeeded``, ``failed``, ``lost`` or ``skipped``. *attempts* maps some tasks to the number of their executions.
+    *context* has keys and values that the context must contain.
 
     Raise AssertionError with all differences and the run's task log; UnknownFeature for a label that no feature has.
     """
@@ -48,9 +48,10 @@ def assert_run(
 
 def assert_no_runs(feature: str | None = None) -> None:
     """
-    Assert that there is no run, or none of *feature* (a label): no worker has run or will run a task.
+    Assert that there is no run, or no run of *feature* (a label): no worker has run or will run a task.
 
-    The log of a rolled-back request does not count. Raise AssertionError with the runs, UnknownFeature as above.
+    The row of a rolled-back request does not count. Raise AssertionError with the runs; UnknownFeature for a label that
+    no feature has.
     """
     __tracebackhide__ = True
     if feature is not None:
@@ -75,9 +76,7 @@ def _find(run: FeatureRun | str | UUID, state: str) -> FeatureRun:
         others = [describe(other) for other in _runs(None)] or ["there is no run at all"]
         raise AssertionError("\n".join([f"there is no run {run if key else f'of {run}'}", "", *others]))
     raise AssertionError(
-        "\n".join(
-            [f"there are {len(found)} runs of {run}; name one, by itself or by its id", "", *map(describe, found)]
-        )
+        "\n".join([f"there are {len(found)} runs of {run}; pass one of them, or its id", "", *map(describe, found)])
     )
 
 
@@ -91,7 +90,7 @@ def _as_id(run: str | UUID) -> UUID | None:
 def _of_feature(label: str, state: str) -> list[FeatureRun]:
     _check_label(label)
     runs = list(_runs(label))
-    # A request that was rolled back and asked again has left two rows, and one run
+    # A request that was rolled back and sent again has left two rows, but only one of them is a run
     return [run for run in runs if (run.state == RunState.ROLLED_BACK) == (state == RunState.ROLLED_BACK)]
 
 
@@ -136,6 +135,6 @@ def _context(run: FeatureRun, expected: Mapping[str, Any]) -> Iterator[str]:
     for key, value in expected.items():
         found = ctx.get(key, _MISSING)
         if found is _MISSING:
-            yield f"there is no {key!r}; it holds {', '.join(sorted(ctx)) or 'nothing'}"
+            yield f"there is no {key!r}; its keys are: {', '.join(sorted(ctx)) or 'none'}"
         elif found != value:
             yield f"{key} is {found!r}, not {value!r}"

@@ -1,8 +1,8 @@
 """
 Lets the code in a TestCase see the test's transaction as committed.
 
-A TestCase wraps each test in a transaction that is rolled back in the end; a worker begins where the request's has been
-committed. In between, BEGIN, COMMIT and ROLLBACK are a savepoint's: code that runs meanwhile sees a connection in
+A TestCase wraps each test in a transaction and rolls it back in the end. But a worker begins after the COMMIT of the
+request. So while its code runs, BEGIN, COMMIT and ROLLBACK are those of a savepoint: the code sees a connection in
 autocommit, its ``atomic`` blocks are outermost ones, and their on_commit callbacks are called when they end.
 """
 
@@ -27,9 +27,9 @@ NO_TRANSACTION: dict[str, Any] = {
     "run_commit_hooks_on_set_autocommit_on": False,
 }
 
-#: The savepoint that stands for a transaction.
+#: The savepoint that replaces a transaction.
 TRANSACTION = "numflow_transaction"
-#: The savepoint around a statement outside of any; in autocommit, one that fails takes back only itself.
+#: The savepoint around a statement outside of any transaction: in autocommit, a failed statement undoes only itself.
 STATEMENT = "numflow_statement"
 
 #: One of Django's entries for an on_commit callback: (savepoints that it was registered in, callback, robust).
@@ -41,9 +41,9 @@ def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
     """
     Run the block as if the test's transactions had been committed before it.
 
-    First the on_commit callbacks of the test are called, in order, as COMMIT would; *except_for* these. One that
-    raises ends this, as it ends a COMMIT's; those behind it stay for the next time. Outside of a TestCase's transaction
-    nothing is done. Raise RuntimeError in an ``atomic`` block of the test's own.
+    First, call the test's on_commit callbacks in order, as COMMIT would, without those in *except_for*. If one raises,
+    the rest are not called, as after a COMMIT; they stay for the next time. Do nothing outside of a TestCase's
+    transaction. Raise RuntimeError in an ``atomic`` block of the test's own.
     """
     with ExitStack() as stack:
         held = [stack.enter_context(HeldTransaction(connection)) for connection in _in_transaction()]
@@ -63,7 +63,7 @@ def _in_transaction() -> list[BaseDatabaseWrapper]:
 
 
 class HeldTransaction:
-    """The test's transaction on a connection, set aside for a while."""
+    """Set the test's transaction on a connection aside during a block."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection: Any = connection
@@ -72,8 +72,8 @@ class HeldTransaction:
         connection = self.connection
         if not getattr(connection.atomic_blocks[-1], "_from_testcase", False):
             raise RuntimeError(
-                f"an atomic() block is open on {connection.alias!r}: what it did is not committed, and no worker would "
-                "see it; run the pending runs after the block"
+                f"an atomic() block is open on {connection.alias!r}: its changes are not committed, so no worker would "
+                "see them; run the pending runs after the block"
             )
         connection.validate_no_broken_transaction()
         self.own_class = type(connection)
@@ -95,7 +95,7 @@ class HeldTransaction:
         vars(connection).update(self.state)
 
     def call_back(self, except_for: Sequence[Callback]) -> None:
-        """Call the test's own on_commit callbacks; those of setUpTestData, which all tests share, are not its own."""
+        """Call the test's own on_commit callbacks, but not those of setUpTestData, which all tests share."""
         pending, test = self.state["run_on_commit"], self.state["savepoint_ids"][-1:]
         for callback in list(pending):
             savepoints, function, robust = callback
@@ -105,7 +105,7 @@ class HeldTransaction:
 
 
 class InTest(BaseDatabaseWrapper):
-    """What a connection does differently while its transaction is the test's."""
+    """Replaces methods of a connection whose transaction is the test's."""
 
     is_in_test = True
 
@@ -131,7 +131,7 @@ class InTest(BaseDatabaseWrapper):
             _roll_back(self, TRANSACTION)
 
     def close(self) -> None:
-        """Keep the connection, which holds all that the test did; what is open is rolled back, as by the server."""
+        """Keep the connection, which holds the test's data. Roll back an open transaction, as the server would."""
         _finish_query(self)
         self.run_on_commit = []
         if self.in_atomic_block:
@@ -141,7 +141,7 @@ class InTest(BaseDatabaseWrapper):
 
 
 def is_aborted(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a statement has failed, so that PostgreSQL refuses all others until a rollback."""
+    """Return whether a statement has failed, so that PostgreSQL refuses all statements until a rollback."""
     raw: Any = connection.connection
     return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR
 
@@ -174,10 +174,10 @@ def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _finish_query(connection: BaseDatabaseWrapper) -> None:
-    """Reset a connection whose query a time limit has interrupted; a worker would open another one."""
+    """Reset a connection whose query was interrupted by a time limit. A worker would open another one."""
     raw: Any = connection.connection
     if connection.vendor == "mysql":
-        # It repeats the error of the cursor that could not be closed, and has discarded the result all the same
+        # It raises the error of the unclosed cursor again, but only after it has discarded the result
         with suppress(Exception):
             raw.discard_result()
     elif hasattr(raw, "pgconn") and raw.info.transaction_status == PSYCOPG_ACTIVE:
@@ -187,7 +187,7 @@ def _finish_query(connection: BaseDatabaseWrapper) -> None:
 
 
 def _execute(connection: Any, sql: str) -> None:
-    # On the driver's own cursor: assertNumQueries counts what the code under test does
+    # On the driver's own cursor, because assertNumQueries counts Django's: those of the code under test
     with connection.wrap_database_errors:
         cursor = connection.connection.cursor()
         cursor.execute(sql)

@@ -23,15 +23,15 @@ class WorkerDied(BaseException):
 
 class Fault(TestContextDecorator):
     """
-    A fault of one async task, in the block or the test.
+    A fault of one async task, during a block or a test.
 
-    Enter: raise UnknownFeature or UnknownTask if the code has none of that name. Leave: raise AssertionError if the
-    fault has not happened as often as it was asked for, because the test would prove nothing.
+    At the start, raise UnknownFeature or UnknownTask if there is no such feature or task. At the end, raise
+    AssertionError if the fault has not happened as often as requested, because the test would prove nothing.
     """
 
     def __init__(self, feature: str, task: str, times: int | None = 1) -> None:
         if times is not None and times < 1:
-            raise ValueError(f"{type(self).__name__}(times={times!r}): give at least 1, or None for every time")
+            raise ValueError(f"{type(self).__name__}(times={times!r}): pass at least 1, or None for every time")
         super().__init__()
         self.label, self.task, self.times = feature, task, times
 
@@ -56,15 +56,15 @@ class Fault(TestContextDecorator):
         if error is None and self.happened < (self.times or 1):
             often = f"{self.happened} of {self.times} times" if self.happened else "never"
             raise AssertionError(
-                f"{self} happened {often}, so the test proves less than it says; call run_pending() in the block, and "
-                "run_pending(waiting=True), or until=..., where the task has retries"
+                f"{self} happened {often}, so the test does not prove what it claims; call run_pending() in the block, "
+                "or run_pending(waiting=True) or until=... if the task has retries"
             )
 
     def before(self) -> None:
         """Called when the task begins."""
 
     def after(self) -> None:
-        """Called when the task has done its work."""
+        """Called when the task has returned."""
 
     def is_due(self) -> bool:
         """Count this execution, and return whether the fault happens in it."""
@@ -95,7 +95,7 @@ class Fault(TestContextDecorator):
 
 class fail_task(Fault):  # noqa: N801 - a decorator
     """
-    Make an async task fail: it raises *error* (an exception, or a class of them) in place of its work.
+    Make an async task fail: it raises *error* (an exception or its class) instead of its work.
 
     *feature* is a label such as ``"shop.create_order"``, *task* a name such as ``"send_email"``. The first *times*
     executions fail; None: all of them.
@@ -119,24 +119,24 @@ class fail_task(Fault):  # noqa: N801 - a decorator
 
 
 class worker_dies_in(Fault):  # noqa: N801 - a decorator
-    """Make the worker die as an async task begins, before its first line; arguments as for :class:`fail_task`."""
+    """Make the worker die before the first line of an async task. The arguments are those of :class:`fail_task`."""
 
     def before(self) -> None:
-        """Die, if it is time."""
+        """Let the worker die if the fault is due."""
         if self.is_due():
             raise WorkerDied(f"by {self}")
 
 
 class worker_dies_after(Fault):  # noqa: N801 - a decorator
     """
-    Make the worker die after an async task has done its work but before its checkpoint, so that it runs again.
+    Make the worker die after an async task has returned but before its checkpoint, so that the task runs again.
 
-    An idempotent task is written for this moment; the work of an ``atomic=True`` task is rolled back.
-    Arguments as for :class:`fail_task`.
+    This is why a task must be idempotent. The work of an ``atomic=True`` task is rolled back. The arguments are those
+    of :class:`fail_task`.
     """
 
     def after(self) -> None:
-        """Die, if it is time."""
+        """Let the worker die if the fault is due."""
         if self.is_due():
             raise WorkerDied(f"by {self}")
 

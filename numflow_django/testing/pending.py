@@ -19,7 +19,7 @@ from .broker import without_redis
 from .committed import committed
 from .faults import WorkerDied
 
-#: The name under which the task log knows this worker.
+#: The name of this worker in the task log.
 WORKER = "run_pending"
 
 
@@ -31,18 +31,18 @@ def run_pending(
     limit: int = 1_000,
 ) -> list[FeatureRun]:
     """
-    Run the async tasks of all due runs in this process until no run is due; return those runs as they ended.
+    Run the async tasks of all due runs in this process until no run is due, and return these runs.
 
-    In a TestCase, what the test did so far counts as committed: its on_commit callbacks are called first. Neither
-    Redis nor a worker is needed, and nothing sleeps.
+    In a TestCase, everything that the test did so far counts as committed: its on_commit callbacks are called first.
+    Neither Redis nor a worker is needed, and nothing sleeps.
 
-    With *waiting*, every wait is skipped, for a retry and for a later start. With *until* (seconds, a timedelta, or an
+    With *waiting*, every wait is skipped: for a retry and for a later start. With *until* (seconds, a timedelta, or an
     aware datetime), only the waits that end within that time are skipped, counted from this call: the waits of one run
     add up, and a run that a task starts begins at the time of that task. A failing task fails its run, not the test;
-    with *raise_errors*, its error is raised once all runs are done.
+    with *raise_errors*, its error is raised when all runs are done.
 
-    Raise RuntimeError after *limit* runs, for tasks that start their own run again and again, and in an ``atomic``
-    block of the test's own; ValueError for a wrong *until*, and for *until* together with *waiting*.
+    Raise RuntimeError after *limit* runs, because a task may start its own run without end, and in an ``atomic`` block
+    of the test's own; ValueError for a wrong *until*, and for *until* together with *waiting*.
     """
     if waiting and until is not None:
         raise ValueError("run_pending(waiting=True, until=...): pass only one of them; waiting=True skips every wait")
@@ -62,36 +62,36 @@ def run_pending(
 
 
 class Worker:
-    """One call's worker: takes the runs one after another."""
+    """The worker of one call: it runs one run after another."""
 
     def __init__(self, *, horizon: float, limit: int) -> None:
         self.horizon = horizon  # the longest wait that is skipped, in seconds from the call
         self.limit = limit
-        self.passages = 0
+        self.count = 0
         self.runs: dict[UUID, FeatureRun] = {}  # in the order in which they started
         self.errors: dict[UUID, tuple[str, BaseException]] = {}  # of each run, the first task that failed for good
         self.stuck: set[UUID] = set()  # runs whose feature or task is not in this code
         self.skipped: dict[UUID, float] = {}  # seconds skipped for a run, with those of the run that started it
 
     def work(self) -> None:
-        """Run what is due; once nothing is due, skip the shortest wait; until no run is left within the horizon."""
+        """Run the due runs. If none is due, skip the shortest wait, until no run is left within the horizon."""
         self.databases = databases()
         while run := self._due() or self._skip_shortest_wait():
-            self.passages += 1
-            if self.passages > self.limit:
+            self.count += 1
+            if self.count > self.limit:
                 raise RuntimeError(
-                    f"run_pending() stopped: {self.limit} runs were run and more are due, such as {run.feature}; a "
-                    "task that starts its own run again never ends (or raise the limit: run_pending(limit=...))"
+                    f"run_pending() stopped: after {self.limit} runs, more are due, such as {run.feature}; a "
+                    "task that starts its own run again never ends (or set a higher limit: run_pending(limit=...))"
                 )
             self._run(run)
 
     def _due(self) -> FeatureRun | None:
-        """Return the run of all databases that has been due for the longest."""
+        """Return the run that has been due for the longest time, from all databases."""
         due = [run for runs in self.databases for run in runs.queued() | runs.due() if run.pk not in self.stuck]
         return min(due, key=lambda run: (run.available_at, run.pk), default=None)
 
     def _skip_shortest_wait(self) -> FeatureRun | None:
-        """End the wait that would be the next to end and return its run; None if none ends within the horizon."""
+        """Skip the wait that would end next and return its run, or None if no wait ends within the horizon."""
         if not self.horizon:
             return None
         ends = [
@@ -152,7 +152,7 @@ class Worker:
 
 
 def _wait_of(run: Any) -> float:
-    """Return for how many seconds *run* still waits, by its database's ``clock``."""
+    """Return how many seconds *run* still waits, by its database's ``clock``."""
     wait: timedelta = run.available_at - run.clock
     return max(wait, timedelta(0)).total_seconds()
 

@@ -9,9 +9,9 @@ import pytest
 @pytest.fixture
 def run_pending(db: None) -> Iterator[Callable[..., Any]]:
     """
-    Yield :func:`numflow_django.testing.run_pending`; nothing connects to Redis during the test.
+    Yield :func:`numflow_django.testing.run_pending`. Nothing connects to Redis during the test.
 
-    With ``@pytest.mark.django_db(transaction=True)`` too, where requests commit and enqueue their runs.
+    This includes tests with ``@pytest.mark.django_db(transaction=True)``, where requests commit and enqueue their runs.
     """
     # Imported here: pytest loads this module before Django's apps are ready
     from .broker import without_redis

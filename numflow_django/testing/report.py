@@ -1,4 +1,4 @@
-"""A run as text, for the message of an assertion that failed."""
+"""Describes a run as text, for the message of a failed assertion."""
 
 from collections.abc import Iterator
 from textwrap import indent
@@ -7,9 +7,9 @@ from ..models import ExecutionState, FeatureRun, RunState, TaskExecution
 
 #: What to do about a run that has not ended, by its state.
 REMEDIES = {
-    RunState.PENDING: "nobody has run it; call run_pending()",
-    RunState.QUEUED: "nobody has run it; call run_pending()",
-    RunState.WAITING: "run_pending(waiting=True) skips its waits, run_pending(until=60) those within a minute",
+    RunState.PENDING: "its tasks have not run; call run_pending()",
+    RunState.QUEUED: "its tasks have not run; call run_pending()",
+    RunState.WAITING: "run_pending(waiting=True) skips all waits, run_pending(until=60) those of the next minute",
 }
 
 

@@ -1,4 +1,4 @@
-"""The console in development: where the trace and the worker's lines go when the site's LOGGING does not say."""
+"""The console in development: it shows the trace and the worker's log if the site's LOGGING does not handle them."""
 
 import logging
 import os
@@ -13,16 +13,16 @@ NAME = "numflow_django"
 
 GREEN, RED, RESET = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
-#: What stands for a mark on a console that cannot show it.
+#: What to print for a mark on a console that cannot show it.
 IN_ASCII = {"✓": "ok", "✗": "FAILED"}
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
     """
-    Writes to standard error the records that no other handler takes.
+    Write to standard error the records that no other handler gets.
 
-    Python shows records from WARNING on when no handler is configured; in development this one shows the others too.
-    It steps aside for any handler of the site's, also one that is configured later.
+    Without any handler, Python shows records from WARNING on. In development, this handler shows the others too. It
+    ignores a record that a handler of the site gets, also if that was configured later.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         return sys.stderr
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether no other handler takes *record* and, outside development, its level is high enough."""
+        """Return whether no other handler gets *record* and, outside development, its level is high enough."""
         wanted = conf.TRACE or record.levelno >= logging.WARNING
         return wanted and not any(others(record.name)) and bool(super().filter(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as this console can show it; a trace has no time and level."""
+        """Return the record in characters that this console can show; a trace has no time and level."""
         text = record.getMessage() if record.name == f"{NAME}.trace" else super().format(record)
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         for mark, colour in (("✓", GREEN), ("✗", RED)):
@@ -59,9 +59,9 @@ def others(name: str) -> Iterator[logging.Handler]:
 
 def flush() -> None:
     """
-    Write out what has been printed.
+    Write the buffered output.
 
-    Python buffers output to a file or a pipe, and a work-horse exits without writing out its buffer.
+    Python buffers output to a file or a pipe, and a work-horse exits without writing its buffer.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # it may be closed, or None
@@ -69,7 +69,7 @@ def flush() -> None:
 
 
 def install() -> None:
-    """In development, show what this package logs, unless the site's LOGGING says otherwise."""
+    """In development, show what this package logs, unless the site's LOGGING handles it."""
     if not conf.TRACE:
         return
     logger = logging.getLogger(NAME)

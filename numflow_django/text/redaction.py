@@ -27,9 +27,9 @@ def mask(value: Any) -> Any:
 
 def plain(text: object, limit: int) -> str:
     """
-    Return *text* as every database can hold it: no NUL, no lone surrogate, at most *limit* characters.
+    Return *text* so that every database can store it: no NUL, no lone surrogate, at most *limit* characters.
 
-    The middle is cut: the end of an error says what happened, and its beginning where.
+    We cut the middle: the end of an error says what happened, and its beginning where.
     """
     kept = str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     kept = kept.encode("utf-8", "replace").decode("utf-8")
@@ -42,9 +42,9 @@ def plain(text: object, limit: int) -> str:
 
 def scrub(text: object, limit: int) -> str:
     """
-    Return *text* made :func:`plain`, with the values after a secret word and ``=`` or ``:`` and URLs' passwords masked.
+    Return *text* as :func:`plain` does, and mask URLs' passwords and the values after a secret word and ``=`` or ``:``.
     """
-    # Masked before the cut, which would leave halves of secrets; ten times the limit bounds the work
+    # Mask before the cut, which would leave halves of secrets; ten times the limit bounds the work
     masked = _assignments(conf.REDACT).sub(rf"\1{MASK}", plain(text, 10 * limit))
     return plain(_URL_PASSWORD.sub(rf"\1{MASK}", masked), limit)
 

@@ -1,7 +1,7 @@
 """
-Takes snapshots of values, to compare them and to show them.
+Takes snapshots of values, to compare and to show them.
 
-No code of a value's class is run: neither ``__repr__`` nor ``__eq__``, no query, no evaluation of what is lazy.
+It runs no code of a value's class: neither ``__repr__`` nor ``__eq__``. It makes no query and evaluates no lazy object.
 """
 
 import dataclasses
@@ -19,77 +19,79 @@ from django.utils.functional import LazyObject, empty
 
 from .redaction import MASK, is_secret, plain, scrub
 
-#: Values looked at in one snapshot_of; of what lies beyond, only the number is seen.
+#: The most values in one snapshot. The rest are only counted.
 MAX_PARTS = 2_000
-#: Containers in containers.
+#: The most levels of nested containers.
 MAX_DEPTH = 20
 
-#: Items of a container, and characters of a text and of a whole value, that are shown.
+#: The most items of a container, characters of a text, and characters of a whole value that are shown.
 SHOWN_ITEMS = 20
 SHOWN_TEXT = 120
 SHOWN_LENGTH = 400
 
-#: ("scalar", text), ("text", str), ("bytes", bytes), ("object", Same) or
-#: ("group", opening, ((key or None, snapshot_of), ...), closing, how many items are left out)
+#: ("scalar", text), ("text", str), ("bytes", bytes), ("object", Identity) or
+#: ("group", opening, ((key or None, snapshot), ...), closing, how many items are left out)
 Snapshot = tuple[Any, ...]
 
 
-class Same:
-    """An object that is compared by identity, and kept, so that no other takes its place in memory."""
+class Identity:
+    """An object that is compared by identity. We keep it, so that no other object gets its place in memory."""
 
     def __init__(self, value: object) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value
+        return isinstance(other, Identity) and self.value is other.value
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<object {id(self.value)}>"  # sorts a set's members in one order
+        return f"<object {id(self.value)}>"  # the members of a set are sorted by it
 
 
 def snapshot_of(value: Any) -> Snapshot:
-    """Take the snapshot_of of *value*; never raises."""
+    """Return the snapshot of *value*. Never raise."""
     try:
-        return _Camera().take(value)
-    except Exception as error:  # noqa: BLE001 - whatever a strange value does, it is not the request's trouble
+        return _Snapshots().of(value)
+    except Exception as error:  # noqa: BLE001 - a strange value may raise anything, and the request must go on
         return "scalar", f"<{type(value).__name__}, which cannot be shown: {type(error).__name__}>"
 
 
-def show(taken: Snapshot, key: object = None) -> str:
-    """Return a snapshot_of as one line of text, masked, also for a secret *key*, and limited in length."""
-    text = MASK if is_secret(key) else _text(taken)
+def show(snapshot: Snapshot, key: object = None) -> str:
+    """Return *snapshot* as one line of limited length, with secrets masked; all of it if *key* is secret."""
+    text = MASK if is_secret(key) else _text(snapshot)
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
 
 
-class _Camera:
+class _Snapshots:
+    """Takes the snapshots of one value and its parts."""
+
     def __init__(self) -> None:
         self.parts = 0
         self.parents: list[int] = []
 
-    def take(self, value: Any) -> Snapshot:
+    def of(self, value: Any) -> Snapshot:
         self.parts += 1
-        # The type is asked and not isinstance(), which makes a lazy object find what it stands for
+        # Not isinstance(), which makes a lazy object load its object
         for base, take in _KINDS.items():
             if issubclass(type(value), base):
-                taken: Snapshot = take(self, value)
-                return taken
+                snapshot: Snapshot = take(self, value)
+                return snapshot
         if dataclasses.is_dataclass(type(value)):
             return self._dataclass(value)
-        return "object", Same(value)
+        return "object", Identity(value)
 
     def group(self, value: Any, opening: str, items: Iterable[tuple[Any, Any]], closing: str, count: int) -> Snapshot:
         if id(value) in self.parents or len(self.parents) >= MAX_DEPTH:
             return "group", opening, (), closing, count
         self.parents.append(id(value))
-        taken = []
+        shown = []
         for key, item in items:
             if self.parts >= MAX_PARTS:
                 break
-            taken.append((key, self.take(item)))
+            shown.append((key, self.of(item)))
         self.parents.pop()
-        return "group", opening, tuple(taken), closing, count - len(taken)
+        return "group", opening, tuple(shown), closing, count - len(shown)
 
     def list(self, value: Any, brackets: str = "[]") -> Snapshot:
         items = list.__iter__(value) if issubclass(type(value), list) else iter(value)
@@ -112,7 +114,7 @@ class _Camera:
         return self.group(value, "{", items, "}", len(items))
 
     def model(self, value: Any) -> Snapshot:
-        # What the instance holds: a deferred field is not read, and a related object has its own place
+        # Only the loaded fields: a deferred field would need a query, and a related object has a row of its own
         fields = [(name, item) for name, item in vars(value).items() if not name.startswith("_")]
         return self.group(value, f"{type(value).__name__}(", fields, ")", len(fields))
 
@@ -123,18 +125,18 @@ class _Camera:
 
     def lazy(self, value: Any) -> Snapshot:
         wrapped = vars(value)["_wrapped"]
-        return ("scalar", "<lazy, not used yet>") if wrapped is empty else self.take(wrapped)
+        return ("scalar", "<lazy, not used yet>") if wrapped is empty else self.of(wrapped)
 
 
 def _key(key: Any) -> str:
-    """A dict's key as it is shown and looked up among the secrets."""
+    """Return a dict's key as text, to show it and to look for secrets."""
     if type(key) is str:
         return key
     return repr(key) if type(key) in {int, *_PLAIN} else f"<{type(key).__name__}>"
 
 
-def _text(taken: Snapshot) -> str:
-    kind, *facts = taken
+def _text(snapshot: Snapshot) -> str:
+    kind, *facts = snapshot
     if kind == "text":
         return repr(scrub(facts[0], SHOWN_TEXT))
     if kind == "bytes":
@@ -168,26 +170,26 @@ def _name(value: Any) -> str:
 
 
 def _plainly(base: type) -> Any:
-    """How a built-in type shows a value of it or of a subclass, whose own ``__repr__`` is not run."""
+    """Return a function that shows a value with the ``__repr__`` of *base*, not with that of its subclass."""
     shown: Any = base.__repr__
-    return lambda camera, value: ("scalar", shown(value))
+    return lambda snapshots, value: ("scalar", shown(value))
 
 
 _PLAIN = (type(None), bool, float, complex, Decimal, UUID, datetime, date, time, timedelta)
 
-# An Enum may be a str, a bool is an int and a QueryDict is a dict: subclasses stand before their bases
+# An Enum may be a str, a bool is an int and a QueryDict is a dict: subclasses come before their bases
 _KINDS: dict[type, Any] = {
-    LazyObject: _Camera.lazy,
-    Model: _Camera.model,
-    Enum: lambda camera, value: ("scalar", f"{type(value).__name__}.{value._name_}"),
-    str: lambda camera, value: ("text", str.__str__(value)),
-    bytes: lambda camera, value: ("bytes", value),
+    LazyObject: _Snapshots.lazy,
+    Model: _Snapshots.model,
+    Enum: lambda snapshots, value: ("scalar", f"{type(value).__name__}.{value._name_}"),
+    str: lambda snapshots, value: ("text", str.__str__(value)),
+    bytes: lambda snapshots, value: ("bytes", value),
     **{base: _plainly(base) for base in _PLAIN},
-    int: lambda camera, value: ("scalar", int.__repr__(value) if value.bit_length() < 1_000 else hex(value)),
-    MultiValueDict: _Camera.form,
-    dict: _Camera.dict,
-    list: _Camera.list,
-    tuple: _Camera.tuple,
-    set: _Camera.set,
-    frozenset: _Camera.set,
+    int: lambda snapshots, value: ("scalar", int.__repr__(value) if value.bit_length() < 1_000 else hex(value)),
+    MultiValueDict: _Snapshots.form,
+    dict: _Snapshots.dict,
+    list: _Snapshots.list,
+    tuple: _Snapshots.tuple,
+    set: _Snapshots.set,
+    frozenset: _Snapshots.set,
 }

@@ -1,9 +1,9 @@
-"""Names in messages: what an unknown name was meant to be, and long lists cut short."""
+"""Names in messages: the known name that a misspelt one probably means, and short versions of long lists."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-#: How much a name must resemble another one, from 0 to 1, to be proposed in a message.
+#: How similar a name must be, from 0 to 1, so that a message suggests it.
 ALIKE = 0.5
 
 
@@ -14,13 +14,13 @@ def one_of(name: object, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str], *, otherwise: str) -> str:
-    """Return which of *known* the misspelt *name* may mean, or *otherwise* if none is alike: the end of a message."""
+    """Return the end of a message: which of *known* the misspelt *name* may mean, or *otherwise* if none is similar."""
     by_lower = {each.lower(): each for each in known}
     close = get_close_matches(str(name).lower(), by_lower, 1, ALIKE)
     return f"did you mean {by_lower[close[0]]!r}?" if close else otherwise
 
 
 def listed(names: list[str]) -> str:
-    """Return *names* in a line, not more than five of them."""
+    """Return *names* in one line, at most five of them."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -64,9 +64,9 @@ def test_the_run_is_one_page(page, failed_run):
     picture(page, "run")
     text = page.inner_text("#content")
     assert heading in text
-    passage = page.locator(".numflow-passage li").all_inner_texts()
-    assert [line.split()[0] for line in passage] == ["100", "200", "300", "COMMIT", "mail", "notify", "publish"]
-    assert failed in passage[5]
+    timeline = page.locator(".numflow-timeline li").all_inner_texts()
+    assert [line.split()[0] for line in timeline] == ["100", "200", "300", "COMMIT", "mail", "notify", "publish"]
+    assert failed in timeline[5]
     assert "1 of 3 tasks failed: notify" in text
     assert "the gateway is away" in text
     assert "hunter2" not in page.content()

@@ -270,13 +270,13 @@ def test_data_that_looks_like_a_reference_is_data(data, django_assert_num_querie
         ),
         (
             {"$": "dataclass", "t": f"{__name__}:Colour", "v": {}},
-            f"ctx.x: {__name__}:Colour is no dataclass (any more)",
+            f"ctx.x: {__name__}:Colour is not a dataclass (any more)",
         ),
         (
             {"$": "dataclass", "t": f"{__name__}:Parcel", "v": {"note": ""}},
             f"ctx.x: {__name__}:Parcel now has the field 'sale'; give it a default",
         ),
-        ({"$": "matrix", "v": []}, "ctx.x holds a 'matrix', which this version of numflow_django does not know"),
+        ({"$": "matrix", "v": []}, "ctx.x contains a 'matrix', which this version of numflow_django does not know"),
         (
             {"$": "datetime", "v": "2026-01-01T00:00:00+09:00", "tz": "Mars/Base"},
             "ctx.x: No time zone found with key Mars/Base; install tzdata on the worker",

@@ -63,7 +63,7 @@ def refusal(value):
 
 def cannot_travel(name, advice):
     article = "an" if name[0] in "aeiou" else "a"
-    return f"ctx.x is {article} {name}, which cannot travel to the async tasks; {advice}"
+    return f"ctx.x is {article} {name}, which cannot be stored for the async tasks; {advice}"
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_the_lazy_user_of_a_visitor_is_refused_as_what_it_stands_for():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (float("nan"), "ctx.x is nan, which JSON cannot hold; use None or a str"),
-        (float("-inf"), "ctx.x is -inf, which JSON cannot hold; use None or a str"),
+        (float("nan"), "ctx.x is nan, which JSON cannot represent; use None or a str"),
+        (float("-inf"), "ctx.x is -inf, which JSON cannot represent; use None or a str"),
         (Decimal("NaN"), "ctx.x is Decimal('NaN'), which equals nothing; use None"),
         (Decimal("sNaN"), "ctx.x is Decimal('sNaN'), which equals nothing; use None"),
-        (1 << 20_000, "ctx.x is an int of 20,001 bits, which JSON cannot hold; use hex(value)"),
+        (1 << 20_000, "ctx.x is an int of 20,001 bits, which JSON cannot represent; use hex(value)"),
         (
             "a\ud800",
-            "ctx.x is a str with a lone surrogate, which is no Unicode text; "
+            "ctx.x is a str with a lone surrogate, which is not valid Unicode; "
             "store value.encode(errors='replace').decode()",
         ),
         ({1: "a"}, "ctx.x is a dict with the key 1, an int; keys must be str"),
@@ -154,7 +154,7 @@ def test_the_lazy_user_of_a_visitor_is_refused_as_what_it_stands_for():
         ),
         (
             {"\udfff": 1},
-            "the key '\\udfff' of ctx.x is a str with a lone surrogate, which is no Unicode text; "
+            "the key '\\udfff' of ctx.x is a str with a lone surrogate, which is not valid Unicode; "
             "store value.encode(errors='replace').decode()",
         ),
         (Sale(item="mug"), "ctx.x is an unsaved market.Sale; save it before the last step ends"),
@@ -271,7 +271,7 @@ def subclass(base, name="Own", module=__name__):
 def test_a_subclass_of_a_scalar_is_refused_with_what_to_store(value, base, hint):
     """D6: What would lose its class without a word is refused, as subclasses of list and dict are; the hint works."""
     name = f"{type(value).__module__}.{type(value).__name__}"
-    assert refusal([value]) == f"ctx.x[0] is a {name}, which cannot travel to the async tasks; {hint}"
+    assert refusal([value]) == f"ctx.x[0] is a {name}, which cannot be stored for the async tasks; {hint}"
     plain = eval(hint.removeprefix("store "), {**globals(), "value": value})
     assert plain == value
     assert type(plain) is base

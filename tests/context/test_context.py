@@ -37,7 +37,7 @@ def test_values_are_given_by_name():
     with pytest.raises(TypeError) as caught:
         Context({"sku": "A-1"})
 
-    assert str(caught.value) == "Context({'sku': 'A-1'}): give values by name, such as Context(sku='A-1')"
+    assert str(caught.value) == "Context({'sku': 'A-1'}): pass values by name, such as Context(sku='A-1')"
 
 
 def test_an_empty_context_is_true():
@@ -70,12 +70,12 @@ def test_a_missing_key_is_an_error_that_lists_the_keys(thawed):
         del ctx["ordre"]
 
     messages = {str(caught.value.args[0]) for caught in (no_attribute, no_key, not_deleted, not_removed)}
-    assert messages == {"ctx has no 'ordre'; it holds order, sku"}
+    assert messages == {"ctx has no 'ordre'; its keys are: order, sku"}
 
 
 def test_the_first_missing_key_of_an_empty_context():
-    """An empty context says that it holds nothing yet."""
-    with pytest.raises(AttributeError, match="ctx has no 'order'; it holds nothing yet"):
+    """The message for an empty context says that it has no keys yet."""
+    with pytest.raises(AttributeError, match="ctx has no 'order'; its keys are: none yet"):
         Context().order  # noqa: B018
 
 
@@ -112,7 +112,7 @@ def test_names_of_the_engine_cannot_be_set(name):
 
     assert not isinstance(as_attribute.value, ReservedKey)
     assert {str(caught.value) for caught in (as_attribute, as_key, as_argument)} == {
-        f"ctx.{name} is a name of the context itself; choose another name"
+        f"ctx.{name} is reserved for the context itself; choose another name"
     }
     assert (as_key.value.name, as_argument.value.name) == (name, name)
     assert not ctx.keys()
@@ -167,7 +167,7 @@ def test_a_method_that_only_a_dict_has_is_an_error_that_names_the_way(name, reme
         getattr(Context(order=1), name)()
 
     assert str(caught.value) == (
-        f"ctx has no {name!r}; it holds order. It has no method {name}(), because a key of your own may have that "
+        f"ctx has no {name!r}; its keys are: order. It has no method {name}(), because a key of your own may have that "
         f"name; write {remedy}"
     )
 
@@ -217,7 +217,7 @@ def test_task_is_for_tasks_only():
     """``ctx.task`` in a step is an AttributeError that says why; in a task it holds the task's name and attempt."""
     info = TaskInfo(run_id=RUN, name="send_email", attempt=2)
 
-    with pytest.raises(AttributeError, match=r"^ctx\.task is there for async tasks only; this is a step$"):
+    with pytest.raises(AttributeError, match=r"^only async tasks have ctx.task; this is a step$"):
         Context().task  # noqa: B018
 
     assert not hasattr(Context(), "task")
@@ -236,7 +236,7 @@ def test_run_ids_are_distinct_and_kept():
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_a_context_cannot_be_copied(duplicate):
     """A copy of a context, which would share half of it, is refused."""
-    with pytest.raises(TypeError, match=r"a Context cannot be copied or pickled; hand over the values"):
+    with pytest.raises(TypeError, match=r"a Context cannot be copied or pickled; pass the values"):
         duplicate(Context(a=1))
 
 
@@ -274,6 +274,6 @@ def test_a_subclass_with_more_than_annotations_is_refused(body, names):
         type("OrderContext", (Context,), body)
 
     assert str(caught.value) == (
-        f"OrderContext defines {names}; a context class is for type checkers and holds annotations only, such as "
-        "total: int: steps and tasks are given a plain Context; use a function"
+        f"OrderContext defines {names}; a context class is for type checkers and may have annotations only, such as "
+        "total: int, because steps and tasks get a plain Context; use a function"
     )

@@ -164,8 +164,8 @@ def test_a_refusal_names_the_key_and_who_set_it(key, place):
         freeze(ctx)
 
     assert str(caught.value) == (
-        f"{place}[0] is an object, which cannot travel to the async tasks; store plain values, a model instance or a "
-        f"dataclass. ctx[{key!r}] was set by step 200 buy of shop.buy"
+        f"{place}[0] is an object, which cannot be stored for the async tasks; store plain values, a model instance or "
+        f"a dataclass. ctx[{key!r}] was set by step 200 buy of shop.buy"
     )
 
 
@@ -177,7 +177,7 @@ def test_a_key_that_is_no_text_is_refused():
     with pytest.raises(ContextValueError) as caught:
         freeze(ctx)
 
-    assert str(caught.value).startswith("a key of ctx is a str with a lone surrogate, which is no Unicode text;")
+    assert str(caught.value).startswith("a key of ctx is a str with a lone surrogate, which is not valid Unicode;")
     assert str(caught.value).endswith("ctx['a\\udc80'] was set by step 100 read")
 
 

@@ -241,7 +241,7 @@ def test_a_context_that_cannot_travel_fails_its_task(feature):
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
     failed, succeeded = executions(run)
     assert failed.error_type == "numflow_django.exceptions.ContextValueError"
-    assert "object, which cannot travel to the async tasks" in failed.error_message
+    assert "object, which cannot be stored for the async tasks" in failed.error_message
     assert "was set by async task 100 mail" in failed.error_message
     assert succeeded.result == "book"
 

@@ -149,7 +149,7 @@ def test_the_embedded_broker_is_named_where_it_is_needed(start, settings):
 
     printed = start("create_order")
 
-    assert "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis\n" in printed
+    assert "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL is not set\n" in printed
     assert "numflow_broker" not in start("list_orders/@get")
 
 
@@ -191,14 +191,14 @@ def test_a_dry_run_writes_nothing(start, files):
         ("orders/[id=itn]/@get", [], "path = 'orders/<itn:id>/': 'itn' is no path converter; did you mean 'int'?"),
         ("v1.0/@get", [], "Python cannot import a folder with a dot in its name: 'v1.0'"),
         ("../buy", [], "Python cannot import a folder with a dot in its name: '..'"),
-        ("buy it", [], "'buy it' is no name for a folder; use letters, digits, _ and -"),
-        ("orders//buy", [], "'' is no name for a folder"),
-        ("_buy", [], "'_buy' is passed over by discovery; begin it with a letter"),
+        ("buy it", [], "'buy it' is not a valid name for a folder; use letters, digits, _ and -"),
+        ("orders//buy", [], "'' is not a valid name for a folder"),
+        ("_buy", [], "'_buy' is ignored by discovery; begin the name with a letter"),
         ("orders/@get", ["--method", "GET"], "'@get' takes method and path from its folders; leave out --method"),
         ("orders/@get", ["--path", "x/"], "'@get' takes method and path from its folders; leave out --path"),
         ("buy", ["--path", "a/{id}/"], "path = 'a/{id}/' is not in Django's syntax; write path = 'a/<str:id>/'"),
         ("buy", ["--path", "a/<int:b c>/"], "path = 'a/<int:b c>/': URL route"),
-        ("there/steps/buy", [], "is a feature, and its steps hold no features; write it beside that"),
+        ("there/steps/buy", [], "is a feature, and its steps cannot contain features; write the new one beside it"),
         ("buy", ["--path", "there/"], "there/ is answered by two features: "),
     ],
 )
@@ -239,7 +239,7 @@ def test_nothing_is_overwritten(start, files):
         start("create_order")
 
     lines = str(error.value).splitlines()
-    assert lines[0] == "Nothing was written: there is something of that name already; take another name, or delete:"
+    assert lines[0] == "Nothing was written: these files exist already; choose another name, or delete them:"
     assert [line.rpartition("/")[2] for line in lines[1:]] == ["feature.py", "steps", "async_tasks"]
     assert files() == before
 
@@ -248,7 +248,7 @@ def test_a_test_of_that_name(start, files, app):
     """A file that is there already refuses the whole, the feature too."""
     Path(app.path, "test_create_order.py").write_text("mine\n")
 
-    with pytest.raises(CommandError, match=re.escape(f"delete:\n  {app.label}/test_create_order.py")):
+    with pytest.raises(CommandError, match=re.escape(f"delete them:\n  {app.label}/test_create_order.py")):
         start("create_order")
 
     assert set(files()) == {"__init__.py", "tests.py", "test_create_order.py"}
@@ -266,7 +266,7 @@ def test_a_broken_urlconf(start, files, app, settings):
 
 
 def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
-    """A converter that takes none of the samples, or gives what JSON cannot hold, is refused."""
+    """A converter that accepts none of the samples, or returns a value that JSON cannot represent, is refused."""
     from django.urls import converters
 
     odd = type("Odd", (), {"regex": "odd", "to_python": lambda self, value: value})
@@ -278,7 +278,7 @@ def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
 
     with pytest.raises(CommandError, match="no value is known for the parameter 'x' with its converter Odd"):
         start("[x=odd]/@get")
-    with pytest.raises(CommandError, match="the parameter 'x' with its converter Thing gives what JSON cannot hold"):
+    with pytest.raises(CommandError, match="the parameter 'x' with its converter Thing returns a value that JSON"):
         start("[x=thing]/@get")
 
     assert files() == before

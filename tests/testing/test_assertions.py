@@ -85,7 +85,7 @@ def test_all_differences_at_once(bought):
         "tasks: mail, notify, publish succeeded, not mail",
         "attempts: mail had 1, not 2",
         "context: item is 'tea', not 'cup'",
-        "context: there is no 'gone'; it holds item, mailed, notified, password, sale",
+        "context: there is no 'gone'; its keys are: item, mailed, notified, password, sale",
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_run_that_nobody_has_run(client):
 
     assert "state: queued, not succeeded" in text
     assert "tasks: mail not run, not succeeded" in text
-    assert "is queued: nobody has run it; call run_pending()" in text
+    assert "is queued: its tasks have not run; call run_pending()" in text
     assert "task mail: not run" in text
 
 
@@ -105,7 +105,7 @@ def test_a_run_that_waits():
     """The message says how not to."""
     start_run("market.buy", start_after=timedelta(hours=1))
 
-    assert "run_pending(waiting=True) skips its waits, run_pending(until=60) those within a minute" in message(
+    assert "run_pending(waiting=True) skips all waits, run_pending(until=60) those of the next minute" in message(
         "market.buy"
     )
 
@@ -134,7 +134,7 @@ def test_two_runs_of_a_feature(client):
     buy(client)
     buy(client)
 
-    assert message("market.buy").startswith("there are 2 runs of market.buy; name one, by itself or by its id")
+    assert message("market.buy").startswith("there are 2 runs of market.buy; pass one of them, or its id")
 
 
 def test_a_rolled_back_request(client):

@@ -180,7 +180,7 @@ def test_a_task_that_does_not_exist(fault):
 
 def test_times():
     """Fewer than one makes no sense."""
-    with pytest.raises(ValueError, match=r"fail_task\(times=0\): give at least 1, or None for every time"):
+    with pytest.raises(ValueError, match=r"fail_task\(times=0\): pass at least 1, or None for every time"):
         fail_task("market.buy", "mail", times=0)
 
 

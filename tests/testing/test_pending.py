@@ -253,7 +253,7 @@ def test_a_run_that_begets_itself(feature):
     label = feature(only="pass").label
     start_run(feature(only=f"from numflow_django import start_run\nstart_run({label!r})").label)
 
-    with pytest.raises(RuntimeError, match=rf"5 runs were run and more are due, such as {label}"):
+    with pytest.raises(RuntimeError, match=rf"after 5 runs, more are due, such as {label}"):
         run_pending(limit=5)
 
 

@@ -193,7 +193,7 @@ def test_on_error_gets_the_reserved_key_as_the_clients_mistake(tree):
 @pytest.mark.parametrize("store", ["ctx.run_id = 1", "ctx['run_id'] = 1", "ctx.get = request.data['get']"])
 def test_a_reserved_key_of_the_authors_is_a_500(tree, store):
     """A name that ctx has itself, written in code, is the author's error whatever the client sent."""
-    with pytest.raises(AttributeError, match="is a name of the context itself; choose another name"):
+    with pytest.raises(AttributeError, match="is reserved for the context itself; choose another name"):
         ask(feature(tree, store), submitted(b'{"get": 1}'))
 
 

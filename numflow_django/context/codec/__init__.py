@@ -1,8 +1,8 @@
 """
 Tagged JSON: turns Python values into JSON and back into equal values, without pickle.
 
-Plain JSON stands for itself. Everything else is an object ``{"$": <tag>, ...}``; a dict that itself has a key ``"$"``
-is wrapped, so that no user data can be mistaken for a tag. A model instance is stored as a reference and read from its
+A JSON value is stored unchanged. Everything else is an object ``{"$": <tag>, ...}``; a dict that itself has a key
+``"$"`` is wrapped, so that no user data looks like a tag. A model instance is stored as a reference, and read from its
 database again.
 """
 

@@ -24,9 +24,9 @@ Instances = dict[tuple[str, str], dict[Any, Model]]
 
 def decode(tree: Any, path: str, instances: Instances | None = None) -> Any:
     """
-    Return the value that *tree* stands for: plain JSON values as :func:`encode` returned them.
+    Return the value of *tree*, which :func:`encode` returned.
 
-    *instances* holds its model instances; without it, they are read now. Raise ContextInstanceGone, naming *path*, if
+    *instances* are its model instances; without them, they are read now. Raise ContextInstanceGone, naming *path*, if
     a row no longer exists, and ContextCorrupt if a class has moved.
     """
     return _Decoder(path, fetch_instances(tree, path) if instances is None else instances).decode(tree)
@@ -108,7 +108,7 @@ class _Decoder:
             return _NESTED[tag](self, tree["v"])
         if tag in _OBJECTS:
             return _OBJECTS[tag](self, tree)
-        raise ContextCorrupt(f"{self.path} holds a {tag!r}, which this version of numflow_django does not know")
+        raise ContextCorrupt(f"{self.path} contains a {tag!r}, which this version of numflow_django does not know")
 
     def _plain(self, tree: dict[str, Any]) -> Any:
         try:
@@ -136,8 +136,8 @@ class _Decoder:
     def dataclass(self, tree: dict[str, Any]) -> Any:
         cls = self._class(tree["t"], object)
         if not dataclasses.is_dataclass(cls):
-            raise ContextCorrupt(f"{self.path}: {tree['t']} is no dataclass (any more)")
-        # Call neither __init__ nor __post_init__: restore the object as it was, frozen or not
+            raise ContextCorrupt(f"{self.path}: {tree['t']} is not a dataclass (any more)")
+        # Call neither __init__ nor __post_init__: restore the object as it was, even if its class is frozen
         thawed = object.__new__(cls)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name, item in tree["v"].items():

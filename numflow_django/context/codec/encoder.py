@@ -1,4 +1,4 @@
-"""Encodes Python values as tagged JSON; each error names the place and says what to store instead."""
+"""Encodes Python values as tagged JSON. Each error names the place and says what to store instead."""
 
 import base64
 import dataclasses
@@ -20,9 +20,9 @@ from ..json_data import JsonArray, JsonObject
 from .refusals import refusal, with_article
 from .tags import TAG, lookup
 
-#: Levels of nested containers; far more than data needs, far less than Python's recursion limit.
+#: The most levels of nested containers: far more than data needs, far less than Python's recursion limit.
 MAX_DEPTH = 100
-#: Bits of an int; Python refuses to write or read decimals of more than 4,300 digits, which is 14,284 bits.
+#: The most bits of an int. Python refuses to write or read more than 4,300 decimal digits, which is 14,284 bits.
 MAX_INT_BITS = 14_000
 
 #: Modules whose datetime and date replace the real ones in a test; their instances are stored as the real types.
@@ -144,7 +144,7 @@ def _attributes(value: Any) -> Iterator[str]:
     """Yield the names of the values that a dataclass instance itself holds."""
     fields = [field.name for field in dataclasses.fields(value)]
     yield from (name for name in fields if hasattr(value, name))
-    # What __post_init__ has set besides the fields, but no cached_property, which is computed again, and not the
+    # Also the attributes that __post_init__ has set; but no cached_property, which is computed again, and not the
     # __orig_class__ that Python sets on a Page[int](...)
     yield from (
         name
@@ -163,7 +163,7 @@ def _text(value: str, path: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError:
         raise ContextValueError(
-            f"{path} is a str with a lone surrogate, which is no Unicode text; store value.encode(errors='replace')"
+            f"{path} is a str with a lone surrogate, which is not valid Unicode; store value.encode(errors='replace')"
             ".decode()"
         ) from None
     return str.__str__(value)  # a SafeString's own str() is a SafeString
@@ -172,14 +172,14 @@ def _text(value: str, path: str) -> str:
 def _integer(value: int, path: str) -> int:
     if value.bit_length() > MAX_INT_BITS:
         raise ContextValueError(
-            f"{path} is an int of {value.bit_length():,} bits, which JSON cannot hold; use hex(value)"
+            f"{path} is an int of {value.bit_length():,} bits, which JSON cannot represent; use hex(value)"
         )
     return int(value)
 
 
 def _finite(value: float, path: str) -> float:
     if not math.isfinite(value):
-        raise ContextValueError(f"{path} is {float(value)}, which JSON cannot hold; use None or a str")
+        raise ContextValueError(f"{path} is {float(value)}, which JSON cannot represent; use None or a str")
     return float(value)
 
 

@@ -12,7 +12,8 @@ def refusal(value: Any, path: str) -> ContextValueError:
         if any(_is_named(cls, base) for cls in type(value).__mro__):
             advice = hint
             break
-    return ContextValueError(f"{path} is {with_article(type(value))}, which cannot travel to the async tasks; {advice}")
+    kind = with_article(type(value))
+    return ContextValueError(f"{path} is {kind}, which cannot be stored for the async tasks; {advice}")
 
 
 def _is_named(cls: type, name: str) -> bool:

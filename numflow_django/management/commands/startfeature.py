@@ -23,10 +23,10 @@ from numflow_django.scaffold.writer import Creation
 
 
 class Command(BaseCommand):
-    """Writes a feature that works as it stands, or nothing."""
+    """Writes a feature that works without an edit, or nothing."""
 
-    help = "Writes a feature's folder with steps, an async task and a test. It overwrites nothing."
-    # The first feature fixes what the checks would report: that there is no folder of features
+    help = "Writes a feature's folder with steps, an async task and a test. Never overwrites a file."
+    # The checks would report that there is no folder of features, which the first feature fixes
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,17 +34,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "target",
             metavar="app/feature",
-            help="such as shop/create_order, or 'shop/api/orders/[order_id=int]/@get', whose folders say method and "
-            "path; the app by its label or dotted name",
+            help="such as shop/create_order, or 'shop/api/orders/[order_id=int]/@get', whose folders define method "
+            "and path; the app is its label or dotted name",
         )
         parser.add_argument("--method", type=str.upper, choices=METHODS, help="default: POST")
         parser.add_argument("--path", help="in Django's route syntax, such as api/orders/; default: from the folders")
-        parser.add_argument("--no-task", action="store_true", help="without async_tasks; a GET feature never has any")
-        parser.add_argument("--typed", action="store_true", help="with annotations, for mypy --strict")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+        parser.add_argument("--no-task", action="store_true", help="write no async task; a GET feature never has one")
+        parser.add_argument("--typed", action="store_true", help="write annotations, for mypy --strict")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be written, and write nothing")
 
     def handle(self, *, target: str, **options: Any) -> None:
-        """Write the feature and its test. Raise CommandError, and leave nothing behind, if that cannot be done."""
+        """Write the feature and its test. If that is not possible, raise CommandError and leave nothing behind."""
         try:
             blueprint = plan(target, method=options["method"], path=options["path"])
             scaffold = Scaffold(
@@ -61,21 +61,21 @@ class Command(BaseCommand):
             urls, example = _write(scaffold)
         except (InvalidFeatures, OSError, ScaffoldError) as error:
             raise CommandError(f"Nothing was written: {error}") from error
-        told = [self.style.SUCCESS("Written:"), *_tree(files), "", *_next(scaffold, example, is_routed=bool(urls))]
-        self.stdout.write("\n".join(told))
+        lines = [self.style.SUCCESS("Written:"), *_tree(files), "", *_next(scaffold, example, is_routed=bool(urls))]
+        self.stdout.write("\n".join(lines))
 
 
 def _refuse_to_overwrite(blueprint: Blueprint, files: Iterable[Path]) -> None:
     parts = [blueprint.folder / name for name in ("feature.py", "steps", "async_tasks")]
-    # Two features in one folder would be one
+    # A second feature in the folder would be mixed with the first one
     there = [path for path in parts if path.exists()] or [path for path in files if path.exists()]
     if there:
         shown = "\n".join(f"  {_shown(path)}" for path in there)
-        raise ScaffoldError(f"there is something of that name already; take another name, or delete:\n{shown}")
+        raise ScaffoldError(f"these files exist already; choose another name, or delete them:\n{shown}")
 
 
 def _write(scaffold: Scaffold) -> tuple[tuple[str, ...], Example]:
-    """Write all files; return the URLs that reach the feature now, and an example of the first one."""
+    """Write all files. Return the URLs that now reach the feature, and an example of the first one."""
     blueprint = scaffold.blueprint
     trial = Trial(blueprint)
     with Creation() as creation:
@@ -101,7 +101,7 @@ def _urls(blueprint: Blueprint) -> tuple[str, ...]:
 
 
 def _tree(files: Iterable[Path]) -> Iterator[str]:
-    """*files*, each folder once."""
+    """Yield the lines of a tree of *files*, each folder once."""
     shown: set[Path] = set()
     for file in files:
         path = Path(_shown(file))
@@ -134,9 +134,9 @@ def _next(scaffold: Scaffold, example: Example, *, is_routed: bool) -> Iterator[
     yield "  python manage.py runserver"
     yield f"  {_curl(scaffold, example.url)}"
     if scaffold.asks_login:
-        yield "  # LoginRequiredMiddleware sends curl to the login, unless decorators hold login_not_required"
+        yield "  # LoginRequiredMiddleware sends curl to the login, unless decorators contain login_not_required"
     if scaffold.has_task and conf.QUEUE in conf.embedded_queues:
-        yield "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL names no Redis"
+        yield "  python manage.py numflow_broker   # in a terminal of its own: REDIS_URL is not set"
     if scaffold.has_task:
         yield f"  python manage.py rqworker {conf.QUEUE}   # in another terminal"
 
