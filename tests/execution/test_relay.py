@@ -13,7 +13,7 @@ from numflow_django.broker import lookup, marks
 from numflow_django.broker.job import job_id
 from numflow_django.broker.pauses import note_failure
 from numflow_django.db.timestamps import Now
-from numflow_django.execution import relay
+from numflow_django.execution import lost_jobs, pages, relay
 from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import dispatch_failed
@@ -169,7 +169,7 @@ def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
     run, other = enqueued(run_row(ago=LONG_AGO)), enqueued(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
 
-    clock.now += relay.SLOW_CHECK_SECONDS - 1
+    clock.now += lost_jobs.SLOW_CHECK_SECONDS - 1
     early = relay_at_work.tick()
     clock.now += 1
     report = relay_at_work.tick()
@@ -218,7 +218,7 @@ def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
 
 def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatch):
     """Runs of a queue whose Redis is down do not block the runs on later pages."""
-    monkeypatch.setattr(relay, "PAGE", 2)
+    monkeypatch.setattr(pages, "PAGE", 2)
     settings.RQ_QUEUES = settings.RQ_QUEUES | {"mail": {"HOST": "127.0.0.1", "PORT": free_port()}}
     stuck = [run_row(RunState.PENDING, queue="mail") for _ in range(5)]
     free = [run_row(RunState.PENDING) for _ in range(3)]
@@ -236,7 +236,7 @@ def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatc
 
 def test_all_pages_are_read(server, monkeypatch):
     """Each of the relay's three parts goes through more than one page."""
-    monkeypatch.setattr(relay, "PAGE", 2)
+    monkeypatch.setattr(pages, "PAGE", 2)
     dead = [run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1)) for _ in range(5)]
     unsent = [run_row() for _ in range(5)]
 
@@ -248,7 +248,7 @@ def test_all_pages_are_read(server, monkeypatch):
 
 def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
     """A tick stops at the end of its time, and the next one continues."""
-    monkeypatch.setattr(relay, "PAGE", 1)
+    monkeypatch.setattr(pages, "PAGE", 1)
     runs = [run_row(RunState.PENDING) for _ in range(5)]
     dispatch_due = relay.dispatch_due
 
