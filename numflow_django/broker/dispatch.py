@@ -16,13 +16,14 @@ def enqueue(run: FeatureRun, *, timeout: int) -> bool:
     A failure of Redis is logged and sent as ``dispatch_failed``, and never raised; an error of the database is raised.
     *timeout* is RQ's limit for the whole run, in seconds.
     """
-    is_enqueued = _is_pushed(run, timeout)
+    is_enqueued = _try_push(run, timeout)
     if not is_enqueued:
         run.undispatch()
     return is_enqueued
 
 
-def _is_pushed(run: FeatureRun, timeout: int) -> bool:
+def _try_push(run: FeatureRun, timeout: int) -> bool:
+    """Put the job of *run* into Redis. Return whether that worked; announce a failure."""
     try:
         refuse_if_paused(run.queue)
         push(run, timeout=timeout)

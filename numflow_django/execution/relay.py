@@ -4,13 +4,12 @@ The relay: enqueue runs that are due or lost, and recover runs whose worker died
 Any number of relays may run at once: each transition is guarded, and a run that is enqueued twice is claimed once.
 """
 
-from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from time import monotonic
 
 from django.db import Error
 
-from ..broker import lookup, marks
+from ..broker import marks
 from ..broker.dispatch import enqueue
 from ..broker.pauses import is_paused
 from ..conf import conf
@@ -18,27 +17,16 @@ from ..db.missing_tables import noting_missing_tables
 from ..discovery.registry import JOB_MARGIN, registry
 from ..models import FeatureRun, FeatureRunQuerySet, RunState
 from ..signals import logger
+from .lost_jobs import LostJobs
+from .pages import LARGE, pages
 from .recovery import record_loss
 from .unserved import UnservedQueues
-
-#: Runs in one query and in one request to Redis.
-PAGE = 200
-
-#: Columns that are not needed to enqueue a run; the contexts of one page may take 50 MB.
-LARGE = ("context", "steps")
 
 #: Seconds that one tick may take; the next tick does the rest.
 TICK_SECONDS = 5.0
 
 #: Seconds that a worker may spend on the relay at the end of a run.
 WORKER_TICK_SECONDS = 0.5
-
-#: Seconds between two checks of all queued runs in Redis, even if nothing seems wrong: RQ can lose a job between taking
-#: it and starting it.
-SLOW_CHECK_SECONDS = 60.0
-
-#: Longest time in seconds between a run's COMMIT and its job in Redis: a request waits no longer for Redis.
-ENQUEUE_SECONDS = 1.0
 
 
 @dataclass
@@ -57,8 +45,7 @@ class Report:
 class Relay:
     """The relay of one process, and what it remembers between two ticks."""
 
-    memories: dict[tuple[str, str], "Memory"] = field(default_factory=dict)  # by (database, queue)
-    flushed: dict[str, bool | None] = field(default_factory=dict)  # by queue: the result of mark() in this tick
+    lost_jobs: LostJobs = field(default_factory=LostJobs)
     unserved: UnservedQueues = field(default_factory=UnservedQueues)
 
     def tick(self, *, seconds: float = TICK_SECONDS, thorough: bool = False) -> Report:
@@ -69,12 +56,12 @@ class Relay:
         """
         report = Report()
         deadline = monotonic() + seconds
-        self.flushed.clear()
+        self.lost_jobs.begin_tick()
         for alias in registry.databases():
             runs = FeatureRun.objects.using(alias)
             with noting_missing_tables(alias):
                 self._recover(runs, report, deadline)
-                self._find_lost_jobs(alias, runs, report, deadline, thorough=thorough)
+                self._undispatch_lost(alias, runs, report, deadline, thorough=thorough)
                 self._dispatch(runs, report, deadline)
         self._warn_of_unserved()
         if report:
@@ -87,38 +74,22 @@ class Relay:
         return report
 
     def _recover(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
-        for page in _pages(runs.expired(), deadline, by="lease_expires_at"):
+        for page in pages(runs.expired(), deadline, by="lease_expires_at"):
             for run in page:
                 message = f"the lease of worker {run.worker or '?'} ran out"
                 report.recovered += record_loss(run, message, expired=True)
 
-    def _find_lost_jobs(
+    def _undispatch_lost(
         self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
     ) -> None:
         """Set runs to pending that are queued in the database and have no job in Redis."""
         for queue in conf.queues:
-            if self._is_flushed(queue) is None:
-                continue  # Redis is down; a later tick checks this queue
-            memory = self.memories.setdefault((alias, queue), Memory())
-            memory.in_transit = lookup.requeue_stuck(queue, memory.in_transit)
-            everything = thorough or bool(self._is_flushed(queue)) or memory.is_slow_check_due()
-            window = runs.queued(queue, since=None if everything else memory.window())
-            for run in _lost(window, queue, deadline, in_list=everything):
+            for run in self.lost_jobs.find(alias, queue, runs, deadline, thorough=thorough):
                 report.undispatched += run.undispatch()
-            if monotonic() < deadline and not is_paused(queue):
-                memory.remember(everything=everything)
-            elif self._is_flushed(queue):
-                marks.unmark(queue)  # else the rest would wait for the slow check
-
-    def _is_flushed(self, queue: str) -> bool | None:
-        """Return whether Redis has lost its data since the last tick. Ask once a tick, for all databases."""
-        if queue not in self.flushed:
-            self.flushed[queue] = marks.mark(queue)
-        return self.flushed[queue]
 
     def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
         for state in (RunState.PENDING, RunState.WAITING):
-            for page in _pages(runs.due(state).defer(*LARGE), deadline):
+            for page in pages(runs.due(state).defer(*LARGE), deadline):
                 for run in page:
                     if not is_paused(run.queue):
                         report.dispatched += dispatch_due(run)
@@ -126,31 +97,8 @@ class Relay:
     def _warn_of_unserved(self) -> None:
         for queue in conf.queues:
             # After a flush, live workers have to register again first
-            if self._is_flushed(queue) is False:
+            if self.lost_jobs.is_flushed(queue) is False:
                 self.unserved.warn(queue)
-
-
-class Memory:
-    """What a relay remembers of one queue. Times are monotonic seconds."""
-
-    def __init__(self) -> None:
-        self.last_check = -SLOW_CHECK_SECONDS
-        self.last_slow_check = -SLOW_CHECK_SECONDS
-        self.in_transit: Set[str] = lookup.NO_JOBS  # jobs seen in RQ's intermediate queue at the last check
-
-    def is_slow_check_due(self) -> bool:
-        """Return whether it is time to check all queued runs, not only the new ones."""
-        return monotonic() - self.last_slow_check >= SLOW_CHECK_SECONDS
-
-    def window(self) -> float:
-        """Return how many seconds back to look for new queued runs. Some runs are checked a second time."""
-        return monotonic() - self.last_check + 2 * ENQUEUE_SECONDS
-
-    def remember(self, *, everything: bool) -> None:
-        """Note the time of a check that was made."""
-        self.last_check = monotonic()
-        if everything:
-            self.last_slow_check = self.last_check
 
 
 def after_run(run: FeatureRun) -> None:
@@ -170,32 +118,3 @@ def dispatch_due(run: FeatureRun) -> bool:
         return False
     feature = registry.find(run.feature)
     return enqueue(run, timeout=feature.job_timeout if feature else JOB_MARGIN)
-
-
-def _lost(runs: FeatureRunQuerySet, queue: str, deadline: float, *, in_list: bool) -> Iterator[FeatureRun]:
-    """Yield the queued *runs* that have no job in Redis. Stop when Redis cannot be reached."""
-    listed = lookup.listed_jobs(queue) if in_list else None
-    if in_list and listed is None:
-        return
-    for page in _pages(runs.defer(*LARGE), deadline):
-        found = lookup.runs_with_job(queue, [(run.pk, run.dispatch_no) for run in page], listed=listed)
-        if found is None:
-            return
-        yield from (run for run in page if run.pk not in found)
-
-
-def _pages(runs: FeatureRunQuerySet, deadline: float, *, by: str = "available_at") -> Iterator[list[FeatureRun]]:
-    """
-    Yield the *runs* of one state in the order of the column *by*, one page for each query, until the *deadline*.
-
-    State and column share an index, so the database does not read other runs. Each page begins after the last key and
-    not at an offset, so that rows which cannot move do not hide the rows after them.
-    """
-    rest = runs
-    while monotonic() < deadline:
-        page = list(rest.order_by(by, "pk")[:PAGE])
-        if page:
-            rest = runs.beyond(by, getattr(page[-1], by), page[-1].pk)  # before the yield: the caller changes the rows
-            yield page
-        if len(page) < PAGE:
-            return

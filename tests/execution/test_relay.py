@@ -1,92 +1,30 @@
 """The relay: runs that are due, runs that Redis has lost, and runs whose worker died."""
 
 import logging
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from io import StringIO
 from threading import Barrier
-from types import SimpleNamespace
 
 import pytest
-from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
 from rq.intermediate_queue import IntermediateQueue
 
 from numflow_django.broker import lookup, marks
-from numflow_django.broker.dispatch import enqueue
 from numflow_django.broker.job import job_id
 from numflow_django.broker.pauses import note_failure
 from numflow_django.db.timestamps import Now
-from numflow_django.execution import relay, unserved
+from numflow_django.execution import lost_jobs, pages, relay
 from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import dispatch_failed
 from tests.e2e.processes import own_database
-from tests.support.brokers import free_port, registered_worker
-from tests.support.running import executions, messages
+from tests.support.brokers import free_port
+from tests.support.relaying import LONG_AGO, announced, counts, enqueued, jobs, numbers, run_row
+from tests.support.running import executions
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [pytest.mark.django_db(databases=["default", "other"]), pytest.mark.usefixtures("two_databases")]
 
-LONG_AGO = timedelta(hours=1)
 RELAYS = 6
-
-
-def run_row(state=RunState.QUEUED, *, using="default", ago=timedelta(0), **fields):
-    """A run that was enqueued, or became due, some time *ago*; if it is queued, it has no job in Redis."""
-    defaults = {"feature": "market.buy", "queue": "default", "task_names": ["mail", "notify"], "dispatch_no": 1}
-    defaults |= {"available_at": Now() - ago, "queued_at": Now() - ago}
-    run = FeatureRun.objects.using(using).create(state=state, **defaults | fields)
-    run.reread()
-    return run
-
-
-def enqueued(run):
-    assert enqueue(run, timeout=60)
-    return run
-
-
-def jobs(server, queue="default"):
-    """The ids of the jobs in a queue, in order."""
-    return [name.decode() for name in server.lrange(f"rq:queue:{queue}", 0, -1)]
-
-
-def announced(*runs):
-    for run in runs:
-        run.reread()
-    return [job_id(run.pk, run.dispatch_no) for run in runs]
-
-
-def numbers(*runs):
-    for run in runs:
-        run.reread()
-    return [(run.state, run.dispatch_no) for run in runs]
-
-
-def counts(report):
-    return report.recovered, report.undispatched, report.dispatched
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The relay's clock, set by hand."""
-    clock = SimpleNamespace(now=1000.0)
-    for module in (relay, unserved):
-        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
-    return clock
-
-
-@pytest.fixture
-def relay_at_work(server, clock):
-    """A relay that has just checked everything, in a Redis that it has marked."""
-    for queue in ("default", "mail"):
-        marks.mark(queue)
-    at_work = Relay()
-    for alias in ("default", "other"):
-        for queue in ("default", "mail"):
-            at_work.memories[alias, queue] = memory = relay.Memory()
-            memory.remember(everything=True)
-    return at_work
 
 
 # Expired leases
@@ -213,12 +151,6 @@ def test_a_flush_is_noticed_for_the_runs_of_all_databases(relay_at_work, server)
     assert jobs(server) == announced(*runs)
 
 
-@pytest.fixture(autouse=True)
-def two_databases(monkeypatch):
-    """Features in both databases."""
-    monkeypatch.setattr(relay.registry, "databases", lambda: iter(["default", "other"]))
-
-
 def test_a_flush_that_one_relay_cannot_see_to_is_left_to_the_next(relay_at_work, server):
     """D5: a relay that notices a flush and runs out of time leaves the rest to the next tick."""
     runs = [enqueued(run_row(ago=LONG_AGO)) for _ in range(2)]
@@ -237,7 +169,7 @@ def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
     run, other = enqueued(run_row(ago=LONG_AGO)), enqueued(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
 
-    clock.now += relay.SLOW_CHECK_SECONDS - 1
+    clock.now += lost_jobs.SLOW_CHECK_SECONDS - 1
     early = relay_at_work.tick()
     clock.now += 1
     report = relay_at_work.tick()
@@ -286,7 +218,7 @@ def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
 
 def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatch):
     """Runs of a queue whose Redis is down do not block the runs on later pages."""
-    monkeypatch.setattr(relay, "PAGE", 2)
+    monkeypatch.setattr(pages, "PAGE", 2)
     settings.RQ_QUEUES = settings.RQ_QUEUES | {"mail": {"HOST": "127.0.0.1", "PORT": free_port()}}
     stuck = [run_row(RunState.PENDING, queue="mail") for _ in range(5)]
     free = [run_row(RunState.PENDING) for _ in range(3)]
@@ -304,7 +236,7 @@ def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatc
 
 def test_all_pages_are_read(server, monkeypatch):
     """Each of the relay's three parts goes through more than one page."""
-    monkeypatch.setattr(relay, "PAGE", 2)
+    monkeypatch.setattr(pages, "PAGE", 2)
     dead = [run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1)) for _ in range(5)]
     unsent = [run_row() for _ in range(5)]
 
@@ -316,7 +248,7 @@ def test_all_pages_are_read(server, monkeypatch):
 
 def test_a_tick_ends_when_its_time_is_over(server, clock, monkeypatch):
     """A tick stops at the end of its time, and the next one continues."""
-    monkeypatch.setattr(relay, "PAGE", 1)
+    monkeypatch.setattr(pages, "PAGE", 1)
     runs = [run_row(RunState.PENDING) for _ in range(5)]
     dispatch_due = relay.dispatch_due
 
@@ -431,119 +363,6 @@ def test_many_relays_at_once(server, tmp_path, django_db_blocker, monkeypatch):
         assert sum(len(executions(run)) for run in runs.all()) == 10
 
 
-# Queues without a worker
-
-NOT_SERVED = (
-    "queue not served queue=mail runs=2 waited=NNs: no worker is registered for it; start manage.py rqworker mail"
-)
-
-
-def warnings(caplog):
-    return [message for message in messages(caplog, logging.WARNING) if message.startswith("queue not served")]
-
-
-def test_a_queue_without_a_worker_is_warned_of(relay_at_work, server, caplog):
-    """Runs that have been queued for a minute while no worker is registered: the log says where, and what to start."""
-    registered_worker(server, "default")
-    for using in ("default", "other"):
-        enqueued(run_row(ago=LONG_AGO, queue="mail", using=using))
-        enqueued(run_row(ago=LONG_AGO, using=using))
-
-    relay_at_work.tick()
-
-    [warning] = warnings(caplog)
-    assert re.sub("waited=36[0-9][0-9]s", "waited=NNs", warning) == NOT_SERVED
-
-
-def test_a_worker_that_was_killed_serves_nothing(relay_at_work, server, caplog):
-    """A worker whose key has expired is still listed by RQ, but no longer counts."""
-    server.delete(registered_worker(server, "default").key)
-    enqueued(run_row(ago=LONG_AGO))
-
-    relay_at_work.tick()
-
-    assert len(warnings(caplog)) == 1
-
-
-def test_a_queue_without_a_worker_is_warned_of_once_a_minute(relay_at_work, server, clock, caplog):
-    """However many relays look, and however often, a queue is warned of once a minute."""
-    enqueued(run_row(ago=LONG_AGO))
-    other = Relay()
-
-    for _ in range(3):
-        relay_at_work.tick()
-        other.tick()
-    in_one_minute = len(warnings(caplog))
-    clock.now += unserved.UNSERVED_SECONDS
-    left = server.pttl("numflow:warned:default")
-    server.delete("numflow:warned:default")
-    relay_at_work.tick()
-    other.tick()
-
-    assert (in_one_minute, len(warnings(caplog))) == (1, 2)
-    assert 0 < left <= 60_000
-
-
-SERVED = {
-    "a run that was queued a moment ago": {"ago": timedelta(seconds=50)},
-    "a run that waited for Redis": {"queued_at": Now()},
-    "a run that waits": {"state": RunState.WAITING, "available_at": Now() + LONG_AGO},
-    "a run that has ended": {"state": RunState.SUCCEEDED},
-}
-
-
-@pytest.mark.parametrize("fields", SERVED.values(), ids=list(SERVED))
-def test_what_needs_no_worker_is_not_warned_of(relay_at_work, server, caplog, fields):
-    """Only a run that has been in Redis for a minute counts as waiting for a worker."""
-    run_row(**{"ago": LONG_AGO, "queue": "mail"} | fields)
-
-    relay_at_work.tick()
-
-    assert warnings(caplog) == []
-
-
-def test_a_queue_whose_worker_is_busy_is_not_warned_of(relay_at_work, server, caplog):
-    """A worker that is registered, or holds a run of the queue, serves it however long that takes."""
-    registered_worker(server, "default")
-    for queue in ("default", "mail"):
-        enqueued(run_row(ago=LONG_AGO, queue=queue))
-    run_row(RunState.RUNNING, queue="mail", lease_expires_at=Now() + timedelta(seconds=60))
-
-    relay_at_work.tick()
-
-    assert warnings(caplog) == []
-
-
-def test_a_flush_is_not_taken_for_a_missing_worker(relay_at_work, server, caplog):
-    """A flush of Redis also removes the workers' registrations; until they are back there is no warning."""
-    enqueued(run_row(ago=LONG_AGO))
-    server.flushall()
-
-    relay_at_work.tick()
-
-    assert warnings(caplog) == []
-
-
-def test_a_redis_that_is_down_is_not_taken_for_a_missing_worker(settings, clock, caplog):
-    """While Redis cannot be reached, its workers cannot be counted, and no queue is warned of."""
-    settings.RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": free_port()}}
-    run_row(ago=LONG_AGO)
-
-    Relay().tick()
-
-    assert warnings(caplog) == []
-
-
-def test_a_queue_that_is_served_costs_no_query(relay_at_work, server, django_assert_num_queries):
-    """The database is not asked for the runs of a queue that has a worker."""
-    for queue in ("default", "mail"):
-        registered_worker(server, queue)
-
-    with django_assert_num_queries(0):
-        for queue in ("default", "mail"):
-            relay_at_work.unserved.warn(queue)
-
-
 # A worker's short tick
 
 
@@ -586,49 +405,12 @@ def test_a_database_that_is_down_does_not_fail_the_run_that_has_ended(server, mo
     assert caplog.messages == [f"relay failed error={error!r}; the next run tries again"]
 
 
-# The command
-
-
-def test_the_command_sweeps_once(server):
-    """``numflow_relay --once`` checks everything and prints what it has done."""
-    run_row(RunState.RUNNING, lease_expires_at=Now() - timedelta(seconds=1))
-    run_row(ago=LONG_AGO)
-    taken = enqueued(run_row(ago=LONG_AGO))
-    server.lpop("rq:queue:default")
-    Relay().tick(seconds=0)
-    output = StringIO()
-
-    call_command("numflow_relay", "--once", stdout=output)
-
-    assert output.getvalue() == "recovered 1, lost in Redis 2, dispatched 3\n"
-    assert numbers(taken) == [(RunState.QUEUED, 2)]
-
-
-@pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("closed")], ids=repr)
-def test_the_command_survives_a_database_that_is_away(monkeypatch, caplog, error):
-    """A tick that fails because of the database is logged, and the command goes on with the next one."""
-    from numflow_django.management.commands import numflow_relay as command
-
-    ticks = []
-
-    def fail(self):
-        ticks.append(self)
-        raise error
-
-    monkeypatch.setattr(Relay, "tick", fail)
-    monkeypatch.setattr(command.connections, "close_all", lambda: None)
-    stop = SimpleNamespace(is_set=lambda: len(ticks) == 2, wait=lambda seconds: None, set=None)
-    monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: stop))
-    monkeypatch.setattr(command.signal, "signal", lambda signum, handler: None)
-
-    call_command("numflow_relay")
-
-    assert caplog.messages == [f"relay failed error={error!r}; trying again in 10.0 s"] * 2
+# Without our tables
 
 
 @pytest.mark.skipif(not connection.features.can_rollback_ddl, reason="the table would stay renamed")
 @pytest.mark.django_db
-def test_a_sweep_that_finds_no_table_says_which_command_makes_it():
+def test_a_tick_that_finds_no_table_says_which_command_makes_it():
     """Where the run tables are missing, the relay's error has a note with the database and the command."""
     name = connection.ops.quote_name(FeatureRun._meta.db_table)
 

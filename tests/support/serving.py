@@ -1,4 +1,4 @@
-"""A feature from the bodies of its steps, and the requests that it is asked with."""
+"""Write a feature from the bodies of its steps, and send it requests."""
 
 from textwrap import dedent, indent
 

@@ -13,13 +13,13 @@ from numflow_django.signals import logger
 
 
 class Command(BaseCommand):
-    """Sweeps every ``RELAY_SECONDS`` until SIGTERM or Ctrl+C, or once."""
+    """Runs a tick of the relay every ``RELAY_SECONDS`` until SIGTERM or Ctrl+C, or one tick only."""
 
-    help = "Dispatches runs that nobody dispatched, and recovers those whose worker died."
+    help = "Enqueues runs that are due or that Redis has lost, and recovers runs whose worker died."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """``--once``."""
-        parser.add_argument("--once", action="store_true", help="sweep once, thoroughly, and end")
+        parser.add_argument("--once", action="store_true", help="check every run once, print what was done, and exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Tick until a signal asks to stop."""

@@ -38,13 +38,13 @@ def redis_away(scene):
 
 
 def flushed(scene):
-    """Doorbells that Redis forgot ring again, and none of them twice to any effect."""
+    """The jobs that Redis lost are enqueued again, and no task runs twice because of that."""
     count, seconds = scene.size((1_000, 0.1), (100, 0.3))
     for _ in range(count):
         scene.start("one", seconds=seconds)  # so that every flush finds some in the queue
     scene.workers(2)
     for _ in range(5):
-        message = "the doorbells are not in Redis again"
+        message = "the jobs are not in Redis again"
         eventually(lambda: scene.redis.client.llen("rq:queue:default"), timeout=30, message=message)
         scene.redis.client.flushall()
         time.sleep(scene.random.uniform(0, 0.5))

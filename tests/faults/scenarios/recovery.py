@@ -25,10 +25,10 @@ def recovering(scene):
         scene.start("one")
     scene.redis.client.flushall()
     flushed = time.monotonic()
-    message = "the doorbells do not ring again"
+    message = "the runs are not enqueued again"
     eventually(lambda: scene.redis.client.llen("rq:queue:default") >= 20, timeout=2 * relay + 30, message=message)
     flush = time.monotonic() - flushed
-    scene.check(flush < 2 * relay, f"the last doorbell that Redis forgot rang again after {flush:.1f} s")
+    scene.check(flush < 2 * relay, f"the last run that Redis had lost was enqueued again after {flush:.1f} s")
     scene.wait(60)
     found = f"work-horse {horse:.1f} s, machine {machine:.1f} s, flush {flush:.1f} s"
     return f"lease {lease} s, relay {relay} s", found

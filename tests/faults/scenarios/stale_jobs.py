@@ -9,7 +9,7 @@ from tests.faults.scenarios.scenario import Scenario
 from tests.faults.scene import THREE
 
 
-def ringing(scene):
+def enqueue_too_often(scene):
     """However often a run is enqueued, also under old and future dispatch numbers, its tasks run once."""
     count = scene.size(300, 40)
     queue = Queue("default", connection=scene.redis.client)
@@ -33,6 +33,6 @@ SCENARIOS = [
         number="9",
         fault="every job five times, stale ones too; 8 workers race one run",
         wanted="executions = tasks",
-        play=ringing,
+        play=enqueue_too_often,
     )
 ]

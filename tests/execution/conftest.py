@@ -1,0 +1,37 @@
+"""Relays, and the time that they see."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from numflow_django.broker import marks
+from numflow_django.execution import lost_jobs, pages, relay, unserved
+from numflow_django.execution.relay import Relay
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The relay's clock, set by hand."""
+    clock = SimpleNamespace(now=1000.0)
+    for module in (relay, lost_jobs, pages, unserved):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def relay_at_work(server, clock):
+    """A relay that has just checked everything, in a Redis that it has marked."""
+    for queue in ("default", "mail"):
+        marks.mark(queue)
+    at_work = Relay()
+    for alias in ("default", "other"):
+        for queue in ("default", "mail"):
+            at_work.lost_jobs.checks[alias, queue] = check = lost_jobs.LastCheck()
+            check.note(everything=True)
+    return at_work
+
+
+@pytest.fixture
+def two_databases(monkeypatch):
+    """Features in both databases."""
+    monkeypatch.setattr(relay.registry, "databases", lambda: iter(["default", "other"]))
