@@ -11,51 +11,55 @@ from django.db import Error, connections
 from ..models import FeatureRun
 from ..signals import logger
 from . import relay, runner
-from .lease import Lease
+from .keeper import Keeper
 
-#: Seconds after which runs that have not begun are released to other workers.
+#: Seconds after which runs that have not begun are released to other workers. It is longer than a full batch of quick
+#: runs takes, and it is the longest time that a run waits for another run although a worker is idle.
 PATIENCE = 1.0
 
 
 class BatchClaim:
-    """Claim several runs together and hold the leases of those that have not begun."""
+    """
+    Claim several runs together and hold the leases of those that have not begun.
 
-    def __init__(self, announced_jobs: Sequence[tuple[UUID, int]], *, worker: str) -> None:
+    *dispatches* are run ids and dispatch numbers. A test may pass a *keeper* of its own.
+    """
+
+    def __init__(self, dispatches: Sequence[tuple[UUID, int]], *, worker: str, keeper: Keeper | None = None) -> None:
+        self._keeper = keeper or Keeper.of_process()
         # Nearly all jobs have the same dispatch number, because most runs are enqueued only once
-        number = announced_jobs[0][1]
-        run_ids = [run_id for run_id, other in announced_jobs if other == number]
-        runs = runner.claim_batch(run_ids, number, worker=worker) if run_ids[1:] else []
+        dispatch_no = dispatches[0][1]
+        run_ids = [run_id for run_id, other in dispatches if other == dispatch_no]
+        runs = runner.claim_batch(run_ids, dispatch_no, worker=worker) if run_ids[1:] else []
         self.claimed = {run.pk for run in runs}
-        self._left = {run.pk: run for run in runs}
-        self._timer: Timer | None = None
+        self._not_begun = {run.pk: run for run in runs}
+        self._timer = Timer(PATIENCE, self._release_late)
+        self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        Lease.keeper().held.update(self._left)
-        if self._left:
-            self._timer = Timer(PATIENCE, self._release_late)
-            self._timer.daemon = True
+        if self._not_begun:
+            self._keeper.hold(self._not_begun.values())
             self._timer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._timer:
-            self._timer.cancel()
+        self._timer.cancel()
         self.release_rest()
 
-    def take(self, run_id: UUID) -> FeatureRun | None:
-        """Return the claimed run so that it can begin, or None if it was released."""
-        return self._left.pop(run_id, None)
+    def begin(self, run_id: UUID) -> FeatureRun | None:
+        """Return the claimed run so that it can begin, or None if it was released. Its lease is still held."""
+        return self._not_begun.pop(run_id, None)
 
     def release_rest(self) -> None:
-        """Release the runs that are left and enqueue them again for other workers."""
-        while self._left:
-            run_id, run = self._left.popitem()
+        """Release the runs that have not begun and enqueue them again for other workers."""
+        while self._not_begun:
+            run_id, run = self._not_begun.popitem()
             try:
-                run.remember(run.release("given back: its worker has enough to do"))
+                run.remember(run.release("released: its worker has enough to do"))
                 relay.dispatch_due(run)
             except Error as error:
-                logger.warning("run not given back run=%s error=%r; its lease will end", run_id, error)
-            Lease.keeper().held.pop(run_id, None)
+                logger.warning("run not released run=%s error=%r; its lease will expire", run_id, error)
+            self._keeper.let_go(run_id)
 
     def _release_late(self) -> None:
         try:

@@ -40,7 +40,7 @@ class RunExecutor:
             name = self.run.task_names[self.run.position]
             task = feature.task(name) if feature else None
             if Stop.requested:
-                self._write(lambda: self.run.release("handed over: its worker was stopped"))
+                self._write(lambda: self.run.release("released: its worker was stopped"))
             elif feature is None or task is None:
                 what = f"feature {self.run.feature}" if feature is None else f"task {name}"
                 self._write(transition_without_code(self.run, what))

@@ -15,8 +15,8 @@ T = TypeVar("T")
 REPEAT = 1.0
 
 
-class Timeouts:
-    """Count the calls that this process has interrupted."""
+class InterruptedCalls:
+    """How many calls this process has interrupted."""
 
     count = 0
 
@@ -44,35 +44,37 @@ def call_with_limit(function: Callable[[], T], *, seconds: float, name: str) -> 
     except Expired as expired:
         # The alarm may have gone off in the "finally" itself, before it was restored
         alarm.restore()
-        Timeouts.count += 1
+        InterruptedCalls.count += 1
         raise TaskTimeout(
             f"{name} exceeded its timeout of {seconds:g} s; raise it with @async_task(timeout=...), or do less"
         ) from expired
 
 
 class _Alarm:
+    """The alarm of one call, and the one that was set before."""
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.began = time.monotonic()
         self.restored = False
-        self.handler: Any = signal.getsignal(signal.SIGALRM)
-        self.left = self.interval = 0.0
+        self.earlier_handler: Any = signal.getsignal(signal.SIGALRM)
+        self.earlier_left = self.earlier_interval = 0.0  # seconds; 0: no alarm was set
 
     def set(self) -> None:
-        signal.signal(signal.SIGALRM, self._ring)
-        self.left, self.interval = signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT)
+        signal.signal(signal.SIGALRM, self._expire)
+        self.earlier_left, self.earlier_interval = signal.setitimer(signal.ITIMER_REAL, self.seconds, REPEAT)
 
     def restore(self) -> None:
         if self.restored:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.restored = True
-        signal.signal(signal.SIGALRM, self.handler)
-        if self.left:
-            # More than 0, which would switch off an outer alarm that is due
-            left = max(0.001, self.left - (time.monotonic() - self.began))
-            signal.setitimer(signal.ITIMER_REAL, left, self.interval)
+        signal.signal(signal.SIGALRM, self.earlier_handler)
+        if self.earlier_left:
+            # More than 0, which would switch off an earlier alarm that is due
+            left = max(0.001, self.earlier_left - (time.monotonic() - self.began))
+            signal.setitimer(signal.ITIMER_REAL, left, self.earlier_interval)
 
-    def _ring(self, signum: int, frame: FrameType | None) -> None:
+    def _expire(self, signum: int, frame: FrameType | None) -> None:
         if not self.restored:
             raise Expired

@@ -23,7 +23,7 @@ from ..broker.job import parse_job_id
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
 from ..execution.stop import Stop, request_stop
-from ..execution.timeout import Timeouts
+from ..execution.timeout import InterruptedCalls
 from ..models import FeatureRun, RunState
 from ..signals import logger
 from ..text import console
@@ -145,7 +145,7 @@ class WorkLoop:
                 self._shared_status.store_running(job.name, job.timeout + STUCK_SECONDS)
                 if run_id not in batch.claimed:
                     self._run(run_id, dispatch_no)
-                elif not self._is_over and (run := batch.take(run_id)):
+                elif not self._is_over and (run := batch.begin(run_id)):
                     self._run_claimed(run)
                 self._note_end()
         return [job.name for job in jobs]
@@ -187,7 +187,7 @@ class WorkLoop:
             or self._runs >= MAX_RUNS
             or monotonic() - self._began > MAX_SECONDS
             or _size() - self._size > MAX_GROWTH
-            or Timeouts.count > 0  # the code that was interrupted may have left any state
+            or InterruptedCalls.count > 0  # their code may have left any state
         )
 
 

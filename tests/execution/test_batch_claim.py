@@ -1,23 +1,74 @@
 """Runs that are claimed together: which runs qualify, and what happens to those that do not begin."""
 
+from threading import Thread
 from uuid import uuid4
 
 import pytest
 
 from numflow_django.discovery.registry import registry
 from numflow_django.execution import batch_claim as module
-from numflow_django.execution.batch_claim import BatchClaim
-from numflow_django.execution.lease import Lease
+from numflow_django.execution.batch_claim import PATIENCE, BatchClaim
+from numflow_django.execution.keeper import Keeper
 from numflow_django.execution.recovery import record_loss
 from numflow_django.models import CLAIMED_IN_BATCH, FeatureRun, RunState
 from tests.e2e.processes import own_database
-from tests.support.waiting import eventually
+
+
+class ManualTimer:
+    """A timer whose time is up when the test says so."""
+
+    made = []
+
+    def __init__(self, interval, function):
+        self.interval = interval
+        self.function = function
+        self.calls = []
+        self.made.append(self)
+
+    def start(self):
+        self.calls.append("start")
+
+    def cancel(self):
+        self.calls.append("cancel")
+
+    def go_off(self):
+        """Call the function in a thread, as a timer does, and wait for its end."""
+        thread = Thread(target=self.function)
+        thread.start()
+        thread.join()
 
 
 @pytest.fixture(autouse=True)
-def rung(enqueued):
+def timers(monkeypatch):
+    """The timers of the batch claims in this test."""
+    monkeypatch.setattr(ManualTimer, "made", [])
+    monkeypatch.setattr(module, "Timer", ManualTimer)
+    return ManualTimer.made
+
+
+@pytest.fixture(autouse=True)
+def enqueued_jobs(enqueued):
     """The jobs that are enqueued again: (run id, dispatch number)."""
     return enqueued.jobs
+
+
+@pytest.fixture
+def keeper():
+    """A keeper of this test only."""
+    keeper = Keeper()
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture
+def claim(keeper):
+    """Claim these runs together; extra dispatches may follow."""
+
+    def claim(runs, *more):
+        dispatches = [(run.pk, run.dispatch_no) for run in runs]
+        return BatchClaim([*dispatches, *more], worker="w1", keeper=keeper)
+
+    return claim
 
 
 def rows(number, alias="default", **facts):
@@ -25,84 +76,82 @@ def rows(number, alias="default", **facts):
     return [FeatureRun.objects.using(alias).create(task_names=["one"], **facts) for _ in range(number)]
 
 
-def announced_jobs(runs):
-    return [(run.pk, run.dispatch_no) for run in runs]
-
-
 @pytest.mark.django_db
-def test_runs_are_claimed_together():
+def test_runs_are_claimed_together(claim, keeper):
     """Several runs are claimed at once with one claim id and kept leases, and begin one by one."""
     runs = rows(3)
 
-    with BatchClaim(announced_jobs(runs), worker="w1") as ahead:
-        held = [ahead.take(run.pk) for run in runs]
-        leases = {run.pk for run in held if Lease.keeper().held.pop(run.pk)}
+    with claim(runs) as batch:
+        begun = [batch.begin(run.pk) for run in runs]
 
-    assert [(run.state, run.token, run.worker, run.reason) for run in held] == [
-        (RunState.RUNNING, 1, "w1", CLAIMED_IN_BATCH)
-    ] * 3
-    assert leases == {run.pk for run in runs}
-    assert len({run.claim_id for run in held}) == 1
+    assert [(run.pk, run.state, run.token, run.worker, run.reason) for run in begun] == [
+        (run.pk, RunState.RUNNING, 1, "w1", CLAIMED_IN_BATCH) for run in runs
+    ]
+    assert keeper.held == {run.pk for run in runs}
+    assert len({run.claim_id for run in begun}) == 1
     assert FeatureRun.objects.filter(state=RunState.RUNNING).count() == 3
 
 
 @pytest.mark.django_db
-def test_one_run_alone_is_not_claimed_ahead():
+def test_one_run_alone_is_not_claimed_ahead(claim, timers):
     """A single job is claimed when it begins, as usual."""
-    runs = rows(1)
-
-    with BatchClaim(announced_jobs(runs), worker="w1") as ahead:
-        assert ahead.claimed == set()
+    with claim(rows(1)) as batch:
+        assert batch.claimed == set()
 
     assert FeatureRun.objects.get().token == 0
+    assert "start" not in timers[0].calls
 
 
 @pytest.mark.django_db
-def test_who_is_not_claimed_ahead():
+def test_which_runs_are_not_claimed_ahead(claim, keeper):
     """A run that was claimed before, is gone, or was enqueued again meanwhile is left to a claim of its own."""
     fresh, before, again = rows(1), rows(1, token=1), rows(1, dispatch_no=2)
-    announced = [*announced_jobs(fresh), *announced_jobs(before), (again[0].pk, 1), (uuid4(), 1)]
 
-    with BatchClaim(announced, worker="w1") as ahead:
-        assert ahead.claimed == {fresh[0].pk}
+    with claim([*fresh, *before], (again[0].pk, 1), (uuid4(), 1)) as batch:
+        assert batch.claimed == {fresh[0].pk}
 
-    assert not Lease.keeper().held
+    assert keeper.held == set()
 
 
 @pytest.mark.django_db
-def test_what_is_left_is_given_back(rung):
+def test_runs_that_did_not_begin_are_released(claim, keeper, enqueued_jobs, timers):
     """Runs that did not begin are pending and enqueued again, without a lost execution."""
     runs = rows(3)
 
-    with BatchClaim(announced_jobs(runs), worker="w1") as ahead:
-        begun = ahead.take(runs[0].pk)
-        Lease.keeper().held.pop(begun.pk)
+    with claim(runs) as batch:
+        begun = batch.begin(runs[0].pk)
 
-    given_back = FeatureRun.objects.exclude(pk=begun.pk)
-    assert sorted(rung) == sorted((run.pk, 2) for run in runs[1:])
-    assert [(run.state, run.dispatch_no, run.log.count()) for run in given_back] == [(RunState.QUEUED, 2, 0)] * 2
-    assert not Lease.keeper().held.keys() & {run.pk for run in runs[1:]}
+    released = FeatureRun.objects.exclude(pk=begun.pk)
+    assert sorted(enqueued_jobs) == sorted((run.pk, 2) for run in runs[1:])
+    assert [(run.state, run.dispatch_no, run.log.count()) for run in released] == [(RunState.QUEUED, 2, 0)] * 2
+    assert keeper.held == {begun.pk}
+    assert timers[0].calls == ["start", "cancel"]
 
 
-def test_a_task_that_takes_long_keeps_nobody_waiting(monkeypatch, rung, tmp_path, django_db_blocker):
-    """While a run takes long, the runs after it are released to other workers."""
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+def test_a_long_task_does_not_delay_the_runs_after_it(
+    claim, keeper, monkeypatch, enqueued_jobs, timers, tmp_path, django_db_blocker
+):
+    """While a run takes long, the runs after it are released to other workers once PATIENCE is over."""
     with django_db_blocker.unblock(), own_database("ahead", tmp_path):
         monkeypatch.setattr(registry, "databases", lambda: iter(["ahead"]))
         runs = rows(3, "ahead")
-        with BatchClaim(announced_jobs(runs), worker="w1") as ahead:
-            long = ahead.take(runs[0].pk)
-            eventually(lambda: len(rung) == 2, message="They were not given back")
-            late = [ahead.take(run.pk) for run in runs[1:]]
-        Lease.keeper().held.pop(long.pk)
+        with claim(runs) as batch:
+            long = batch.begin(runs[0].pk)
+            timers[0].go_off()
+            released = sorted(enqueued_jobs)
+            late = [batch.begin(run.pk) for run in runs[1:]]
         long.reread()
 
+    assert (timers[0].interval, timers[0].calls[0]) == (PATIENCE, "start")
+    assert released == sorted((run.pk, 2) for run in runs[1:])
     assert late == [None, None]
     assert long.state == RunState.RUNNING
+    assert keeper.held == {long.pk}
+    assert sorted(enqueued_jobs) == released
 
 
 @pytest.mark.django_db
-def test_a_holder_that_fell_silent_leaves_no_mark(rung):
+def test_a_claim_in_a_batch_whose_lease_expires_is_no_crash():
     """A run whose worker died after a batch claim has not crashed, and is not claimed in a batch again."""
     runs = rows(2)
     FeatureRun.objects.claim_batch([run.pk for run in runs], 1, worker="w1")

@@ -1,132 +1,41 @@
-"""The lease of a run, kept by the process that works on it."""
+"""The lease of a run, which is held while a block runs."""
 
-from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import InterfaceError, OperationalError
 
-from numflow_django.db.timestamps import Now
-from numflow_django.execution import lease
+from numflow_django.execution.keeper import Keeper
 from numflow_django.execution.lease import Lease
-from numflow_django.models import FeatureRun, RunState
-from tests.e2e.processes import own_database
-from tests.support.waiting import eventually
+
+RUN = SimpleNamespace(pk=7, held_at=float("inf"))  # so fresh that it is never renewed
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    """A lease so short that it is renewed every 5 ms."""
-    monkeypatch.setattr(lease, "conf", SimpleNamespace(LEASE_SECONDS=0.02))
-    monkeypatch.setattr(Lease, "_keeper", None)
+@pytest.fixture
+def keeper():
+    keeper = Keeper()
+    yield keeper
+    keeper.close()
 
 
-class Run:
-    """A run that counts the renewals of its lease; *answers* are their results, the last one repeated."""
+def test_a_lease_is_held_in_the_block(keeper):
+    """The keeper holds the run while the block runs, and not after it."""
+    with Lease(RUN, keeper=keeper):
+        held = keeper.held
 
-    pk = 7
-    _state = SimpleNamespace(db="default")
-
-    def __init__(self, *answers, held_at=0.0):
-        self.answers = list(answers)
-        self.renewals = 0
-        self.held_at = held_at
-
-    def renew_lease(self):
-        self.renewals += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    assert (held, keeper.held) == ({7}, set())
 
 
-def rounds(number=2):
-    """Wait for this many rounds of the keeper, each of which renews the lease of another run."""
-    other = Run(True)
-    other.pk = 8
-    with Lease(other):
-        eventually(lambda: other.renewals >= number, message="The keeper is not at work")
-
-
-def test_a_lease_is_renewed_while_the_tasks_run():
-    """A lease is renewed again and again while the block runs, and not after it, by one thread for all runs."""
-    run = Run(True)
-    keeper = Lease.keeper()
-
-    with Lease(run):
-        eventually(lambda: run.renewals > 2, message="The lease was not renewed")
-    rounds()
-    seen = run.renewals
-    rounds()
-
-    assert run.renewals == seen
-    assert Lease.keeper() is keeper
-
-
-def test_an_error_ends_the_renewal():
-    """A block that ends with an error leaves no run behind, and the error goes on."""
-    with pytest.raises(ValueError, match="no"), Lease(Run(True)):
+def test_an_error_ends_the_lease(keeper):
+    """A block that ends with an error leaves no run behind, and the error is raised."""
+    with pytest.raises(ValueError, match="no"), Lease(RUN, keeper=keeper):
         raise ValueError("no")
 
-    assert Lease.keeper().held == {}
+    assert keeper.held == set()
 
 
-def test_a_claim_that_is_lost_is_not_renewed():
-    """A worker whose run belongs to another worker stops renewing; its next checkpoint raises."""
-    run = Run(True, False)
+def test_a_worker_uses_the_keeper_of_its_process():
+    """Without another keeper, one keeper holds all leases of the process."""
+    with Lease(RUN):
+        assert Keeper.of_process().held == {7}
 
-    with Lease(run):
-        eventually(lambda: not Lease.keeper().held, message="The lease is still being renewed")
-
-    assert run.renewals == 2
-
-
-def test_a_fork_keeps_its_own_leases(monkeypatch):
-    """A process that was forked has a keeper of its own: threads are not inherited."""
-    first = Lease.keeper()
-    monkeypatch.setattr(first, "pid", 0)
-
-    second = Lease.keeper()
-
-    monkeypatch.setattr(Lease, "_keeper", first)
-    first.pid = second.pid
-    assert second is not first
-
-
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("connection already closed")], ids=repr)
-@pytest.mark.django_db
-def test_a_database_that_is_away_is_asked_again(caplog, error):
-    """A renewal that fails is logged and tried again with a new connection."""
-    run = Run(error, True)
-
-    with Lease(run):
-        eventually(lambda: run.renewals > 2, message="The lease was not renewed again")
-
-    assert caplog.messages == [f"lease not renewed run=7 error={error!r}; trying again"]
-
-
-def test_a_lease_in_the_database(tmp_path, django_db_blocker, monkeypatch, settings):
-    """A run whose lease has expired is alive again as soon as its worker renews it."""
-    settings.NUMFLOW = {"LEASE_SECONDS": 60}
-    with django_db_blocker.unblock(), own_database("lease", tmp_path):
-        runs = FeatureRun.objects.using("lease")
-        row = runs.create(feature="shop.buy", queue="default", state=RunState.QUEUED, dispatch_no=1)
-        run = runs.claim(row.pk, 1, worker="w1")
-        runs.update(lease_expires_at=Now() - timedelta(seconds=1))
-        expired = list(runs.expired())
-        run.held_at = 0.0
-
-        with Lease(run):
-            eventually(lambda: not runs.expired().exists(), message="The lease was not renewed")
-
-        assert expired == [run]
-
-
-def test_a_lease_that_is_fresh_is_not_renewed():
-    """A run that ends within a quarter of its lease costs no renewal."""
-    run = Run(True, held_at=float("inf"))
-
-    with Lease(run):
-        rounds()
-
-    assert run.renewals == 0
+    assert Keeper.of_process().held == set()

@@ -2,6 +2,7 @@
 
 import logging
 from importlib import import_module
+from threading import Thread
 from uuid import uuid4
 
 import pytest
@@ -11,9 +12,11 @@ from django.test import RequestFactory
 from numflow_django import signals
 from numflow_django.context import Context
 from numflow_django.db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
-from numflow_django.execution import run_database, runner
+from numflow_django.execution import run_database, runner, timeout
+from numflow_django.execution import task as task_calls
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
 from tests.market.models import Sale
+from tests.support.alarms import LONG, expire
 from tests.support.running import executions, messages, on_postgresql, queued, run_through, states, task
 from tests.support.waiting import eventually
 
@@ -385,7 +388,7 @@ def test_long_errors_are_capped(feature):
 
 STUBBORN = """
     try:
-        time.sleep(60)
+        expire(); time.sleep(LONG)
     except Exception:
         lines.append('swallowed')
 """
@@ -393,46 +396,49 @@ STUBBORN = """
 
 def test_a_task_that_takes_too_long(feature, journal):
     """C9: a task over its timeout fails with TaskTimeout, even if it swallows Exception, and the next one runs."""
-    run = run_through(feature(mail=task(STUBBORN, "timeout=0.05"), notify="pass"))
+    run = run_through(feature(mail=task(STUBBORN, "timeout=LONG"), notify="pass"))
 
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
     failed = executions(run)[0]
     assert failed.error_type == "numflow_django.exceptions.TaskTimeout"
-    assert "100_mail.py) exceeded its timeout of 0.05 s; raise it with @async_task(timeout=...)" in failed.error_message
-    assert "time.sleep(60)" in failed.traceback
+    assert "100_mail.py) exceeded its timeout of 3600 s; raise it with @async_task(timeout=...)" in failed.error_message
+    assert "expire(); time.sleep(LONG)" in failed.traceback
     assert journal() == []
 
 
 def test_the_time_limit_of_the_settings(feature, settings):
     """A task without a timeout of its own has that of NUMFLOW."""
-    settings.NUMFLOW = {"TASK_TIMEOUT": 0.05}
+    settings.NUMFLOW = {"TASK_TIMEOUT": LONG}
 
     run = run_through(feature(mail=STUBBORN))
 
-    assert "exceeded its timeout of 0.05 s" in executions(run)[0].error_message
+    assert "exceeded its timeout of 3600 s" in executions(run)[0].error_message
 
 
-def test_a_coroutine_that_takes_too_long_has_ended_before_the_next_task(feature, journal):
+def test_a_coroutine_that_takes_too_long_has_ended_before_the_next_task(feature, journal, monkeypatch):
     """A17: an async task over its timeout is cancelled, and the next task waits for its end."""
+    monkeypatch.setattr(task_calls, "CANCEL_SECONDS", LONG)
+    monkeypatch.setattr(timeout, "REPEAT", LONG)  # else it could interrupt the wait, too
     endless = """
         try:
-            await asyncio.sleep(60)
+            expire()
+            await asyncio.sleep(LONG)
         finally:
             lines.append('mail has ended')
     """
 
-    shop = feature(mail=task(endless, "timeout=0.05", define="async def"), notify="lines.append('notify begins')")
+    shop = feature(mail=task(endless, "timeout=LONG", define="async def"), notify="lines.append('notify begins')")
     run = run_through(shop)
 
     assert journal() == ["mail has ended", "notify begins"]
     assert states(run) == [("mail", "failed"), ("notify", "succeeded")]
-    assert "exceeded its timeout of 0.05 s" in executions(run)[0].error_message
+    assert "exceeded its timeout of 3600 s" in executions(run)[0].error_message
 
 
 def test_a_task_that_takes_too_long_in_a_transaction(feature):
     """A task that is interrupted in an open transaction fails, and the work of the next one is committed."""
-    body = "transaction.atomic().__enter__()\nSale.objects.create(item='left')\ntime.sleep(60)"
-    shop = feature(mail=task(body, "timeout=0.05"), notify="Sale.objects.create(item='next')")
+    body = "transaction.atomic().__enter__()\nSale.objects.create(item='left')\nexpire(); time.sleep(LONG)"
+    shop = feature(mail=task(body, "timeout=LONG"), notify="Sale.objects.create(item='next')")
 
     run = run_through(shop)
     connection.close()
@@ -447,11 +453,24 @@ def naps():
         return cursor.fetchall()
 
 
+def expire_in_a_nap():
+    """Let the limit of the task end once the server is at work on its query."""
+
+    def watch():
+        eventually(naps, message="The query has not begun")
+        expire()
+        connection.close()  # this thread's
+
+    Thread(target=watch).start()
+
+
 @pytest.mark.parametrize("atomic", [True, False])
 @on_postgresql
 def test_a_query_that_takes_too_long(feature, atomic):
     """A query that a task is interrupted in is cancelled, and the next task has a connection that works."""
-    slow = task("Sale.objects.extra(select={'nap': 'pg_sleep(60)'}).get()", f"timeout=0.1, atomic={atomic}")
+    query = "Sale.objects.extra(select={'nap': 'pg_sleep(3600)'}).get()"
+    body = f"from tests.execution.test_runner import expire_in_a_nap\nexpire_in_a_nap()\n{query}"
+    slow = task(body, f"timeout=LONG, atomic={atomic}")
     Sale.objects.create(item="book")
 
     run = run_through(feature(mail=slow, notify="return Sale.objects.count()"))

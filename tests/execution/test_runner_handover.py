@@ -27,7 +27,7 @@ def test_a_run_is_handed_over_between_two_tasks(feature, journal, stopped):
     stopped.requested = False
     go_on(run)
 
-    assert handed == (RunState.PENDING, "handed over: its worker was stopped", 1, None, ["mail"])
+    assert handed == (RunState.PENDING, "released: its worker was stopped", 1, None, ["mail"])
     assert (run.state, run.reason, run.token, journal()) == (RunState.SUCCEEDED, "", 2, ["mail", "book"])
     assert [(e.name, e.state, e.worker) for e in executions(run)] == [
         ("mail", "succeeded", "w1"),
@@ -63,7 +63,7 @@ def test_a_hand_over_is_signalled(feature, stopped, listen, caplog):
 
     assert sent == [("run_released", "pending")]
     assert messages(caplog, logging.INFO)[-1] == (
-        f"run released run={run.pk} feature={shop.label} state=pending reason='handed over: its worker was stopped'"
+        f"run released run={run.pk} feature={shop.label} state=pending reason='released: its worker was stopped'"
     )
 
 

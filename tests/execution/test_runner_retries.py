@@ -95,7 +95,7 @@ def test_only_the_errors_of_retry_on(feature, error, state):
 
 def test_a_timeout_is_tried_again(feature):
     """C4: a task over its time limit is retried as after any other error."""
-    run = run_through(feature(mail=task("time.sleep(60)", "timeout=0.05, max_attempts=2")))
+    run = run_through(feature(mail=task("expire(); time.sleep(LONG)", "timeout=LONG, max_attempts=2")))
 
     assert run.state == RunState.WAITING
     assert run.reason == "mail is tried again after numflow_django.exceptions.TaskTimeout"

@@ -21,6 +21,7 @@ from django.utils.functional import SimpleLazyObject
 from numflow_django import async_task
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
+from tests.support.alarms import LONG, expire
 from ...journal import lines
 """
 

@@ -264,13 +264,15 @@ def test_a_task_interrupted_in_a_query(passage, database):
 from django.db import connection
 from numflow_django import async_task
 from tests.market.models import Sale
+from tests.support.alarms import LONG, expire
 
 
-@async_task(timeout=0.2)
+@async_task(timeout=LONG)
 def {{name}}(ctx):
     Sale.objects.create(item="before")
     with connection.cursor() as cursor:
-        for _ in range(100):
+        expire(0.2)
+        while True:
             cursor.execute({sleep!r})
 """
 
