@@ -11,9 +11,8 @@ from django.http import HttpRequest, HttpResponseBase
 from ..context import Author, Context
 from ..discovery.modules import Module
 from ..exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
-from ..outbox.record import StepLog
+from .attempt import Attempt
 from .http import FeatureResponse, describe
-from .trace import SILENT, Trace
 
 
 def rendered(answer: Any) -> HttpResponseBase:
@@ -27,12 +26,11 @@ def run_steps(
     feature: str,
     ctx: Context,
     request: HttpRequest,
-    log: StepLog,
-    trace: Trace = SILENT,
+    attempt: Attempt,
     render: Callable[[HttpResponseBase], HttpResponseBase] = rendered,
 ) -> HttpResponseBase:
     """
-    Return the response of the first step that answers; add each step to *log* and *trace*, also if it raises.
+    Return the response of the first step that has one. Add each step to the log of *attempt*, also if it raises.
 
     *render* is called with what a step returns; its errors count as the step's.
 
@@ -48,12 +46,10 @@ def run_steps(
             returned = _call(step, parameters[step.arity])
             answer = response.answer if returned is None else _answer(step, returned, response, render)
         except Exception as error:
-            log.append(_entry(step, started) | {"error": describe(error)})
-            trace.step(log[-1])
+            attempt.note_step(_entry(step, started) | {"error": describe(error)})
             error.add_note(f"feature {feature}, step {step} ({step.file})")
             raise
-        log.append(_entry(step, started))
-        trace.step(log[-1], answer)
+        attempt.note_step(_entry(step, started), answer)
         if answer is not None:
             return answer
     raise MissingResponseError(

@@ -13,6 +13,7 @@ from django.test import RequestFactory
 from numflow_django import Context, StepError
 from numflow_django.discovery.modules import Module
 from numflow_django.exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
+from numflow_django.request.attempt import Attempt
 from numflow_django.request.http import describe
 from numflow_django.request.steps import run_steps
 
@@ -24,8 +25,8 @@ def step(function, *, number=100, arity=3, is_async=False):
 
 
 def run(*steps, ctx=None, log=None):
-    log = [] if log is None else log
-    return run_steps(steps, "shop.buy", ctx or Context(), RequestFactory().get("/"), log)
+    attempt = Attempt(1, log=[] if log is None else log)
+    return run_steps(steps, "shop.buy", ctx or Context(), RequestFactory().get("/"), attempt)
 
 
 def answer(ctx, request, response):
