@@ -1,6 +1,7 @@
 """What the registry knows of the features: their labels, their options and their mistakes."""
 
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ from numflow_django.db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from numflow_django.discovery.registry import JOB_MARGIN, Registry, label_of, registry
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.models import FeatureRun, TaskExecution
+from numflow_django.routing.scan import scan
 from tests.market.features.buy.feature import Buy
 
 STEP = {"100_answer.py": "def answer(ctx, request, response):\n    response.json({})\n"}
@@ -72,6 +74,36 @@ def test_a_feature_that_is_routed_by_hand_is_labelled_by_its_class(monkeypatch, 
     feature = Registry().register(type(name, (FeatureView,), {"__module__": module}))
 
     assert (feature.label, feature.package) == (label, package)
+
+
+def test_a_test_leaves_no_feature_behind(tree):
+    """What is registered, or found wrong, inside isolated() is forgotten at its end, also after an error."""
+    tree.feature("good", steps=STEP)
+    tree.feature("bad", steps={"wrong.py": ""})
+    before = [*registry], [*registry.mistakes], dict(registry.scanned)
+
+    with suppress(OSError), registry.isolated():
+        scan(tree.package)
+        assert registry.find(f"{tree.package}.good")
+        assert len(registry.mistakes) == len(before[1]) + 1
+        raise OSError
+
+    assert ([*registry], registry.mistakes, registry.scanned) == before
+    assert registry.find(f"{tree.package}.good") is None
+
+
+def test_a_forgotten_feature_is_read_again(tree):
+    """After forget(), a registration of the same class reads the folder as it is now; other features stay."""
+    tree.feature("buy", steps=STEP)
+    tree.feature("sell", steps=STEP)
+    buy, sell = (registry.register(tree.view(name)) for name in ("buy", "sell"))
+
+    registry.forget(f"{tree.package}.buy")
+
+    assert registry.find(buy.label) is None
+    assert registry.find(sell.label) == sell
+    assert registry.register(tree.view("buy")) is not buy
+    assert registry.register(tree.view("sell")) is sell
 
 
 def test_the_folder_of_a_class_in_an_init_file_is_that_package(tree):
