@@ -3,14 +3,13 @@
 import re
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 from ..conf import conf
 from ..db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
-from ..text.suggestions import one_of
+from ..text.suggestions import NEARLY_SAME_NAME, closest, one_of
 from .attributes import FeatureAttributes, attribute_names
 from .foreign import ignored_words, late_bases
 from .listing import PARTS
@@ -28,9 +27,6 @@ HOOKS = ("initialize_context", "on_error")
 
 #: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
 DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
-
-#: How similar a name and one of those must be for it to be a misspelling, from 0 to 1.
-ALIKE = 0.85
 
 
 def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
@@ -101,7 +97,8 @@ def _misspelt_names(view: type) -> Iterator[str]:
     inherited = {name for base in view.__mro__[1:] for name in vars(base)}
     own = sorted(name for name in vars(view).keys() - inherited - {*known} if not name.startswith("_"))
     for name in own:
-        for meant in get_close_matches(name.lower(), known, 1, ALIKE):
+        meant = closest(name, known, NEARLY_SAME_NAME)
+        if meant:
             yield f"{name} is no attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
 
 
