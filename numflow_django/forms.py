@@ -88,7 +88,7 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
         if form_class is None and _inherits(cls, "get_form_class") and _inherits(cls, "get_form"):
             yield "it has no form; set form_class"
         elif form_class is not None and not (isinstance(form_class, type) and issubclass(form_class, BaseForm)):
-            yield f"form_class = {form_class!r} is no Form class; handle other things in the steps of a FeatureView"
+            yield f"form_class = {form_class!r} is not a Form class; handle other things in the steps of a FeatureView"
         if not initkwargs.get("template_name", cls.template_name) and _inherits(cls, "get_template_names"):
             yield "it has no page to show the form; set template_name"
 

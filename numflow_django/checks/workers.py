@@ -71,4 +71,4 @@ def _problem_of_worker_class(name: Any) -> str:
         worker = import_string(name) if isinstance(name, str) else name
     except Exception as error:  # noqa: BLE001 - the site's module may raise anything; the message quotes it
         return f"cannot be imported: {type(error).__name__}: {error}"
-    return "" if callable(getattr(worker, "work", None)) else "is no worker class"
+    return "" if callable(getattr(worker, "work", None)) else "is not a worker class"

@@ -84,7 +84,7 @@ def test_a_value_of_the_wrong_type_or_size_is_an_error(errors, key, value, hint)
 
 
 def test_a_queue_that_is_no_name_is_an_error(errors):
-    """A queue that is no str is an error of its type, besides being unknown."""
+    """A queue that is not a str is an error of its type, besides being unknown."""
     assert sorted(code for code, _, _ in errors(QUEUE=5)) == ["numflow.E002", "numflow.E003"]
 
 

@@ -60,10 +60,10 @@ ANY = "Set it to 'numflow_django.worker.FeatureWorker', or to a class of yours."
         ("numflow_django.worker.feature_worker.FeatureWorkers", "cannot be imported: ImportError: Module ", OURS),
         ("FeatureWorker", "cannot be imported: ImportError: FeatureWorker doesn't look like a module path", OURS),
         ("tests.no_such_module.Worker", "cannot be imported: ModuleNotFoundError: No module named ", ANY),
-        ("django.db.models.Model", "is no worker class", ANY),
+        ("django.db.models.Model", "is not a worker class", ANY),
         ("", "cannot be imported: ImportError: ", ANY),
         (None, "is None", ANY),
-        (5, "is no worker class", ANY),
+        (5, "is not a worker class", ANY),
     ],
     ids=str,
 )

@@ -175,17 +175,17 @@ def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
         ({"queue": "x"}, "queue = 'x' is not in RQ_QUEUES; use one of default, mail"),
         (
             {"method": "PSOT"},
-            "method = 'PSOT' is none that a feature answers; did you mean 'POST'? (None: all of them)",
+            "method = 'PSOT' is not a method that a feature accepts; did you mean 'POST'? (None: all of them)",
         ),
         (
             {"method": ["GET", "POST"]},
-            "method = ['GET', 'POST'] is none that a feature answers; use one of GET, POST, PUT, PATCH, DELETE (None: "
-            "all of them)",
+            "method = ['GET', 'POST'] is not a method that a feature accepts; use one of GET, POST, PUT, PATCH, DELETE "
+            "(None: all of them)",
         ),
-        ({"async_tasks": 5}, "async_tasks = 5 is no str; write the dotted name of a package"),
+        ({"async_tasks": 5}, "async_tasks = 5 is not a str; write the dotted name of a package"),
         (
             {"decorators": ["login_required"]},
-            "decorators has 'login_required', which is no function; write the decorator itself, without quotes",
+            "decorators has 'login_required', which is not a function; write the decorator itself, without quotes",
         ),
     ],
     ids=str,
@@ -223,7 +223,7 @@ def test_a_package_that_is_no_dotted_name_is_a_mistake(tree, attribute, value, g
     mistakes = tree.mistakes()
 
     assert (
-        f"{attribute} = {value!r} is no dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
+        f"{attribute} = {value!r} is not the dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
         "remove it for the folder's own"
     ) in mistakes[0]
     assert len(mistakes) == 1
@@ -277,7 +277,7 @@ def test_a_queue_whose_name_is_too_long(mistakes, settings):
 @pytest.mark.parametrize("path", [["a/", "b/"], 5], ids=str)
 def test_a_path_that_is_no_string_is_a_mistake(mistakes, path):
     """A4: A path of another type is a mistake that shows a good one."""
-    assert mistakes(path=path) == [f"feature buy: buy: path = {path!r} is no str; write path = 'api/orders/'"]
+    assert mistakes(path=path) == [f"feature buy: buy: path = {path!r} is not a str; write path = 'api/orders/'"]
 
 
 @pytest.mark.parametrize("attributes", [{"queue": None}, {"method": "post"}, {"method": None}, {"using": "other"}])
@@ -420,19 +420,22 @@ def test_the_features_are_listed_by_label(tree):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("decorators = print", "is no list; write decorators = [...]"),
-        ("steps = ['a']", "steps = ['a'] is no str; write the dotted name of a package"),
+        ("decorators = print", "is not a list; write decorators = [...]"),
+        ("steps = ['a']", "steps = ['a'] is not a str; write the dotted name of a package"),
         ("def post(self, request): ...", "the class defines post(), which is never called"),
         (
             "async def on_error(self, error, ctx, request): ...",
-            "on_error is 'async def', and nobody awaits it; make it",
+            "on_error is 'async def', and it is never awaited; make it",
         ),
-        ("async def initialize_context(self, ctx, request): ...", "initialize_context is 'async def', and nobody"),
-        ("decorator = []", "decorator is no attribute of a feature; did you mean 'decorators'?"),
-        ("methods = ['GET']", "methods is no attribute of a feature; did you mean 'method'?"),
+        (
+            "async def initialize_context(self, ctx, request): ...",
+            "initialize_context is 'async def', and it is never awaited",
+        ),
+        ("decorator = []", "decorator is not an attribute of a feature; did you mean 'decorators'?"),
+        ("methods = ['GET']", "methods is not an attribute of a feature; did you mean 'method'?"),
         (
             "def onError(self, error, ctx, request): ...",
-            "onError is no attribute of a feature; did you mean 'on_error'?",
+            "onError is not an attribute of a feature; did you mean 'on_error'?",
         ),
     ],
 )

@@ -206,8 +206,8 @@ def test_a_step_returns_an_answer_or_nothing(value):
         run(step(wrong), log=log)
 
     assert str(caught.value) == (
-        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}, which is no answer; to answer with "
-        "it, return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
+        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}, which is not a response; to answer "
+        "with it, return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
     )
     assert log[0]["error"] == f"InvalidStepResult: {caught.value}"
 
@@ -225,7 +225,7 @@ def test_a_coroutine_that_nobody_awaits_is_refused():
         run(step(wrong, arity=1))
 
     assert str(caught.value) == (
-        "step 100 wrong (steps/100_wrong.py) returned a coroutine, which nobody awaits; use 'async def'"
+        "step 100 wrong (steps/100_wrong.py) returned a coroutine, which is never awaited; use 'async def'"
     )
 
 
