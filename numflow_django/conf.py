@@ -1,7 +1,6 @@
 """Read the settings: the dict ``NUMFLOW``, whose keys are all optional, and the settings of Django that we need."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,20 +20,13 @@ class Settings:
         return values
 
     @property
-    def similar_settings(self) -> Mapping[str, str | None]:
-        """Return the settings that look like ours but are not read, each with the key that it looks like, or None."""
-        names = [name for name in dir(settings) if name.isupper() and name != "NUMFLOW"]
-        meant = {name: _key_alike(name) for name in names}
-        prefixed = [
-            name for name in names if name.startswith(("NUMFLOW_", "NUM_FLOW")) and self._is_for_us(name, meant[name])
-        ]
-        return {name: meant[name] for name in sorted({*get_close_matches("NUMFLOW", names, cutoff=0.8), *prefixed})}
+    def all_names(self) -> list[str]:
+        """The names of all settings of the site and of Django."""
+        return [name for name in dir(settings) if name.isupper()]
 
-    def _is_for_us(self, name: str, key: str | None) -> bool:
-        """Return whether the setting *name* looks like our key or our dict, and is not a value in NUMFLOW."""
-        value: Any = getattr(settings, name)
-        is_used = any(value == used for used in self.values.values())  # NUMFLOW = {"QUEUE": NUMFLOW_QUEUE}
-        return not is_used and (isinstance(value, Mapping) or key is not None)
+    def value_of(self, name: str) -> Any:
+        """Return the value of the setting *name*."""
+        return getattr(settings, name)
 
     @property
     def QUEUE(self) -> str:
@@ -209,9 +201,3 @@ DEFAULT_REDACT = (
 KEYS = tuple(name for name in vars(Settings) if name.isupper())
 
 conf = Settings()
-
-
-def _key_alike(name: str) -> str | None:
-    """Return our key that the setting *name* looks like, or None."""
-    key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
-    return next(iter(get_close_matches(key, KEYS, 1, 0.7)), None) if key != name else None

@@ -1,6 +1,6 @@
 """FeatureFormView: a page with a form; a feature's steps handle a valid POST."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from django.views.generic.edit import FormMixin
 
 from .context import Context
 from .exceptions import InvalidStepResult, MissingResponseError, StepError
+from .request.attempt import Attempt, RollbackWithResponse
 from .request.steps import rendered
-from .views import Attempt, ErrorAnswer, FeatureView
+from .views import FeatureView
 
 #: The headers of htmx that decide between the page and a part of it.
 HTMX_HEADERS = ("HX-Request", "HX-Boosted", "HX-History-Restore-Request")
@@ -40,14 +41,20 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Return the response. For htmx, turn a redirect into a header: the browser itself would follow a redirect."""
-        answer = super().dispatch(request, *args, **kwargs)
+        response = super().dispatch(request, *args, **kwargs)
         if self.partial_template_name:
-            patch_vary_headers(answer, HTMX_HEADERS)
-            if self._is_partial and 300 <= answer.status_code < 400 and "Location" in answer.headers:
-                answer.headers["HX-Redirect"] = answer.headers["Location"]
-                del answer.headers["Location"]
-                answer.status_code = 200
-        return answer
+            patch_vary_headers(response, HTMX_HEADERS)
+            if self._is_partial and 300 <= response.status_code < 400 and "Location" in response.headers:
+                response.headers["HX-Redirect"] = response.headers["Location"]
+                del response.headers["Location"]
+                response.status_code = 200
+        return response
+
+    @property
+    def _is_partial(self) -> bool:
+        # Boosted links and history restoration in htmx need the whole page
+        asked, boosted, restoring = (self.request.headers.get(name) == "true" for name in HTMX_HEADERS)
+        return asked and not boosted and not restoring
 
     # FormView's hooks
 
@@ -70,10 +77,10 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
         """Called after the rollback with a form that has errors, its own or a step's. Return the page with the form."""
         return self.render_to_response(self.get_context_data(form=form), status=self.invalid_status)
 
-    # From request to response
+    # Extension API of FeatureView
 
     @classmethod
-    def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
+    def class_problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
         """Yield what is missing or can never work; Django's FormView would report it only at the first request."""
         form_class = initkwargs.get("form_class", cls.form_class)
         if cls.method not in (None, "POST"):
@@ -81,49 +88,45 @@ class FeatureFormView(TemplateResponseMixin, FormMixin, FeatureView):  # type: i
         if form_class is None and _inherits(cls, "get_form_class") and _inherits(cls, "get_form"):
             yield "it has no form; set form_class"
         elif form_class is not None and not (isinstance(form_class, type) and issubclass(form_class, BaseForm)):
-            yield f"form_class = {form_class!r} is no Form class; handle other things in the steps of a FeatureView"
+            yield f"form_class = {form_class!r} is not a Form class; handle other things in the steps of a FeatureView"
         if not initkwargs.get("template_name", cls.template_name) and _inherits(cls, "get_template_names"):
             yield "it has no page to show the form; set template_name"
 
-    @property
-    def _is_partial(self) -> bool:
-        # Boosted links and history restoration in htmx need the whole page
-        asked, boosted, restoring = (self.request.headers.get(name) == "true" for name in HTMX_HEADERS)
-        return asked and not boosted and not restoring
-
-    def _handle(self, request: HttpRequest) -> HttpResponseBase:
+    def handle_feature(self, request: HttpRequest) -> HttpResponseBase:
         if request.method != "POST":
             return self.render_to_response(self.get_context_data())
-        return super()._handle(request)
+        return super().handle_feature(request)
 
-    def _run_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
+    def run_feature_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
         # A new form for each attempt: what save() did to the last one was rolled back
         form = self.get_form()
         request.form = form  # type: ignore[attr-defined]
         if not form.is_valid():
-            raise ErrorAnswer(partial(self.form_invalid, form))
+            raise RollbackWithResponse(partial(self.form_invalid, form))
         self._instance = copy(getattr(form, "instance", None))
         try:
-            return super()._run_steps(ctx, request, attempt)
+            return super().run_feature_steps(ctx, request, attempt)
         except MissingResponseError:
-            answer: Any = self.form_valid(form)
-        if not isinstance(answer, HttpResponseBase):
+            response: Any = self.form_valid(form)
+        if not isinstance(response, HttpResponseBase):
             raise InvalidStepResult(
-                f"feature {self.feature.label}: form_valid returned a {type(answer).__name__}; return an HttpResponse"
+                f"feature {self.feature.label}: form_valid returned a {type(response).__name__}; return an HttpResponse"
             )
-        return rendered(answer)
+        return rendered(response)
 
-    def _error_answer(self, error: Exception, attempt: Attempt, request: HttpRequest) -> HttpResponseBase | None:
+    def unhandled_error_response(
+        self, error: Exception, failed_step: Mapping[str, Any] | None, request: HttpRequest
+    ) -> HttpResponseBase | None:
         if not isinstance(error, StepError | ValidationError):
-            return super()._error_answer(error, attempt, request)
+            return super().unhandled_error_response(error, failed_step, request)
         form = getattr(request, "form", None) or self.get_form()
         if self._instance is not None:
             form.instance = self._instance  # save() set a key, but its row was rolled back
         _add_error(form, error)
-        answer = self.form_invalid(form)
+        response = self.form_invalid(form)
         if isinstance(error, StepError) and error.status >= 500:
-            answer.status_code = error.status  # the form is not at fault
-        return answer
+            response.status_code = error.status  # the form is not at fault
+        return response
 
 
 def _add_error(form: BaseForm, error: StepError | ValidationError) -> None:

@@ -1,9 +1,7 @@
 """FeatureView: one HTTP request, from its decorators to the commit of its run."""
 
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -11,22 +9,17 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
 
-from .conf import conf
 from .context import Context, Record
 from .db.ids import new_run_id
 from .discovery.attributes import FeatureAttributes, fixed_attribute_names
 from .discovery.policy import Retry
 from .discovery.registry import Feature, registry
-from .exceptions import InvalidErrorHandlerResult, InvalidFeature, InvalidFeatures, InvalidStepResult
-from .models import FeatureRun
-from .outbox.record import StepLog, dispatch, record, record_rollback
-from .request.http import attributed, describe, error_response, status_of, with_data
-from .request.run_header import RUN_HEADER, note_failed_run
-from .request.state import RequestState
+from .exceptions import InvalidFeature, InvalidFeatures
+from .request.attempt import Attempt
+from .request.handling import RequestHandling
+from .request.http import error_response, status_of, with_data
 from .request.steps import rendered, run_steps
-from .request.trace import SILENT, Trace, tracing
-from .request.transaction import commit_block, ensure_committable
-from .text.tracebacks import traceback_of
+from .request.trace import tracing
 
 
 class FeatureView(FeatureAttributes, View):
@@ -70,7 +63,7 @@ class FeatureView(FeatureAttributes, View):
             raise TypeError(
                 f"{cls.__name__}.as_view({fixed[0]}=...): set {fixed[0]} on the class, where the worker sees it"
             )
-        cls.feature = _with_mistakes(registry.register(cls), cls._problems(initkwargs))
+        cls.feature = _with_problems(registry.register(cls), cls.class_problems(initkwargs))
         view = super().as_view(**initkwargs)
         # A feature with mistakes answers no request, and its decorators may be one of the mistakes
         for decorator in () if cls.feature.mistakes else reversed(cls.decorators):
@@ -87,7 +80,7 @@ class FeatureView(FeatureAttributes, View):
             return self.http_method_not_allowed(request, *args, **kwargs)
         if self.feature.mistakes:
             raise InvalidFeatures(list(self.feature.mistakes))
-        return self._handle(with_data(request, kwargs))
+        return self.handle_feature(with_data(request, kwargs))
 
     def _allowed_methods(self) -> list[str]:
         if self.method is None:
@@ -95,206 +88,50 @@ class FeatureView(FeatureAttributes, View):
         method = self.method.upper()
         return [method, "HEAD", "OPTIONS"] if method == "GET" else [method, "OPTIONS"]
 
-    # From request to response
-
-    def _handle(self, request: HttpRequest) -> HttpResponseBase:
-        ctx = Context(Record(new_run_id()))
-        with tracing(self.feature, ctx, request) as trace:
-            return trace.answered(self._pass(Attempt(trace=trace), ctx, request))
-
-    def _pass(self, attempt: "Attempt", ctx: Context, request: HttpRequest) -> HttpResponseBase:
-        try:
-            self._initialize(ctx, request)
-            attempt.trace.initialized()
-        except Exception as error:  # noqa: BLE001 - on_error decides
-            error.add_note(f"feature {self.feature.label}, initialize_context")
-            answer = self._fail(attempt, error, ctx, request)
-            assert answer is not None  # a Retry is refused before the first attempt
-            return answer
-        before = RequestState(request, can_retry=type(self).on_error is not FeatureView.on_error)
-        while True:
-            attempt = Attempt(number=attempt.number + 1, trace=attempt.trace, before=before)
-            attempt.trace.begin(attempt)
-            try:
-                return self._attempt(attempt, ctx, request)
-            except ErrorAnswer as refusal:
-                before.undo_login()
-                answer = refusal.answer()
-                self._close(attempt, answer, None, ctx, request)
-                return answer
-            except Exception as error:
-                if attempt.committed:
-                    error.add_note("raised by an on_commit callback: the transaction stands, and its async tasks run")
-                    if attempt.run:
-                        note_failed_run(request, error, ctx.run_id)
-                    raise
-                if self.atomic:
-                    before.undo_login()
-                if attempt.failed_step is None:
-                    error.add_note(f"feature {self.feature.label}, outside its steps")
-                answer = self._fail(attempt, error, ctx, request)
-            if answer is not None:
-                return answer
-
-    def _initialize(self, ctx: Context, request: HttpRequest) -> None:
-        ctx._numflow.author = f"initialize_context of {self.feature.label}"
-        returned: Any = self.initialize_context(ctx, request)  # type: ignore[func-returns-value]
-        if returned is not None:
-            raise InvalidStepResult(
-                f"feature {self.feature.label}: initialize_context returned a {type(returned).__name__}, which answers "
-                "nothing; store values on ctx, or raise a StepError to refuse the request"
-            )
-
-    def _attempt(self, attempt: "Attempt", ctx: Context, request: HttpRequest) -> HttpResponseBase:
-        """Run the steps once. Raise ErrorAnswer for a 4xx or 5xx that rolls back."""
-        feature = self.feature
-        if not self.atomic:
-            return self._run_steps(ctx, request, attempt)
-
-        def after_commit() -> None:
-            attempt.committed = True
-            if attempt.run:
-                dispatch(feature, attempt.run)
-
-        with commit_block(self.using, after_commit):
-            answer = self._run_steps(ctx, request, attempt)
-            if answer.status_code >= 400 and self.rollback_on_error_response:
-                raise ErrorAnswer(lambda: answer)
-            ensure_committable(self.using)
-            if feature.tasks and answer.status_code < 400:
-                facts = _facts(request, answer.status_code) | {"created_by": _user_key(request)}
-                attempt.run = record(feature, ctx, steps=attempt.log, request=facts)
-                answer.headers[RUN_HEADER] = str(ctx.run_id)
-        return answer
-
-    def _fail(
-        self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
-    ) -> HttpResponseBase | None:
-        """Return the response of ``on_error``, or None for one more attempt. Raise the error if it has none."""
-        error = attributed(error, request)
-        attempt.trace.failed(attempt, error)
-        try:
-            verdict = self._verdict(attempt, error, ctx, request)
-            attempt.trace.handled(verdict)
-        except Exception as raised:  # noqa: BLE001 - its error takes the place of the one that it was asked about
-            attempt.trace.handled(raised)
-            verdict, error = None, raised
-        if isinstance(verdict, Retry) and verdict.allows(attempt.number):
-            time.sleep(verdict.delay)
-            if attempt.before:
-                attempt.before.restore()
-            return None
-        try:
-            answer = verdict if isinstance(verdict, HttpResponseBase) else self._error_answer(error, attempt, request)
-        except Exception as raised:  # noqa: BLE001 - an error's own details may fail too
-            error, answer = raised, error_response(raised, attempt.failed_step)
-        self._close(attempt, answer, error, ctx, request)
-        if answer is None:
-            raise error
-        return answer
-
-    def _verdict(
-        self, attempt: "Attempt", error: Exception, ctx: Context, request: HttpRequest
-    ) -> HttpResponseBase | Retry | None:
-        ctx._numflow.author = f"on_error of {self.feature.label}"
-        verdict = self.on_error(error, ctx, request)
-        if verdict is not None and not isinstance(verdict, HttpResponseBase | Retry):
-            raise InvalidErrorHandlerResult(
-                f"feature {self.feature.label}: on_error returned a {type(verdict).__name__}; return an HttpResponse, "
-                "a Retry or None"
-            ) from error
-        if isinstance(verdict, Retry) and not attempt.number:
-            raise InvalidErrorHandlerResult(
-                f"feature {self.feature.label}: on_error returned a Retry for an error of initialize_context, which "
-                "runs once for a request; return an HttpResponse or None"
-            ) from error
-        return verdict
-
-    def _close(
-        self,
-        attempt: "Attempt",
-        answer: HttpResponseBase | None,
-        error: Exception | None,
-        ctx: Context,
-        request: HttpRequest,
-    ) -> None:
-        """Log the rollback, if the settings want it logged."""
-        status = answer.status_code if answer else self._status_of(error or Exception())
-        ours = status >= 500 or (error is not None and self._status_of(error) >= 500)
-        if self.atomic and (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and ours)):
-            reason = describe(error) if error else f"answered {status}"
-            facts = _facts(request, status)
-            # The session's database may be what failed; then the row has no user
-            with suppress(Exception):
-                facts["created_by"] = _user_key(request)
-            trace = traceback_of(error) if error else ""
-            run = record_rollback(self.feature, ctx, steps=attempt.log, error=reason, traceback=trace, request=facts)
-            if run and answer:
-                answer.headers[RUN_HEADER] = str(ctx.run_id)
-            elif run and error:
-                note_failed_run(request, error, ctx.run_id)
-
-    # What the views for forms and for Django REST Framework override
+    # Extension API, for classes that adapt FeatureView to a framework, such as FeatureFormView and FeatureAPIView
 
     @classmethod
-    def _problems(cls, initkwargs: dict[str, Any]) -> Iterable[str]:
+    def class_problems(cls, initkwargs: dict[str, Any]) -> Iterable[str]:
         """Called by as_view() with its arguments. Return what is wrong with the class itself, not with its folder."""
         return ()
 
-    def _run_steps(self, ctx: Context, request: HttpRequest, attempt: "Attempt") -> HttpResponseBase:
-        """Called for each attempt, inside its transaction. Return the response of the steps."""
-        feature = self.feature
-        return run_steps(feature.steps, feature.label, ctx, request, attempt.log, attempt.trace, self._render)
+    def handle_feature(self, request: HttpRequest) -> HttpResponseBase:
+        """Called for each request with a method of the feature's, after the decorators. Return the response."""
+        ctx = Context(Record(new_run_id()))
+        can_retry = type(self).on_error is not FeatureView.on_error
+        with tracing(self.feature, ctx, request) as trace:
+            return trace.responded(RequestHandling(self, ctx, request, trace).response(can_retry=can_retry))
 
-    def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
-        """Called with a step's response, inside that step. Return it rendered."""
-        return rendered(answer)
+    def run_feature_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
+        """
+        Called for each attempt, inside its transaction. Return the response of the steps.
 
-    def _error_answer(self, error: Exception, attempt: "Attempt", request: HttpRequest) -> HttpResponseBase | None:
-        """Called after the rollback with an error that ``on_error`` did not handle; None leaves it to Django."""
-        return error_response(error, attempt.failed_step)
+        Raise RollbackWithResponse to roll back and respond without ``on_error``.
+        """
+        return run_steps(self.feature.steps, self.feature.label, ctx, request, attempt, self.render_step_response)
 
-    def _status_of(self, error: Exception) -> int:
-        """Return the status for *error*: the client's mistake (4xx) or ours (500)."""
+    def render_step_response(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Called with a response that a step returned, inside that step. Return it rendered."""
+        return rendered(response)
+
+    def unhandled_error_response(
+        self, error: Exception, failed_step: Mapping[str, Any] | None, request: HttpRequest
+    ) -> HttpResponseBase | None:
+        """
+        Called after the rollback with an error that ``on_error`` did not handle. Return None to leave it to Django.
+
+        *failed_step* is the log entry of the step that raised the error, or None.
+        """
+        return error_response(error, failed_step)
+
+    def status_for_error(self, error: Exception) -> int:
+        """Called after the rollback. Return the status for *error*: a mistake of the client (4xx) or ours (500)."""
         return status_of(error)
 
 
-@dataclass
-class Attempt:
-    """The result of one execution of the steps."""
-
-    number: int = 0  # from 1; 0: the steps have not begun
-    log: StepLog = field(default_factory=list)
-    run: FeatureRun | None = None  # once its row is written
-    committed: bool = False
-    trace: Trace = SILENT
-    before: RequestState | None = None  # the request before the first attempt; None: no step has run yet
-
-    @property
-    def failed_step(self) -> dict[str, Any] | None:
-        """Return the log entry of the step that raised, if one did."""
-        return self.log[-1] if self.log and "error" in self.log[-1] else None
-
-
-class ErrorAnswer(Exception):
-    """A step answered 4xx or 5xx: raised so that the transaction rolls back as it does for an error."""
-
-    def __init__(self, answer: Callable[[], HttpResponseBase]) -> None:
-        self.answer = answer  # called after the rollback
-
-
-def _with_mistakes(feature: Feature, problems: Iterable[str]) -> Feature:
+def _with_problems(feature: Feature, problems: Iterable[str]) -> Feature:
+    """Return *feature* with *problems* of its class as mistakes, and note them in the registry."""
     mistakes = [InvalidFeature(f"feature {feature.label}: {problem}") for problem in problems]
     for mistake in mistakes:
         registry.note(mistake)
     return replace(feature, mistakes=(*feature.mistakes, *mistakes))
-
-
-def _facts(request: HttpRequest, status: int) -> dict[str, Any]:
-    """Return what the run row keeps of the request."""
-    return {"method": request.method or "", "path": request.path, "status_code": status, "created_by": ""}
-
-
-def _user_key(request: HttpRequest) -> str:
-    key = getattr(getattr(request, "user", None), "pk", None)
-    return "" if key is None else str(key)

@@ -29,13 +29,12 @@ def fresh_broker() -> Iterator[None]:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
     """An empty package of features, and a registry that forgets what the test registered."""
-    known = dict(registry._features), dict(registry._by_class), list(registry.mistakes)
     monkeypatch.syspath_prepend(tmp_path)
     tree = Tree(tmp_path)
-    yield tree
+    with registry.isolated():
+        yield tree
     tree.forget()
     scan.cache_clear()
-    registry._features, registry._by_class, registry.mistakes = known
 
 
 @pytest.fixture

@@ -504,7 +504,7 @@ def test_a_form_in_a_folder_of_a_method(sell, tree, method, served):
     ("attributes", "message"),
     [
         ({"form_class": None}, "it has no form; set form_class"),
-        ({"form_class": Sale}, "form_class = <class 'tests.market.models.Sale'> is no Form class; "),
+        ({"form_class": Sale}, "form_class = <class 'tests.market.models.Sale'> is not a Form class; "),
         ({"template_name": None}, "it has no page to show the form; set template_name"),
         ({"method": "PUT"}, "method = 'PUT': a form is sent by POST; remove method, or set it to 'POST'"),
     ],

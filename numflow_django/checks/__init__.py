@@ -1,5 +1,5 @@
 """Django's system checks of this package. Importing it registers them."""
 
-from . import databases, features, versions
+from . import databases, features, settings, versions, workers
 
-__all__ = ["databases", "features", "versions"]
+__all__ = ["databases", "features", "settings", "versions", "workers"]

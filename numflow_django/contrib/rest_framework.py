@@ -1,6 +1,6 @@
 """FeatureAPIView: a feature as a view of Django REST Framework. It needs the extra ``rest_framework``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponseBase
 
 from numflow_django.context import Context
 from numflow_django.exceptions import InvalidFeatures
+from numflow_django.request.attempt import Attempt
 from numflow_django.request.http import error_body, with_data
-from numflow_django.views import Attempt, FeatureView
+from numflow_django.views import FeatureView
 
 try:
     from rest_framework.exceptions import APIException, ValidationError
@@ -39,7 +40,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
 
     serializer_class: type[BaseSerializer] | None = None  # for the body; None: no validation
 
-    _let_go: Exception | None = None  # the error that goes on to Django
+    _unhandled_error: Exception | None = None  # the error that Django handles
 
     # GenericAPIView's hooks
 
@@ -63,15 +64,6 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
 
     # From request to response
 
-    @classmethod
-    def _problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
-        renderers = initkwargs.get("renderer_classes", cls.renderer_classes)
-        if not apps.is_installed("rest_framework") and BrowsableAPIRenderer in renderers:
-            yield (
-                "its answers for browsers need the templates of Django REST Framework; add 'rest_framework' to "
-                "INSTALLED_APPS, or set renderer_classes = [JSONRenderer]"
-            )
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # A feature's class has no handlers; APIView.dispatch and schema generators look for them on the view
@@ -82,47 +74,58 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         """Answer as Django REST Framework does, with the steps in place of the handler."""
         if self.feature.mistakes:
             raise InvalidFeatures(list(self.feature.mistakes))
-        answer: HttpResponseBase = APIView.dispatch(self, request, *args, **kwargs)
-        return answer
+        response: HttpResponseBase = APIView.dispatch(self, request, *args, **kwargs)
+        return response
 
     def _respond(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            return self._handle(with_data(request, kwargs))
+            return self.handle_feature(with_data(request, kwargs))
         except Exception as error:
-            self._let_go = error  # EXCEPTION_HANDLER must not see it: it had its turn, or we committed
+            self._unhandled_error = error  # do not pass it to EXCEPTION_HANDLER again, or after the commit
             raise
-
-    def _run_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
-        if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
-            instance = None if request.method == "POST" else self.get_object()
-            # A new serializer for each attempt: what save() did to the last one was rolled back
-            request.serializer = self.get_serializer(instance, data=request.data, partial=request.method == "PATCH")
-            request.serializer.is_valid(raise_exception=True)
-        return super()._run_steps(ctx, request, attempt)
-
-    def _render(self, answer: HttpResponseBase) -> HttpResponseBase:
-        if isinstance(answer, Response):
-            self.finalize_response(self.request, answer)  # needed before it can be rendered
-        return super()._render(answer)
-
-    # Errors
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
         """Return EXCEPTION_HANDLER's response; raise the error if it has none."""
-        if exc is self._let_go:
+        if exc is self._unhandled_error:
             raise exc
         connection = get_connection(self.using)
         doomed = connection.in_atomic_block and connection.needs_rollback
         try:
-            answer: HttpResponseBase = super().handle_exception(exc)
+            response: HttpResponseBase = super().handle_exception(exc)
         finally:
             # With ATOMIC_REQUESTS, Django REST Framework marks the open block for rollback. Ours is already closed:
             # that block belongs to a test or a decorator
             if connection.in_atomic_block:
                 connection.set_rollback(doomed)
-        return answer
+        return response
 
-    def _error_answer(self, error: Exception, attempt: Attempt, request: Request) -> HttpResponseBase | None:
+    # Extension API of FeatureView
+
+    @classmethod
+    def class_problems(cls, initkwargs: dict[str, Any]) -> Iterator[str]:
+        renderers = initkwargs.get("renderer_classes", cls.renderer_classes)
+        if not apps.is_installed("rest_framework") and BrowsableAPIRenderer in renderers:
+            yield (
+                "its answers for browsers need the templates of Django REST Framework; add 'rest_framework' to "
+                "INSTALLED_APPS, or set renderer_classes = [JSONRenderer]"
+            )
+
+    def run_feature_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
+        if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
+            instance = None if request.method == "POST" else self.get_object()
+            # A new serializer for each attempt: what save() did to the last one was rolled back
+            request.serializer = self.get_serializer(instance, data=request.data, partial=request.method == "PATCH")
+            request.serializer.is_valid(raise_exception=True)
+        return super().run_feature_steps(ctx, request, attempt)
+
+    def render_step_response(self, response: HttpResponseBase) -> HttpResponseBase:
+        if isinstance(response, Response):
+            self.finalize_response(self.request, response)  # needed before it can be rendered
+        return super().render_step_response(response)
+
+    def unhandled_error_response(
+        self, error: Exception, failed_step: Mapping[str, Any] | None, request: Request
+    ) -> HttpResponseBase | None:
         if isinstance(error, DjangoValidationError):
             error = ValidationError(as_serializer_error(error))
         try:
@@ -130,8 +133,8 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         except Exception as raised:
             if raised is not error:
                 raise
-        body = error_body(error, attempt.failed_step)
+        body = error_body(error, failed_step)
         return None if body is None else Response(body, status=body["error"]["status"])
 
-    def _status_of(self, error: Exception) -> int:
-        return error.status_code if isinstance(error, APIException) else super()._status_of(error)
+    def status_for_error(self, error: Exception) -> int:
+        return error.status_code if isinstance(error, APIException) else super().status_for_error(error)

@@ -77,8 +77,8 @@ def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
     misspelt = home.misspelt("async_tasks")
     if misspelt:
         yield InvalidFeature(
-            f"feature {feature}: {misspelt}: did you mean 'async_tasks'? Rename the folder, else nobody runs its tasks"
-            f"{'; start its name with _ if it holds helpers' if part_alike(misspelt.name) is None else ''}"
+            f"feature {feature}: {misspelt}: did you mean 'async_tasks'? Rename the folder, otherwise its tasks never "
+            f"run{'; start its name with _ if it holds helpers' if part_alike(misspelt.name) is None else ''}"
         )
 
 
@@ -97,8 +97,8 @@ def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str)
 def not_imported(folder: Folder, name: str, good: str, kind: Kind, feature: str) -> InvalidModuleName:
     """Return the error for the file *name*, which was meant to be the module *good*."""
     return InvalidModuleName(
-        f"feature {feature}: {folder.path / name} is no module that Python imports; rename it to {good}, or start its "
-        f"name with _ if it is no {kind.noun}"
+        f"feature {feature}: {folder.path / name} is not a module that Python imports; rename it to {good}, or start "
+        f"its name with _ if it is no {kind.noun}"
     )
 
 

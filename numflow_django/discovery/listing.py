@@ -4,10 +4,11 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cached_property
 from inspect import getmodulename
 from pathlib import Path
+
+from ..text.suggestions import MISSPELT_NAME, NEARLY_SAME_NAME, closest
 
 # [0-9] and not \d: \d and int() accept full-width digits too, which look like other digits on the screen
 NUMBERED = re.compile(r"(?P<number>[0-9]+)_(?P<name>[^\W\d]\w*)")
@@ -20,9 +21,6 @@ TASKS_ELSEWHERE = ("tasks", "task", "background_tasks", "background", "bg_tasks"
 
 #: The name of a file that may be meant as a module: 100_check, 100_check.PY, 100_check.py.txt.
 MODULE_ALIKE = re.compile(r"(?P<stem>.+?)(?P<suffix>\.py[w3]?(\.txt)?)?", re.IGNORECASE)
-
-#: How similar two names must be for one to be a misspelling of the other, from 0 to 1.
-ALIKE = 0.8
 
 
 class Folder:
@@ -152,10 +150,10 @@ def _is_feature_alike(file: str) -> bool:
     if file == "feature.py" or suffix not in (".py", ".pyw", ""):
         return False
     return stem == "feature" or (
-        suffix != "" and (stem == "index" or bool(get_close_matches(stem, ["feature"], 1, 0.85)))
+        suffix != "" and (stem == "index" or closest(stem, ["feature"], NEARLY_SAME_NAME) is not None)
     )
 
 
 def part_alike(name: str) -> str | None:
     """Return the part of a feature that a folder called *name* is meant to be: ``"steps"`` for ``stpes``."""
-    return name if name in PARTS else next(iter(get_close_matches(name.lower(), PARTS, 1, ALIKE)), None)
+    return name if name in PARTS else closest(name, PARTS, MISSPELT_NAME)

@@ -3,14 +3,13 @@
 import re
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 from ..conf import conf
 from ..db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
-from ..text.suggestions import one_of
+from ..text.suggestions import NEARLY_SAME_NAME, closest, one_of
 from .attributes import FeatureAttributes, attribute_names
 from .foreign import ignored_words, late_bases
 from .listing import PARTS
@@ -29,9 +28,6 @@ HOOKS = ("initialize_context", "on_error")
 #: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
 DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 
-#: How similar a name and one of those must be for it to be a misspelling, from 0 to 1.
-ALIKE = 0.85
-
 
 def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
     """Yield each problem in the attributes of a FeatureView class; *home* is the package of its folder."""
@@ -42,7 +38,8 @@ def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
     yield from _decorators(view.decorators)
     method = view.method
     if method is not None and str(method).upper() not in METHODS:
-        yield f"method = {method!r} is none that a feature answers; {one_of(method, METHODS)} (None: all of them)"
+        remedy = one_of(method, METHODS)
+        yield f"method = {method!r} is not a method that a feature accepts; {remedy} (None: all of them)"
     for attribute in PARTS:
         problem = package_problem(attribute, getattr(view, attribute), home)
         if problem:
@@ -52,7 +49,7 @@ def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
             yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
     for hook in HOOKS:
         if iscoroutinefunction(getattr(view, hook, None)):
-            yield f"{hook} is 'async def', and nobody awaits it; make it 'def', or move what it awaits into a step"
+            yield f"{hook} is 'async def', and it is never awaited; make it 'def', or move what it awaits into a step"
 
 
 def package_problem(attribute: str, value: Any, home: str) -> str | None:
@@ -60,13 +57,13 @@ def package_problem(attribute: str, value: Any, home: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        return f"{attribute} = {value!r} is no str; write the dotted name of a package"
+        return f"{attribute} = {value!r} is not a str; write the dotted name of a package"
     folders = getattr(sys.modules.get(home), "__path__", ())
     is_inside = "." not in value and any(Path(folder, value).is_dir() for folder in folders)
     if DOTTED.fullmatch(value) and not value.endswith(".py") and not is_inside:
         return None
     remedy = f"write {attribute} = {_dotted(value, attribute, home)!r}"
-    return f"{attribute} = {value!r} is no dotted name of a package; {remedy}, or remove it for the folder's own"
+    return f"{attribute} = {value!r} is not the dotted name of a package; {remedy}, or remove it for the folder's own"
 
 
 def _dotted(value: str, attribute: str, home: str) -> str:
@@ -101,8 +98,9 @@ def _misspelt_names(view: type) -> Iterator[str]:
     inherited = {name for base in view.__mro__[1:] for name in vars(base)}
     own = sorted(name for name in vars(view).keys() - inherited - {*known} if not name.startswith("_"))
     for name in own:
-        for meant in get_close_matches(name.lower(), known, 1, ALIKE):
-            yield f"{name} is no attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
+        meant = closest(name, known, NEARLY_SAME_NAME)
+        if meant:
+            yield f"{name} is not an attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
 
 
 def _aliases(view: type[FeatureAttributes]) -> Iterator[str]:
@@ -121,11 +119,11 @@ def _aliases(view: type[FeatureAttributes]) -> Iterator[str]:
 
 def _decorators(decorators: Any) -> Iterator[str]:
     if not isinstance(decorators, list | tuple):
-        yield f"decorators = {decorators!r} is no list; write decorators = [...]"
+        yield f"decorators = {decorators!r} is not a list; write decorators = [...]"
         return
     for decorator in decorators:
         if not callable(decorator):
-            yield f"decorators has {decorator!r}, which is no function; write the decorator itself, without quotes"
+            yield f"decorators has {decorator!r}, which is not a function; write the decorator itself, without quotes"
 
 
 def contradictions(feature: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import RLock
@@ -81,7 +82,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._features: dict[str, Feature] = {}
-        self._by_class: dict[str, Feature] = {}
+        self._by_class: dict[str, Feature] = {}  # by module and class; of two features with one label it has both
         self._lock = RLock()
         self.scanned: dict[str, tuple[str, ...]] = {}  # package of features -> the labels of those in it
         self.mistakes: ConfigurationErrors = []
@@ -136,6 +137,24 @@ class Registry:
         with self._lock:
             replaced, self._features[feature.label] = self._features[feature.label], feature
         return replaced
+
+    def forget(self, package: str) -> None:
+        """Forget the features whose folder is *package*. A new registration reads the folder again."""
+        with self._lock:
+            for known in (self._features, self._by_class):
+                for key in [key for key, feature in known.items() if feature.package == package]:
+                    del known[key]
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """For tests: forget at the end of the block the features and the mistakes that it has added."""
+        features, by_class = self._features.copy(), self._by_class.copy()
+        scanned, mistakes = self.scanned.copy(), self.mistakes.copy()
+        try:
+            yield
+        finally:
+            self._features, self._by_class = features, by_class
+            self.scanned, self.mistakes = scanned, mistakes
 
     def __iter__(self) -> Iterator[Feature]:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))

@@ -29,50 +29,50 @@ CLIENT_ERRORS: Mapping[type[Exception], int] = {
 
 class FeatureResponse:
     """
-    The third parameter of a step: a way to answer without building an HttpResponse.
+    The third parameter of a step: a way to respond without building an HttpResponse.
 
     ``response.json({...}, status=201)``, ``response.status(400).json({...})``, ``response.send("text")``,
-    ``response.redirect("/")``, ``response.render("page.html", {...})``. Answering twice raises ResponseAlreadySent.
+    ``response.redirect("/")``, ``response.render("page.html", {...})``. A second response raises ResponseAlreadySent.
     """
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
-        self.wanted: int | None = None  # the status for the response that follows
-        self.answer: HttpResponseBase | None = None
+        self.wanted_status: int | None = None  # for the response that follows
+        self.http_response: HttpResponseBase | None = None
 
     @property
     def sent(self) -> bool:
-        """Return whether a step has answered."""
-        return self.answer is not None
+        """Return whether a step has responded."""
+        return self.http_response is not None
 
     def status(self, status: int) -> Self:
-        """Set the status of the answer that follows: ``response.status(404).json(...)``."""
-        self.wanted = status
+        """Set the status of the response that follows: ``response.status(404).json(...)``."""
+        self.wanted_status = status
         return self
 
     def json(self, data: Any, status: int | None = None) -> HttpResponse:
-        """Answer with *data* as JSON, in UTF-8."""
-        return self._send(json_response(data, status or self.wanted or 200))
+        """Respond with *data* as JSON, in UTF-8."""
+        return self._send(json_response(data, status or self.wanted_status or 200))
 
     def send(self, text: str | bytes, status: int | None = None) -> HttpResponse:
-        """Answer with *text*, as HTML as Django does."""
-        return self._send(HttpResponse(text, status=status or self.wanted or 200))
+        """Respond with *text*, as HTML as Django does."""
+        return self._send(HttpResponse(text, status=status or self.wanted_status or 200))
 
     def redirect(self, to: Any, *, permanent: bool = False) -> HttpResponse:
-        """Answer with a redirect to a URL, a view's name or a model instance: 302, 301 or what was set before."""
-        answer = redirect(to, permanent=permanent)
-        answer.status_code = self.wanted or answer.status_code
-        return self._send(answer)
+        """Respond with a redirect to a URL, a view's name or a model instance: 302, 301 or what was set before."""
+        response = redirect(to, permanent=permanent)
+        response.status_code = self.wanted_status or response.status_code
+        return self._send(response)
 
     def render(self, template: str, data: Mapping[str, Any] | None = None, status: int | None = None) -> HttpResponse:
-        """Answer with a rendered template."""
-        return self._send(render(self._request, template, data, status=status or self.wanted or 200))
+        """Respond with a rendered template."""
+        return self._send(render(self._request, template, data, status=status or self.wanted_status or 200))
 
-    def _send(self, answer: HttpResponse) -> HttpResponse:
-        if self.answer is not None:
+    def _send(self, response: HttpResponse) -> HttpResponse:
+        if self.http_response is not None:
             raise ResponseAlreadySent("the step answers a second time; return after the first answer")
-        self.answer = answer
-        return answer
+        self.http_response = response
+        return response
 
 
 def json_response(data: Any, status: int = 200) -> JsonResponse:

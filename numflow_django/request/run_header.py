@@ -42,9 +42,9 @@ class ErrorURLconf:
 
     def handler500(self, request: HttpRequest) -> HttpResponseBase:
         set_urlconf(self._urlconf)
-        answer: HttpResponseBase = get_resolver(self._urlconf).resolve_error_handler(500)(request)
-        answer.headers[RUN_HEADER] = str(getattr(request, ATTRIBUTE))
-        return answer
+        response: HttpResponseBase = get_resolver(self._urlconf).resolve_error_handler(500)(request)
+        response.headers[RUN_HEADER] = str(getattr(request, ATTRIBUTE))
+        return response
 
 
 @lru_cache
@@ -54,7 +54,7 @@ def _error_urlconf(urlconf: Any) -> Any:
 
 
 @receiver(got_request_exception, dispatch_uid="numflow_django.run_header")
-def _answer_with_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
+def _set_header(request: HttpRequest | None = None, **kwargs: Any) -> None:
     # With DEBUG on, Django's own page shows the error's note; a propagated error never reaches handler500
     if not conf.debug and not conf.propagates_errors and hasattr(request, ATTRIBUTE):
         set_urlconf(_error_urlconf(get_urlconf() or conf.root_urlconf))

@@ -7,7 +7,7 @@ Each request has one record, so that concurrent requests do not mix.
 import logging
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 
@@ -19,6 +19,7 @@ from ..discovery.registry import Feature
 from ..models import RunState
 from ..text.redaction import scrub
 from ..text.snapshot import Snapshot, show, snapshot_of
+from .attempt import Attempt
 from .http import UNREAD, describe, given, status_of
 
 logger = logging.getLogger("numflow_django.trace")
@@ -27,19 +28,7 @@ logger = logging.getLogger("numflow_django.trace")
 ERROR_LENGTH = 1_000
 
 P = ParamSpec("P")
-A = TypeVar("A", bound=HttpResponseBase)
-
-
-class Attempt(Protocol):
-    """What the trace reads of one execution of the steps."""
-
-    number: int
-    committed: bool
-    run: Any
-
-    @property
-    def failed_step(self) -> dict[str, Any] | None:
-        """Return the log entry of the step that raised, if one did."""
+R = TypeVar("R", bound=HttpResponseBase)
 
 
 class Trace:
@@ -57,18 +46,18 @@ class Trace:
     def begin(self, attempt: Attempt) -> None:
         """Called before the steps, at each attempt."""
 
-    def step(self, entry: dict[str, Any], answer: HttpResponseBase | None = None) -> None:
+    def step(self, entry: dict[str, Any], response: HttpResponseBase | None) -> None:
         """Called after each step, with its entry in the log."""
 
-    def failed(self, attempt: Attempt, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Called when an attempt, or ``initialize_context`` before it, has failed."""
 
-    def handled(self, verdict: object) -> None:
+    def handled(self, result: object) -> None:
         """Called with what ``on_error`` returned or raised."""
 
-    def answered(self, answer: A) -> A:
+    def responded(self, response: R) -> R:
         """Called with the request's response. Return it."""
-        return answer
+        return response
 
 
 SILENT = Trace()
@@ -103,7 +92,7 @@ class RequestTrace(Trace):
         self.seen: dict[str, Snapshot] = {}  # the context when it was last compared
         self.attempt: Attempt | None = None
         self.passed = 0
-        self.answer: HttpResponseBase | None = None
+        self.response: HttpResponseBase | None = None
 
     @harmless
     def initialized(self) -> None:
@@ -118,10 +107,10 @@ class RequestTrace(Trace):
             self.lines.append(f"  [Attempt {attempt.number}]")
 
     @harmless
-    def step(self, entry: dict[str, Any], answer: HttpResponseBase | None = None) -> None:
-        good = "error" not in entry and (answer is None or answer.status_code < 400)
+    def step(self, entry: dict[str, Any], response: HttpResponseBase | None) -> None:
+        good = "error" not in entry and (response is None or response.status_code < 400)
         self.passed += good
-        answered = f" answered {answer.status_code}" if answer else ""
+        answered = f" answered {response.status_code}" if response else ""
         mark = "✓" if good else "✗"
         self.lines.append(f"  [Step {entry['number']}] {entry['name']} ({entry['ms']:.0f}ms) {mark}{answered}")
         self.lines += self._changes()
@@ -129,20 +118,20 @@ class RequestTrace(Trace):
             self.lines += _error_lines(entry["error"])
 
     @harmless
-    def failed(self, attempt: Attempt, error: Exception) -> None:
-        if attempt.failed_step is None:
-            where = "after the steps" if attempt.number else "initialize_context"
+    def failed(self, error: Exception) -> None:
+        if self.attempt is None or self.attempt.failed_step is None:
+            where = "after the steps" if self.attempt else "initialize_context"
             self.lines += [f"  [{where}] ✗", *self._changes(), *_error_lines(describe(error))]
 
     @harmless
-    def handled(self, verdict: object) -> None:
+    def handled(self, result: object) -> None:
         changes = self._changes()
-        if verdict is not None or changes:
-            self.lines += [f"  [on_error] {_verdict(verdict)}".rstrip(), *changes]
+        if result is not None or changes:
+            self.lines += [f"  [on_error] {_result_of_on_error(result)}".rstrip(), *changes]
 
-    def answered(self, answer: A) -> A:
-        self.answer = answer
-        return answer
+    def responded(self, response: R) -> R:
+        self.response = response
+        return response
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._tell_input()
@@ -197,7 +186,7 @@ class RequestTrace(Trace):
 
     def _summary(self, error: BaseException | None) -> str:
         ms = (perf_counter() - self.started) * 1000
-        status = self.answer.status_code if self.answer else _status(error)
+        status = self.response.status_code if self.response else _status(error)
         raised = "" if error is None else " (raised)"
         steps = f"{self.passed}/{len(self.feature.steps)} steps passed"
         return f"  [Summary] {status}{raised} in {ms:.0f}ms, {steps}, {self._fate()}{self._tasks()}"
@@ -213,7 +202,7 @@ class RequestTrace(Trace):
         return "commits with the block around it" if self._is_open() else "rolled back"
 
     def _is_open(self) -> bool:
-        return self.answer is not None and self.answer.status_code < 400 and self.passed > 0
+        return self.response is not None and self.response.status_code < 400 and self.passed > 0
 
     def _tasks(self) -> str:
         """Return the line with the async tasks that will run."""
@@ -225,12 +214,12 @@ class RequestTrace(Trace):
         return f"; async tasks: {', '.join(names)} (queue {run.queue}, {run.state}, run {run.pk})"
 
 
-def _verdict(verdict: object) -> str:
-    if isinstance(verdict, HttpResponseBase):
-        return f"answered {verdict.status_code}"
-    if isinstance(verdict, Exception):
-        return f"✗ {_line(describe(verdict))}"
-    return repr(verdict) if isinstance(verdict, Retry) else ""
+def _result_of_on_error(result: object) -> str:
+    if isinstance(result, HttpResponseBase):
+        return f"answered {result.status_code}"
+    if isinstance(result, Exception):
+        return f"✗ {_line(describe(result))}"
+    return repr(result) if isinstance(result, Retry) else ""
 
 
 def _status(error: BaseException | None) -> int:

@@ -18,8 +18,8 @@ NOT_IN_JSON = {"decorators"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One feature and where it answers."""
+class ListedFeature:
+    """One feature, with the URLs that reach it."""
 
     feature: Feature
     app: str  # the app's label; outside all apps the first part of the package
@@ -60,7 +60,7 @@ def _rules(feature: Feature, task: Module) -> dict[str, Any]:
     }
 
 
-def catalogue(packages: Iterable[str]) -> list[Entry]:
+def catalogue(packages: Iterable[str]) -> list[ListedFeature]:
     """
     Return all features of this process by label, those that the URLconf routes by hand too.
 
@@ -75,12 +75,12 @@ def catalogue(packages: Iterable[str]) -> list[Entry]:
     views = {_key(view): view for view in _subclasses(FeatureView)}
     # A class without references no longer answers requests
     known = [(feature, views[feature.declared_in]) for feature in registry if feature.declared_in in views]
-    return [_entry(feature, view, paths.get(feature.label, view.path), urls.get(view, ())) for feature, view in known]
+    return [_listed(feature, view, paths.get(feature.label, view.path), urls.get(view, ())) for feature, view in known]
 
 
-def _entry(feature: Feature, view: type[FeatureView], path: str | None, urls: Iterable[str]) -> Entry:
+def _listed(feature: Feature, view: type[FeatureView], path: str | None, urls: Iterable[str]) -> ListedFeature:
     config = apps.get_containing_app_config(feature.package)
-    return Entry(
+    return ListedFeature(
         feature=feature,
         app=config.label if config else feature.package.partition(".")[0],
         method=None if view.method is None else str(view.method).upper(),

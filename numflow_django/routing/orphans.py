@@ -83,7 +83,7 @@ def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
         )
 
 
-def strays(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[InvalidFeature]:
+def misplaced_modules(feature: Folder, places: Iterable[Folder], label: str) -> Iterator[InvalidFeature]:
     """Yield a mistake for numbered modules in *places* of a feature where they would never run."""
     for place in places:
         meant = None if place is feature else feature.part_meant(place)
@@ -101,7 +101,7 @@ def unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
     """Return the mistake if Python cannot import *child*, a folder in *folder* that holds features."""
     if "." in child.name and child.holds_features:
         if segment_of(child.name) is None:
-            return InvalidRoute(f"the folder {child} is no route parameter; {parameter_alike(child.name)}")
+            return InvalidRoute(f"the folder {child} is not a route parameter; {parameter_alike(child.name)}")
         return InvalidRoute(
             f"{child}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
         )

@@ -149,4 +149,4 @@ def problems_of(route: str) -> Iterator[str]:
     for match in TYPED.finditer(route):
         if match["converter"] and match["converter"] not in known:
             swapped = f"did you mean <{match['name']}:{match['converter']}>?" if match["name"] in known else ""
-            yield f"{match['converter']!r} is no path converter; {swapped or one_of(match['converter'], known)}"
+            yield f"{match['converter']!r} is not a path converter; {swapped or one_of(match['converter'], known)}"

@@ -26,7 +26,7 @@ View = Callable[..., HttpResponseBase]
 
 
 class FeatureURLs(list[URLPattern]):
-    """A list of URL patterns that gives ``include()`` their namespace."""
+    """A list of URL patterns with the namespace that ``include()`` reads."""
 
     def __init__(self, patterns: Iterator[URLPattern], app_name: str) -> None:
         super().__init__(patterns)
@@ -119,10 +119,10 @@ def _shared_view(routes: list[Route], own: list[View]) -> View:
     def by_method(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         view = views.get("GET" if request.method == "HEAD" else request.method or "")
         if view is not None:
-            answer = view(request, *args, **kwargs)
-            if answer.has_header("Allow"):
-                answer.headers["Allow"] = ", ".join(allowed)  # Django REST Framework's views name their own method only
-            return answer
+            response = view(request, *args, **kwargs)
+            if response.has_header("Allow"):
+                response.headers["Allow"] = ", ".join(allowed)  # a view of Django REST Framework names its method only
+            return response
         if request.method == "OPTIONS":
             return HttpResponse(headers={"Allow": ", ".join(allowed), "Content-Length": "0"})
         return HttpResponseNotAllowed(allowed)

@@ -12,7 +12,7 @@ from .paths import shape_of, untyped
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One feature and where it answers."""
+    """One feature, with its method and path."""
 
     view: type[FeatureView]
     label: str
@@ -23,7 +23,7 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Return the methods that it answers, without HEAD and OPTIONS; GET and POST for a form."""
+        """Return the methods that it accepts, without HEAD and OPTIONS; GET and POST for a form."""
         if self.method is not None:
             return (self.method,)
         return tuple(method for method in METHODS if method.lower() in self.view.http_method_names)
@@ -32,20 +32,20 @@ class Route:
 def collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRoute]:
     """Yield the mistakes of features whose routes collide."""
     places: dict[str, Route] = {}
-    answered: dict[tuple[str, str], Route] = {}
+    by_method: dict[tuple[str, str], Route] = {}
     for route in routes:
         shape = shape_of(route.path)
         first = places.setdefault(shape, route)
-        taken = {method: answered.setdefault((method, shape), route) for method in route.methods}
+        taken = {method: by_method.setdefault((method, shape), route) for method in route.methods}
         twice = next((method for method, other in taken.items() if other is not route), None)
         if twice:
             yield _duplicate(twice, taken[twice], route)
         elif first.path != route.path:
             yield _clash(first, route, "are one place with two names for its parameter; use one name")
-    yield from _slips(routes)
+    yield from _different_converters(routes)
 
 
-def _slips(routes: tuple[Route, ...]) -> Iterator[InvalidRoute]:
+def _different_converters(routes: tuple[Route, ...]) -> Iterator[InvalidRoute]:
     """Yield mistakes such as ``[id=int]/@get`` beside ``[id]/@delete``: the narrower one would refuse DELETE ``7``."""
     meant: dict[str, dict[str, list[Route]]] = {}
     for route in routes:

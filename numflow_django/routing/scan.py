@@ -25,7 +25,7 @@ from ..discovery.registry import label_of, registry
 from ..exceptions import InvalidFeature, InvalidRoute
 from ..text.suggestions import one_of
 from ..views import FeatureView
-from .orphans import app_for_features, is_app, is_method, meant_as_feature, strays, unclaimed, unimportable
+from .orphans import app_for_features, is_app, is_method, meant_as_feature, misplaced_modules, unclaimed, unimportable
 from .paths import joined, normal, parameter_alike, problem_in, segment_of
 from .route import Route, collisions
 
@@ -70,9 +70,10 @@ def _walk(
         route = _route(package, folder, method, segments if method is None else segments[:-1], mistakes)
         if route:
             yield route
-        # Steps that are in the feature's folder itself have a mistake of their own
-        told = route is not None and route.view.steps is None and folder.is_flat
-        mistakes += strays(folder, folder.folders if told else (folder, *folder.folders), label_of(package))
+        # Steps in the feature's folder itself are reported with the missing folder "steps"
+        is_reported = route is not None and route.view.steps is None and folder.is_flat
+        places = folder.folders if is_reported else (folder, *folder.folders)
+        mistakes += misplaced_modules(folder, places, label_of(package))
     elif not in_feature:
         mistakes += unclaimed(folder, is_root=not segments)
     for child in folder.folders:
@@ -96,7 +97,9 @@ def _method_of(folder: Folder, package: str, mistakes: ConfigurationErrors) -> s
         remedy = one_of(folder.name, [f"@{method.lower()}" for method in METHODS])
         if folder.name[1:].upper() in BUILT_IN:
             remedy = "a URL answers HEAD and OPTIONS by itself: remove the folder"
-        mistakes.append(InvalidRoute(f"feature {label_of(package)}: {folder}: {folder.name!r} is no method; {remedy}"))
+        mistakes.append(
+            InvalidRoute(f"feature {label_of(package)}: {folder}: {folder.name!r} is not a method; {remedy}")
+        )
         return None
     return folder.name[1:].upper()
 
@@ -186,11 +189,11 @@ def _path_of(
     if declared is None:
         return joined(_segment(name, where, mistakes) for name in segments)
     if not isinstance(declared, str):
-        mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is no str; write path = 'api/orders/'"))
+        mistakes.append(InvalidFeature(f"{where}: path = {declared!r} is not a str; write path = 'api/orders/'"))
         return None
-    slip = problem_in(declared)
-    if slip:
-        mistakes.append(InvalidRoute(f"{where}: path = {declared!r} {slip}"))
+    problem = problem_in(declared)
+    if problem:
+        mistakes.append(InvalidRoute(f"{where}: path = {declared!r} {problem}"))
         return None
     return normal(declared)
 
@@ -204,7 +207,7 @@ def _segment(name: str, where: str, mistakes: ConfigurationErrors) -> str:
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
     segment = segment_of(name)
     if segment is None:
-        problem = f"the folder {name!r} is no route parameter; {parameter_alike(name)}"
+        problem = f"the folder {name!r} is not a route parameter; {parameter_alike(name)}"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
         return "".join(character for character in name if character.isalnum()) or "_"
     return segment

@@ -146,7 +146,7 @@ def _check_segments(app: AppConfig, segments: tuple[str, ...]) -> None:
 
 def _problem_of(name: str, *, is_last: bool) -> str | None:
     if segment_of(name) is None:
-        return f"{name!r} is no route parameter; {parameter_alike(name)}"
+        return f"{name!r} is not a route parameter; {parameter_alike(name)}"
     if "." in name:
         return f"Python cannot import a folder with a dot in its name: {name!r}; write it without"
     if not SEGMENT.fullmatch(name):
@@ -165,7 +165,7 @@ def _is_feature(folder: Path) -> bool:
 def _method_of(name: str) -> str:
     method = name[1:].upper()
     if method not in METHODS:
-        raise ScaffoldError(f"{name!r} is no method; {one_of(name, [f'@{known.lower()}' for known in METHODS])}")
+        raise ScaffoldError(f"{name!r} is not a method; {one_of(name, [f'@{known.lower()}' for known in METHODS])}")
     return method
 
 

@@ -46,7 +46,7 @@ def test_a_misspelt_new_attribute_is_a_mistake(tree, with_limit):
 
     [mistake] = tree.mistakes()
 
-    assert "dayly_limit is no attribute of a feature; did you mean 'daily_limit'?" in mistake
+    assert "dayly_limit is not an attribute of a feature; did you mean 'daily_limit'?" in mistake
 
 
 def test_only_what_is_marked_may_differ_at_each_request():

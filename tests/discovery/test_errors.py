@@ -165,7 +165,7 @@ def test_a_file_that_python_does_not_import(mistakes, kind, noun, name):
     assert mistakes({"50_good.py": GOOD, name: GOOD}, kind) == [
         (
             "numflow.E102",
-            f"feature shop.buy: {kind}/{name} is no module that Python imports; rename it to 100_check.py, or start "
+            f"feature shop.buy: {kind}/{name} is not a module that Python imports; rename it to 100_check.py, or start "
             f"its name with _ if it is no {noun}",
         )
     ]
@@ -175,7 +175,7 @@ def test_a_task_without_a_number_that_python_does_not_import(mistakes):
     """A4: An async task needs no number, so that ``send.PY`` was meant to be one; a step does."""
     [(_, message)] = mistakes({"send.PY": GOOD}, "async_tasks")
 
-    assert "async_tasks/send.PY is no module that Python imports; rename it to send.py" in message
+    assert "async_tasks/send.PY is not a module that Python imports; rename it to send.py" in message
 
 
 @pytest.mark.parametrize("name", ["100_check.sql", "README", "notes.txt", "100_check.py~", "100_good.pyi", "_1_a.PY"])
@@ -313,8 +313,8 @@ def test_tasks_in_a_folder_that_is_misspelt(tree, name):
     [mistake] = found
     assert mistake.code == "numflow.E109"
     assert str(mistake) == (
-        f"feature shop.buy: {tree.root}/{name}: did you mean 'async_tasks'? Rename the folder, else nobody "
-        "runs its tasks"
+        f"feature shop.buy: {tree.root}/{name}: did you mean 'async_tasks'? Rename the folder, otherwise "
+        "its tasks never run"
     )
 
 

@@ -1,6 +1,7 @@
 """What the registry knows of the features: their labels, their options and their mistakes."""
 
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ from numflow_django.db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from numflow_django.discovery.registry import JOB_MARGIN, Registry, label_of, registry
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.models import FeatureRun, TaskExecution
+from numflow_django.routing.scan import scan
 from tests.market.features.buy.feature import Buy
 
 STEP = {"100_answer.py": "def answer(ctx, request, response):\n    response.json({})\n"}
@@ -72,6 +74,36 @@ def test_a_feature_that_is_routed_by_hand_is_labelled_by_its_class(monkeypatch, 
     feature = Registry().register(type(name, (FeatureView,), {"__module__": module}))
 
     assert (feature.label, feature.package) == (label, package)
+
+
+def test_a_test_leaves_no_feature_behind(tree):
+    """What is registered, or found wrong, inside isolated() is forgotten at its end, also after an error."""
+    tree.feature("good", steps=STEP)
+    tree.feature("bad", steps={"wrong.py": ""})
+    before = [*registry], [*registry.mistakes], dict(registry.scanned)
+
+    with suppress(OSError), registry.isolated():
+        scan(tree.package)
+        assert registry.find(f"{tree.package}.good")
+        assert len(registry.mistakes) == len(before[1]) + 1
+        raise OSError
+
+    assert ([*registry], registry.mistakes, registry.scanned) == before
+    assert registry.find(f"{tree.package}.good") is None
+
+
+def test_a_forgotten_feature_is_read_again(tree):
+    """After forget(), a registration of the same class reads the folder as it is now; other features stay."""
+    tree.feature("buy", steps=STEP)
+    tree.feature("sell", steps=STEP)
+    buy, sell = (registry.register(tree.view(name)) for name in ("buy", "sell"))
+
+    registry.forget(f"{tree.package}.buy")
+
+    assert registry.find(buy.label) is None
+    assert registry.find(sell.label) == sell
+    assert registry.register(tree.view("buy")) is not buy
+    assert registry.register(tree.view("sell")) is sell
 
 
 def test_the_folder_of_a_class_in_an_init_file_is_that_package(tree):
@@ -143,17 +175,17 @@ def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
         ({"queue": "x"}, "queue = 'x' is not in RQ_QUEUES; use one of default, mail"),
         (
             {"method": "PSOT"},
-            "method = 'PSOT' is none that a feature answers; did you mean 'POST'? (None: all of them)",
+            "method = 'PSOT' is not a method that a feature accepts; did you mean 'POST'? (None: all of them)",
         ),
         (
             {"method": ["GET", "POST"]},
-            "method = ['GET', 'POST'] is none that a feature answers; use one of GET, POST, PUT, PATCH, DELETE (None: "
-            "all of them)",
+            "method = ['GET', 'POST'] is not a method that a feature accepts; use one of GET, POST, PUT, PATCH, DELETE "
+            "(None: all of them)",
         ),
-        ({"async_tasks": 5}, "async_tasks = 5 is no str; write the dotted name of a package"),
+        ({"async_tasks": 5}, "async_tasks = 5 is not a str; write the dotted name of a package"),
         (
             {"decorators": ["login_required"]},
-            "decorators has 'login_required', which is no function; write the decorator itself, without quotes",
+            "decorators has 'login_required', which is not a function; write the decorator itself, without quotes",
         ),
     ],
     ids=str,
@@ -191,7 +223,7 @@ def test_a_package_that_is_no_dotted_name_is_a_mistake(tree, attribute, value, g
     mistakes = tree.mistakes()
 
     assert (
-        f"{attribute} = {value!r} is no dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
+        f"{attribute} = {value!r} is not the dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
         "remove it for the folder's own"
     ) in mistakes[0]
     assert len(mistakes) == 1
@@ -245,7 +277,7 @@ def test_a_queue_whose_name_is_too_long(mistakes, settings):
 @pytest.mark.parametrize("path", [["a/", "b/"], 5], ids=str)
 def test_a_path_that_is_no_string_is_a_mistake(mistakes, path):
     """A4: A path of another type is a mistake that shows a good one."""
-    assert mistakes(path=path) == [f"feature buy: buy: path = {path!r} is no str; write path = 'api/orders/'"]
+    assert mistakes(path=path) == [f"feature buy: buy: path = {path!r} is not a str; write path = 'api/orders/'"]
 
 
 @pytest.mark.parametrize("attributes", [{"queue": None}, {"method": "post"}, {"method": None}, {"using": "other"}])
@@ -388,19 +420,22 @@ def test_the_features_are_listed_by_label(tree):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("decorators = print", "is no list; write decorators = [...]"),
-        ("steps = ['a']", "steps = ['a'] is no str; write the dotted name of a package"),
+        ("decorators = print", "is not a list; write decorators = [...]"),
+        ("steps = ['a']", "steps = ['a'] is not a str; write the dotted name of a package"),
         ("def post(self, request): ...", "the class defines post(), which is never called"),
         (
             "async def on_error(self, error, ctx, request): ...",
-            "on_error is 'async def', and nobody awaits it; make it",
+            "on_error is 'async def', and it is never awaited; make it",
         ),
-        ("async def initialize_context(self, ctx, request): ...", "initialize_context is 'async def', and nobody"),
-        ("decorator = []", "decorator is no attribute of a feature; did you mean 'decorators'?"),
-        ("methods = ['GET']", "methods is no attribute of a feature; did you mean 'method'?"),
+        (
+            "async def initialize_context(self, ctx, request): ...",
+            "initialize_context is 'async def', and it is never awaited",
+        ),
+        ("decorator = []", "decorator is not an attribute of a feature; did you mean 'decorators'?"),
+        ("methods = ['GET']", "methods is not an attribute of a feature; did you mean 'method'?"),
         (
             "def onError(self, error, ctx, request): ...",
-            "onError is no attribute of a feature; did you mean 'on_error'?",
+            "onError is not an attribute of a feature; did you mean 'on_error'?",
         ),
     ],
 )

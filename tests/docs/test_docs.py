@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
 from django.core.management import get_commands
 from django.dispatch import Signal
+from django.views import View
 
 from numflow_django import FeatureView, exceptions, signals
 from numflow_django.conf import KEYS
 from numflow_django.discovery.attributes import FeatureAttributes
+from numflow_django.discovery.options import HOOKS
 from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState
@@ -97,6 +101,24 @@ def test_the_views_attributes_are_those_of_the_reference() -> None:
     }
 
     assert {name: cells[0].strip("`") for name, cells in rows(API, "attribute").items()} == attributes
+
+
+def test_the_extension_api_is_that_of_the_reference() -> None:
+    """Each method of FeatureView that a framework's class may override has its row, with its parameters."""
+    names = [name for name, value in vars(FeatureView).items() if is_public_method(name, value)]
+    signatures = [f"{name}({', '.join(parameters_of(name))})" for name in names if name not in HOOKS]
+
+    assert list(rows(API, "extension method")) == signatures
+    assert list(rows(API, "method")) == [f"{name}({', '.join(parameters_of(name))})" for name in HOOKS]
+
+
+def is_public_method(name: str, value: object) -> bool:
+    """Return whether FeatureView itself, and not Django's View, defines the public method *name*."""
+    return not name.startswith("_") and not hasattr(View, name) and isinstance(value, FunctionType | classmethod)
+
+
+def parameters_of(method: str) -> list[str]:
+    return [name for name in signature(getattr(FeatureView, method)).parameters if name != "self"]
 
 
 def test_the_rules_of_a_task_are_those_of_the_reference() -> None:

@@ -187,7 +187,7 @@ def test_handle_errors(error_site: Site) -> None:
         declined = post("/api/orders/", {"sku": "declined"})
         third = post("/api/orders/", {"sku": "A-1", "works_at": 3})
         never = post("/api/orders/", {"sku": "A-1", "works_at": 4})
-        with mock.patch("numflow_django.views.time.sleep") as sleep:
+        with mock.patch("numflow_django.request.handling.time.sleep") as sleep:
             client = Client()  # this feature wants a CSRF token
             prices = client.post("/api/prices/", {"works_after": 3}, content_type="application/json")
         result = {

@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from numflow_django.discovery.registry import registry
+from numflow_django.discovery.registry import Registry, registry
 from tests.support.sites import ROOT
 
 STEP = "def {}(ctx, request, response): response.json({{}})\n"
@@ -195,7 +195,7 @@ def test_a_label_that_nobody_has(show, shop):
 
 def test_a_site_without_features(show, settings, monkeypatch):
     """A36: Where there is no feature, the command to start one is named."""
-    monkeypatch.setattr(registry, "_features", {})
+    monkeypatch.setattr("numflow_django.routing.catalogue.registry", Registry())
     settings.NUMFLOW = {"FEATURES": []}
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
 

@@ -55,7 +55,7 @@ def response():
 def test_nothing_is_sent_at_first(response):
     """``response.sent`` is false until a step answers."""
     assert not response.sent
-    assert response.answer is None
+    assert response.http_response is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_each_method_answers(response, answer, status, kind, content):
     returned = answer(response)
 
     assert response.sent
-    assert response.answer is returned
+    assert response.http_response is returned
     assert (returned.status_code, returned["Content-Type"], returned.content.decode()) == (status, kind, content)
 
 
@@ -113,7 +113,7 @@ def test_a_second_answer_is_refused(response):
     with pytest.raises(ResponseAlreadySent, match="the step answers a second time; return after the first answer"):
         response.send("again")
 
-    assert response.answer is first
+    assert response.http_response is first
 
 
 @pytest.mark.parametrize("status", [99, 600])

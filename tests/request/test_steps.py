@@ -13,6 +13,7 @@ from django.test import RequestFactory
 from numflow_django import Context, StepError
 from numflow_django.discovery.modules import Module
 from numflow_django.exceptions import InvalidStepResult, MissingResponseError, ResponseAlreadySent
+from numflow_django.request.attempt import Attempt
 from numflow_django.request.http import describe
 from numflow_django.request.steps import run_steps
 
@@ -24,8 +25,8 @@ def step(function, *, number=100, arity=3, is_async=False):
 
 
 def run(*steps, ctx=None, log=None):
-    log = [] if log is None else log
-    return run_steps(steps, "shop.buy", ctx or Context(), RequestFactory().get("/"), log)
+    attempt = Attempt(1, log=[] if log is None else log)
+    return run_steps(steps, "shop.buy", ctx or Context(), RequestFactory().get("/"), attempt)
 
 
 def answer(ctx, request, response):
@@ -205,8 +206,8 @@ def test_a_step_returns_an_answer_or_nothing(value):
         run(step(wrong), log=log)
 
     assert str(caught.value) == (
-        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}, which is no answer; to answer with "
-        "it, return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
+        f"step 100 wrong (steps/100_wrong.py) returned a {type(value).__name__}, which is not a response; to answer "
+        "with it, return JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
     )
     assert log[0]["error"] == f"InvalidStepResult: {caught.value}"
 
@@ -224,7 +225,7 @@ def test_a_coroutine_that_nobody_awaits_is_refused():
         run(step(wrong, arity=1))
 
     assert str(caught.value) == (
-        "step 100 wrong (steps/100_wrong.py) returned a coroutine, which nobody awaits; use 'async def'"
+        "step 100 wrong (steps/100_wrong.py) returned a coroutine, which is never awaited; use 'async def'"
     )
 
 

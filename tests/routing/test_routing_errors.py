@@ -33,8 +33,8 @@ def feature(folder, body=None):
     return files if body is None else files | {f"{folder}/feature.py": VIEW.format(body)}
 
 
-NO_METHOD = "is no method; use one of @get, @post, @put, @patch, @delete"
-NO_PARAMETER = "is no route parameter; write [order_id] or [order_id=int]"
+NO_METHOD = "is not a method; use one of @get, @post, @put, @patch, @delete"
+NO_PARAMETER = "is not a route parameter; write [order_id] or [order_id=int]"
 TWO_VIEWS = VIEW.format("pass") + "\nclass Other(View):\n    pass\n"
 TASK = "def send(ctx): pass\n"
 UNCLAIMED = (
@@ -51,7 +51,7 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
         (
             feature("orders/@pots"),
             "E111",
-            "feature orders.@pots: orders/@pots: '@pots' is no method; did you mean '@post'?",
+            "feature orders.@pots: orders/@pots: '@pots' is not a method; did you mean '@post'?",
         ),
         (feature("orders/@all"), "E111", f"feature orders.@all: orders/@all: '@all' {NO_METHOD}"),
         (feature("orders/@"), "E111", f"feature orders.@: orders/@: '@' {NO_METHOD}"),
@@ -102,8 +102,8 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
         (
             feature("orders", "pass") | {"orders/asyc_tasks/100_send.py": TASK},
             "E109",
-            "feature orders: orders/asyc_tasks: did you mean 'async_tasks'? Rename the folder, else nobody runs its "
-            "tasks",
+            "feature orders: orders/asyc_tasks: did you mean 'async_tasks'? Rename the folder, otherwise its tasks "
+            "never run",
         ),
         (
             {"orders/@post/stpes/100_answer.py": STEP},
@@ -181,21 +181,21 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
             (
                 feature("orders", "pass") | {f"orders/{name}/send.py": TASK},
                 "E109",
-                f"feature orders: orders/{name}: did you mean 'async_tasks'? Rename the folder, else nobody runs its "
-                "tasks; start its name with _ if it holds helpers",
+                f"feature orders: orders/{name}: did you mean 'async_tasks'? Rename the folder, otherwise its tasks "
+                "never run; start its name with _ if it holds helpers",
             )
             for name in ("tasks", "task", "Tasks", "background_tasks")
         ),
         (
             feature("orders/@get") | {"orders/@get/tasks/100_send.py": TASK},
             "E109",
-            "feature orders.@get: orders/@get/tasks: did you mean 'async_tasks'? Rename the folder, else nobody runs "
-            "its tasks; start its name with _ if it holds helpers",
+            "feature orders.@get: orders/@get/tasks: did you mean 'async_tasks'? Rename the folder, otherwise its "
+            "tasks never run; start its name with _ if it holds helpers",
         ),
         (
             feature("orders/@options"),
             "E111",
-            "feature orders.@options: orders/@options: '@options' is no method; a URL answers HEAD and OPTIONS by "
+            "feature orders.@options: orders/@options: '@options' is not a method; a URL answers HEAD and OPTIONS by "
             "itself: remove the folder",
         ),
         (
@@ -330,7 +330,7 @@ def test_a_folder_that_is_no_good_parameter(mistakes, name, remedy):
     assert mistakes(feature(place)) == [
         (
             "numflow.E111",
-            f"feature {place.replace('/', '.')}: {place}: the folder {name!r} is no route parameter; {remedy}",
+            f"feature {place.replace('/', '.')}: {place}: the folder {name!r} is not a route parameter; {remedy}",
         )
     ]
 
@@ -338,7 +338,7 @@ def test_a_folder_that_is_no_good_parameter(mistakes, name, remedy):
 def test_a_catch_all_of_another_framework(mistakes):
     """A31: ``[...slug]``, which Python cannot import, is told the parameter that was meant."""
     assert mistakes(feature("pages/[...slug]/@get")) == [
-        ("numflow.E111", "the folder pages/[...slug] is no route parameter; did you mean [slug=path]?")
+        ("numflow.E111", "the folder pages/[...slug] is not a route parameter; did you mean [slug=path]?")
     ]
 
 
@@ -524,11 +524,12 @@ def test_a_converter_that_one_method_lacks(mistakes):
     [
         (
             feature("a/[id=integer]/@get"),
-            "a/[id=integer]/@get: its path is 'a/<integer:id>/': 'integer' is no path converter; did you mean 'int'?",
+            "a/[id=integer]/@get: its path is 'a/<integer:id>/': 'integer' is not a path converter; did "
+            "you mean 'int'?",
         ),
         (
             feature("a/[id=decimal]/@get"),
-            "a/[id=decimal]/@get: its path is 'a/<decimal:id>/': 'decimal' is no path converter; use one of int, ",
+            "a/[id=decimal]/@get: its path is 'a/<decimal:id>/': 'decimal' is not a path converter; use one of int, ",
         ),
         (
             feature("a/[id]/[id]/@get"),
@@ -539,7 +540,7 @@ def test_a_converter_that_one_method_lacks(mistakes):
             "a/[request]/@get: its path is 'a/<str:request>/': it has the parameter 'request', which Django itself "
             "hands to every view; rename it, such as request_id",
         ),
-        (feature("a", "path = 'x/<id:int>/'"), "'id' is no path converter; did you mean <int:id>?"),
+        (feature("a", "path = 'x/<id:int>/'"), "'id' is not a path converter; did you mean <int:id>?"),
         (feature("a", "path = 'x/<self>/'"), "it has the parameter 'self', which Django itself hands to every view; "),
         (feature("a", "path = 'x/<int: id>/'"), "a: its path is 'x/<int: id>/': URL route 'x/<int: id>/' "),
         (feature("a", "path = 'x/<int:2d>/'"), "a: its path is 'x/<int:2d>/': URL route 'x/<int:2d>/' uses parameter"),

@@ -50,9 +50,7 @@ class Tree:
         package = f"{self.package}.{folder.replace('/', '.')}"
         for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
             del sys.modules[name]
-        for known in (registry._features, registry._by_class):
-            for key in [key for key, feature in known.items() if feature.package == package]:
-                del known[key]
+        registry.forget(package)
 
     def view(self, folder: str) -> type[FeatureView]:
         """The FeatureView of a folder's ``feature.py``."""

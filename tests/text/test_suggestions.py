@@ -1,6 +1,6 @@
 """What an error proposes in the place of a name that it does not know."""
 
-from numflow_django.text.suggestions import did_you_mean, listed, one_of
+from numflow_django.text.suggestions import MISSPELT_NAME, NEARLY_SAME_NAME, closest, did_you_mean, listed, one_of
 
 
 def test_a_misspelt_name():
@@ -18,6 +18,17 @@ def test_a_name_like_no_other():
     assert one_of("xyz", ["high", "default"]) == "use one of high, default"
     assert one_of("xyz", []) == "there is none"
     assert did_you_mean("xyz", ["high"], otherwise="without a label, all are shown") == "without a label, all are shown"
+
+
+def test_the_closest_name():
+    """
+    The most similar name is returned, whatever the case of its letters, if it is as similar as the caller wants.
+    """
+    assert closest("Stpes", ["steps", "async_tasks"], MISSPELT_NAME) == "steps"
+    assert closest("stpes", ["steps", "async_tasks"], NEARLY_SAME_NAME) is None
+    assert closest("automatic", ["atomic"], NEARLY_SAME_NAME) is None
+    assert closest("atomics", ["Atomic"], NEARLY_SAME_NAME) == "Atomic"
+    assert closest("steps", [], MISSPELT_NAME) is None
 
 
 def test_a_long_list():

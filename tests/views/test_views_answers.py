@@ -214,8 +214,8 @@ def test_returning_anything_else_is_an_error(tree):
 
     file = tree.root / "shop/steps/100_step1.py"
     assert str(caught.value) == (
-        f"step 100 step1 ({file}) returned a dict, which is no answer; to answer with it, return JsonResponse(...) or "
-        "call response.json(...); to hand it to the next step, store it on ctx"
+        f"step 100 step1 ({file}) returned a dict, which is not a response; to answer with it, return "
+        "JsonResponse(...) or call response.json(...); to hand it to the next step, store it on ctx"
     )
     assert not Sale.objects.exists()
 

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from django.db import transaction
 from django.http import JsonResponse
 
-from numflow_django import Retry, views
+from numflow_django import Retry
 from numflow_django.exceptions import TransactionNotCommitted
 from numflow_django.models import FeatureRun
+from numflow_django.request import handling
 from tests.market.models import Sale
 from tests.support.serving import ask, feature, posted
 
@@ -31,7 +33,7 @@ def retrying(**options):
 def naps(monkeypatch):
     """The seconds that requests have waited for; none of them is slept."""
     seconds = []
-    monkeypatch.setattr(views.time, "sleep", seconds.append)
+    monkeypatch.setattr(handling.time, "sleep", seconds.append)
     return seconds
 
 
@@ -191,7 +193,7 @@ def test_the_wait_is_outside_the_transaction(tree, monkeypatch):
     """A27: while a request waits for its next attempt, it holds no transaction and no lock."""
     held = []
     monkeypatch.setattr(
-        views.time, "sleep", lambda seconds: held.append(views.transaction.get_connection().in_atomic_block)
+        handling.time, "sleep", lambda seconds: held.append(transaction.get_connection().in_atomic_block)
     )
     view = feature(tree, COUNT, failing(1), ANSWER, on_error=retrying(delay=5))
 

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.color import no_style
 
 from numflow_django.discovery.modules import Module
-from numflow_django.routing.catalogue import Entry, catalogue
+from numflow_django.routing.catalogue import ListedFeature, catalogue
 from numflow_django.routing.scan import feature_packages
 from numflow_django.text.suggestions import did_you_mean
 
@@ -52,58 +52,58 @@ class Command(BaseCommand):
             count = f"{len(mistakes)} mistake{'s'[: len(mistakes) != 1]}"
             raise CommandError("\n".join([f"{count}:", *map(str, mistakes)]))
 
-    def _tree(self, features: Sequence[Entry]) -> Iterator[str]:
-        for app, members in groupby(features, key=lambda entry: entry.app):
+    def _tree(self, features: Sequence[ListedFeature]) -> Iterator[str]:
+        for app, members in groupby(features, key=lambda listed: listed.app):
             yield self.style.MIGRATE_HEADING(app)
-            for entry in members:
-                yield from self._feature(entry)
+            for listed in members:
+                yield from self._feature(listed)
 
-    def _feature(self, entry: Entry) -> Iterator[str]:
-        feature, method = entry.feature, entry.method or "ANY"
-        for url in entry.urls:
+    def _feature(self, listed: ListedFeature) -> Iterator[str]:
+        feature, method = listed.feature, listed.method or "ANY"
+        for url in listed.urls:
             yield "  " + self.style.MIGRATE_LABEL(f"{method} {url}")
-        if not entry.urls:
-            own = self.style.MIGRATE_LABEL(f"{method} {entry.path}" if entry.path else method)
+        if not listed.urls:
+            own = self.style.MIGRATE_LABEL(f"{method} {listed.path}" if listed.path else method)
             yield f"  {own}  {self.style.WARNING('no URL reaches it')}"
         yield f"    {feature.label}"
-        yield from _row("    steps", _manner(entry))
+        yield from _row("    steps", _unusual(listed))
         yield from _rows(feature.steps, ["" for _ in feature.steps])
         if feature.tasks:
             yield from _row("    async_tasks", f"queue {feature.queue}")
-            yield from _rows(feature.tasks, [_rules(entry, task) for task in feature.tasks])
+            yield from _rows(feature.tasks, [_rules(listed, task) for task in feature.tasks])
 
 
-def _chosen(features: list[Entry], labels: Sequence[str], mistakes: Sequence[object]) -> list[Entry]:
+def _chosen(features: list[ListedFeature], labels: Sequence[str], mistakes: Sequence[object]) -> list[ListedFeature]:
     """Return the features of *labels*, of apps or features. Raise CommandError for a label that matches none."""
-    features = sorted(features, key=lambda entry: (entry.app, entry.feature.label))
-    known = {entry.app for entry in features} | {entry.feature.label for entry in features}
+    features = sorted(features, key=lambda listed: (listed.app, listed.feature.label))
+    known = {listed.app for listed in features} | {listed.feature.label for listed in features}
     for label in labels:
         if label not in known:
             hint = did_you_mean(label, known, otherwise="without a label, all are shown")
-            told = "\n".join(["", *map(str, mistakes)]) if mistakes else ""
-            raise CommandError(f"{label!r} is neither a feature nor an app with features; {hint}{told}")
-    return [entry for entry in features if not labels or {entry.app, entry.feature.label} & set(labels)]
+            shown = "\n".join(["", *map(str, mistakes)]) if mistakes else ""
+            raise CommandError(f"{label!r} is neither a feature nor an app with features; {hint}{shown}")
+    return [listed for listed in features if not labels or {listed.app, listed.feature.label} & set(labels)]
 
 
-def _as_json(features: Sequence[Entry], mistakes: Sequence[checks.CheckMessage]) -> str:
-    told = [{"id": mistake.id, "message": mistake.msg, "hint": mistake.hint} for mistake in mistakes]
-    shape = {"features": [entry.as_json() for entry in features], "mistakes": told}
+def _as_json(features: Sequence[ListedFeature], mistakes: Sequence[checks.CheckMessage]) -> str:
+    errors = [{"id": mistake.id, "message": mistake.msg, "hint": mistake.hint} for mistake in mistakes]
+    shape = {"features": [listed.as_json() for listed in features], "mistakes": errors}
     return json.dumps(shape, ensure_ascii=False, indent=2)
 
 
-def _manner(entry: Entry) -> str:
-    """What is not as usual with the steps' transaction."""
-    feature = entry.feature
-    unusual = {
+def _unusual(listed: ListedFeature) -> str:
+    """Return what differs from the defaults in the steps' transaction."""
+    feature = listed.feature
+    facts = {
         "autocommit (atomic = False)": not feature.atomic,
         f"database {feature.using}": feature.using != "default",
         "4xx and 5xx commit": feature.atomic and not feature.declared.rollback_on_error_response,
     }
-    return ", ".join(text for text, holds in unusual.items() if holds)
+    return ", ".join(text for text, holds in facts.items() if holds)
 
 
-def _rules(entry: Entry, task: Module) -> str:
-    policy = entry.feature.policy(task)
+def _rules(listed: ListedFeature, task: Module) -> str:
+    policy = listed.feature.policy(task)
     facts = {
         f"timeout {policy.seconds:g} s": True,
         "1 attempt" if policy.attempts == 1 else f"{policy.attempts} attempts": True,
@@ -115,7 +115,7 @@ def _rules(entry: Entry, task: Module) -> str:
 
 
 def _rows(modules: Sequence[Module], remarks: Sequence[str]) -> Iterator[str]:
-    """One line for each module: its number, its name and, in a column of their own, its *remarks*."""
+    """Yield a line for each module: its number, its name and, in another column, its remark."""
     numbers = ["" if module.number is None else str(module.number) for module in modules]
     digits = max(map(len, numbers), default=0)
     names = max((_columns(module.name) for module in modules), default=0)
@@ -125,7 +125,7 @@ def _rows(modules: Sequence[Module], remarks: Sequence[str]) -> Iterator[str]:
 
 
 def _row(label: str, remark: str) -> Iterator[str]:
-    """*label* and *remark* on one line, or the remark below it where the terminal is too narrow for both."""
+    """Yield *label* and *remark* on one line, or on two lines if the terminal is too narrow."""
     width = shutil.get_terminal_size((ENDLESS, 24)).columns
     if _columns(label) + 2 + _columns(remark) <= width:
         yield f"{label}  {remark}".rstrip()
@@ -136,5 +136,5 @@ def _row(label: str, remark: str) -> Iterator[str]:
 
 
 def _columns(text: str) -> int:
-    """How wide *text* is on a terminal, where a Korean syllable takes two columns."""
+    """Return the columns that *text* takes on a terminal, where a Korean syllable takes two."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
