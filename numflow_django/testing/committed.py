@@ -7,15 +7,15 @@ autocommit, its ``atomic`` blocks are outermost ones, and their on_commit callba
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..db.connections import PSYCOPG_ACTIVE
-from ..request.transaction import IN_ERROR
+from ..db import queries
+from ..db.transactions import is_aborted, is_aborted_by_errors
 
 #: Django's attributes of a transaction, with their values outside of any transaction.
 NO_TRANSACTION: dict[str, Any] = {
@@ -81,7 +81,7 @@ class HeldTransaction:
         self.state = {name: getattr(connection, name) for name in fresh}
         vars(connection).update(fresh)
         connection.__class__ = type(self.own_class.__name__, (InTest, self.own_class), {})
-        if connection.vendor == "postgresql":
+        if is_aborted_by_errors(connection):
             connection.execute_wrappers.append(_alone)
         return self
 
@@ -132,18 +132,12 @@ class InTest(BaseDatabaseWrapper):
 
     def close(self) -> None:
         """Keep the connection, which holds all that the test did; what is open is rolled back, as by the server."""
-        _finish_query(self)
+        queries.discard(self)
         self.run_on_commit = []
         if self.in_atomic_block:
             self.needs_rollback = True
         else:
             self._rollback()
-
-
-def is_aborted(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a statement has failed, so that PostgreSQL refuses all others until a rollback."""
-    raw: Any = connection.connection
-    return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR
 
 
 def _alone(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -169,21 +163,8 @@ def _release(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
-    _finish_query(connection)
+    queries.discard(connection)
     _execute(connection, connection.ops.savepoint_rollback_sql(name))
-
-
-def _finish_query(connection: BaseDatabaseWrapper) -> None:
-    """Reset a connection whose query a time limit has interrupted; a worker would open another one."""
-    raw: Any = connection.connection
-    if connection.vendor == "mysql":
-        # It repeats the error of the cursor that could not be closed, and has discarded the result all the same
-        with suppress(Exception):
-            raw.discard_result()
-    elif hasattr(raw, "pgconn") and raw.info.transaction_status == PSYCOPG_ACTIVE:
-        raw.cancel()
-        while raw.pgconn.get_result():
-            pass
 
 
 def _execute(connection: Any, sql: str) -> None:
