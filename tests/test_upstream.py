@@ -411,7 +411,7 @@ DATABASE = (
             signature="self, compiler, connection, **extra_context",
             module=TIMESTAMPS,
         )
-        for method in ("as_mysql", "as_postgresql", "as_sqlite")
+        for method in ("as_mysql", "as_oracle", "as_postgresql", "as_sqlite")
     ),
     Reliance(
         name="django.db.models.functions.Now.as_sql",

@@ -109,9 +109,9 @@ def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part
     known = {name: value for name, value in shape if not hasattr(value, "resolve_expression")}
     fields = model._meta.concrete_fields
     left = [field for field in fields if field.name not in given and not field.has_db_default()]
-    # These defaults are cached for all rows, so none may be that of a key
-    assert not any(field.primary_key for field in left)
     for field in left:
+        if field.primary_key:
+            raise ValueError(f"insert a {model.__name__} with its {field.name}: defaults are cached for all rows")
         default = field.get_default()
         parts.append(Part("%s", ((None, field.get_db_prep_save(default, connection)),)))
         if not isinstance(default, list | dict):
@@ -126,8 +126,6 @@ def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part
 @lru_cache(maxsize=SHAPES)
 def claim(model: type[models.Model], alias: str, changes: Shape, guard: Shape, is_relaxed: bool) -> Part:
     moved, connection = update(model, alias, changes, guard), connections[alias]
-    if connection.vendor == "mysql":
-        return moved
     relax = f", {RELAX}" if is_relaxed else ""
     returning = _columns(connection, model._meta.concrete_fields)
     return Part(f"{moved.sql} RETURNING {returning}{relax}", moved.slots)
