@@ -22,6 +22,7 @@ from .conf import conf
 from .db import statements
 from .db.ids import new_run_id
 from .db.lengths import LABEL_LENGTH, PATH_LENGTH, QUEUE_LENGTH, TASK_LENGTH, USER_LENGTH, WORKER_LENGTH
+from .db.literals import LiteralChoices
 from .db.locks import skip_locked
 from .db.timestamps import Now, TimestampField
 from .exceptions import ClaimLost
@@ -40,7 +41,7 @@ FRESH = 8
 WAIT_SKIPPED = "its wait was ended"
 
 
-class RunState(models.TextChoices):
+class RunState(LiteralChoices):
     """The state of a run."""
 
     PENDING = "pending", _("pending")
@@ -386,7 +387,7 @@ def _given_up(state: RunState, reason: str) -> dict[str, Any]:
     return {"state": state, "reason": reason, "lease_expires_at": None, "queued_at": None}
 
 
-class ExecutionState(models.TextChoices):
+class ExecutionState(LiteralChoices):
     """How one execution of a task ended."""
 
     SUCCEEDED = "succeeded", _("succeeded")
