@@ -10,6 +10,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import queries, transactions
 
 
+def close_connections() -> None:
+    """
+    Close this thread's database connections; its next query opens a new one.
+
+    Before a fork: two processes must not share a connection. At the end of a thread, and before a long wait: Django
+    closes connections only at the end of a request.
+    """
+    connections.close_all()
+
+
 class Watch:
     """Remember the transactions that are open before a task, to find those that the task left open."""
 

@@ -6,9 +6,8 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from django.db import connections
-
 from ..conf import conf
+from ..db.connections import close_connections
 from ..models import FeatureRun
 from ..signals import logger
 
@@ -44,7 +43,7 @@ class Keeper:
             finally:
                 if due:
                     # Only this thread's connections; the tasks use those of another thread
-                    connections.close_all()
+                    close_connections()
 
     def _renewed(self, run: FeatureRun) -> bool:
         """Return whether to keep renewing. A worker that lost its claim finds out at its next checkpoint."""

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
-from django.db import connections
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
@@ -20,6 +19,7 @@ from rq.worker.base import WorkerStatus
 from ..broker.fetch import Fetcher
 from ..broker.job import FeatureJob, parse_job_id
 from ..conf import conf
+from ..db.connections import close_connections
 from ..db.lengths import WORKER_LENGTH
 from ..discovery.registry import registry
 from ..embedded import broker_hint
@@ -137,7 +137,7 @@ class FeatureWorker(Worker):
         finally:
             self.is_in_relay = False
             # A work-horse must not inherit a connection
-            connections.close_all()
+            close_connections()
         if self._stop_requested and self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 
@@ -187,7 +187,7 @@ class FeatureWorker(Worker):
 
     def new_horse(self) -> WorkHorse:
         """Fork a work-horse. Close the database connections first, because a fork would share them."""
-        connections.close_all()
+        close_connections()
         horse = WorkHorse(self.be_horse)
         self._horse_pid = horse.pid
         return horse
@@ -282,7 +282,7 @@ class FeatureWorker(Worker):
         except Exception:  # noqa: BLE001 - a database that is down must not end the worker
             logger.exception("loss not recorded worker=%s; the relay will see the leases end", self.name)
         finally:
-            connections.close_all()
+            close_connections()
 
     def fail(self, name: str, message: str) -> None:
         """Move the job to RQ's failed registry, where dashboards show it."""

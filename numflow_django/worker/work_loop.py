@@ -15,11 +15,11 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
 from redis.exceptions import RedisError
 
 from ..broker.fetch import FetchedJob, Fetcher
 from ..broker.job import parse_job_id
+from ..db.connections import close_connections
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
 from ..execution.timeout import Timeouts
@@ -73,7 +73,7 @@ class WorkLoop:
             self._serve(name)
             if not self._is_over:
                 self._pipe.send_bytes(AT_REST)
-        connections.close_all()
+        close_connections()
 
     def _stop(self, signum: int, frame: Any) -> None:
         """Handle SIGTERM from the worker, or from a supervisor that signals all processes: hand over the run."""
@@ -86,7 +86,7 @@ class WorkLoop:
         self._is_waiting = True
         try:
             while not self._pipe.poll(IDLE_SECONDS):
-                connections.close_all()
+                close_connections()
                 if os.getppid() != self._parent:
                     return None
             name = self._pipe.recv_bytes().decode()

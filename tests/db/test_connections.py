@@ -3,7 +3,7 @@
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 
-from numflow_django.db.connections import Watch
+from numflow_django.db.connections import Watch, close_connections
 from numflow_django.models import FeatureRun
 from tests.e2e.processes import own_database
 from tests.support.waiting import eventually
@@ -182,3 +182,14 @@ def hang_up(pid):
         cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
         eventually(is_gone)
     other.close()
+
+
+def test_the_connections_of_this_thread_are_closed(database):
+    """After close_connections() this thread has no open connection; its next query opens one."""
+    written()
+
+    close_connections()
+    closed = database.connection
+
+    assert closed is None
+    assert written() == []
