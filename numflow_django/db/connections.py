@@ -60,9 +60,9 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a transaction without ``atomic`` is open: autocommit is off, or raw SQL sent a BEGIN."""
     if connection.connection is None:
         return False
-    # When run_pending() replaces a worker, the driver's transaction belongs to the test
-    in_test = getattr(connection, "is_in_test", False)
-    return not connection.autocommit or (not in_test and transactions.is_open(connection))
+    if not connection.autocommit:
+        return True
+    return not transactions.is_callers(connection) and transactions.is_open(connection)
 
 
 def _is_dead(connection: BaseDatabaseWrapper) -> bool:

@@ -1,6 +1,8 @@
 """Ask a database driver about its transaction, and roll back what a step or a task left open."""
 
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Any
 
@@ -22,6 +24,8 @@ class PsycopgStatus(IntEnum):
 
 #: The states in which a transaction is open.
 OPEN = frozenset({PsycopgStatus.ACTIVE, PsycopgStatus.INTRANS, PsycopgStatus.INERROR})
+
+_callers: ContextVar[frozenset[str]] = ContextVar("callers", default=frozenset())
 
 
 def psycopg_status(connection: BaseDatabaseWrapper) -> int | None:
@@ -60,6 +64,26 @@ def is_lost(connection: BaseDatabaseWrapper) -> bool:
 def is_aborted_by_errors(connection: BaseDatabaseWrapper) -> bool:
     """Return whether one failed statement makes this database refuse the rest of the transaction."""
     return connection.vendor == "postgresql"
+
+
+@contextmanager
+def of_caller(aliases: Iterable[str]) -> Iterator[None]:
+    """
+    Run the block inside transactions on *aliases* that its caller began and will end.
+
+    Django sees no transaction there, but the driver has one open. A task in the block has not left it open.
+    """
+    before = _callers.get()
+    _callers.set(before | set(aliases))
+    try:
+        yield
+    finally:
+        _callers.set(before)
+
+
+def is_callers(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the driver's transaction on *connection* belongs to the caller: see :func:`of_caller`."""
+    return connection.alias in _callers.get()
 
 
 def leave_blocks(connection: BaseDatabaseWrapper, *, depth: int) -> bool:

@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..db import queries
-from ..db.transactions import is_aborted, is_aborted_by_errors
+from ..db.transactions import is_aborted, is_aborted_by_errors, of_caller
 
 #: Django's attributes of a transaction, with their values outside of any transaction.
 NO_TRANSACTION: dict[str, Any] = {
@@ -47,6 +47,7 @@ def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
     """
     with ExitStack() as stack:
         held = [stack.enter_context(HeldTransaction(connection)) for connection in _in_transaction()]
+        stack.enter_context(of_caller(each.connection.alias for each in held))
         for test_transaction in held:
             test_transaction.call_back(except_for)
         yield
@@ -106,8 +107,6 @@ class HeldTransaction:
 
 class InTest(BaseDatabaseWrapper):
     """What a connection does differently while its transaction is the test's."""
-
-    is_in_test = True
 
     def _start_transaction_under_autocommit(self) -> None:
         self._set_autocommit(False)

@@ -77,3 +77,13 @@ def test_the_end_of_a_transaction_restores_autocommit():
 
     assert connection.get_autocommit()
     assert not transactions.is_open(connection)
+
+
+def test_a_transaction_of_the_caller_is_known_as_such():
+    """A transaction is the caller's on the databases that it named, and only within its block."""
+    with transactions.of_caller(["other"]):
+        with transactions.of_caller(["default"]):
+            inside = transactions.is_callers(connection)
+        between = transactions.is_callers(connection)
+
+    assert (inside, between) == (True, False)
