@@ -157,17 +157,6 @@ class Settings:
         return bool(settings.DEBUG_PROPAGATE_EXCEPTIONS)
 
     @property
-    def sqlite_without_immediate(self) -> list[str]:
-        """The aliases of file-based SQLite databases whose transactions do not take the write lock at their start."""
-        return [
-            alias
-            for alias, config in self.databases.items()
-            if config.get("ENGINE", "").endswith(("sqlite3", "spatialite"))
-            and ":memory:" not in str(config.get("NAME", ""))
-            and str(config.get("OPTIONS", {}).get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE")
-        ]
-
-    @property
     def atomic_requests(self) -> list[str]:
         """The aliases of the databases with ``ATOMIC_REQUESTS``."""
         return [alias for alias, config in self.databases.items() if config.get("ATOMIC_REQUESTS")]

@@ -9,9 +9,9 @@ from django.apps import apps
 if not apps.ready:
     django.setup()
 
-from django.db import connections
 from rq import get_current_job
 
+from .db.connections import close_connections
 from .db.lengths import WORKER_LENGTH
 from .execution import relay, runner
 from .text.redaction import plain
@@ -21,7 +21,7 @@ def run_feature(run_id: str, dispatch_no: int) -> None:
     """Execute the run *run_id* (a UUID as text) if *dispatch_no* is current, then do a short relay tick."""
     job = get_current_job()
     # A connection that the worker's parent process opened must not be shared with its work-horses
-    connections.close_all()
+    close_connections()
     try:
         # RQ's own worker takes a name of any length
         worker = plain((job and job.worker_name) or "", WORKER_LENGTH)
@@ -29,4 +29,4 @@ def run_feature(run_id: str, dispatch_no: int) -> None:
         if run is not None:
             relay.after_run(run)
     finally:
-        connections.close_all()
+        close_connections()

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
-from django.db import connections, models, transaction
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +22,8 @@ from .conf import conf
 from .db import statements
 from .db.ids import new_run_id
 from .db.lengths import LABEL_LENGTH, PATH_LENGTH, QUEUE_LENGTH, TASK_LENGTH, USER_LENGTH, WORKER_LENGTH
+from .db.literals import LiteralChoices
+from .db.locks import skip_locked
 from .db.timestamps import Now, TimestampField
 from .exceptions import ClaimLost
 
@@ -39,7 +41,7 @@ FRESH = 8
 WAIT_SKIPPED = "its wait was ended"
 
 
-class RunState(models.TextChoices):
+class RunState(LiteralChoices):
     """The state of a run."""
 
     PENDING = "pending", _("pending")
@@ -132,17 +134,6 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
         if queue is not None:
             runs = runs.filter(queue=queue)
         return runs if since is None else runs.filter(queued_at__gt=Now(-since))
-
-    def unlocked(self) -> Self:
-        """
-        Lock these rows in the open transaction. Return them without those that another transaction has locked.
-
-        A suspended worker, or one on a lost host, may still hold the row lock. The relay and all other runs must not
-        wait for it.
-        """
-        if not connections[self.db].features.has_select_for_update_skip_locked:
-            return self
-        return self.filter(pk__in=list(self.select_for_update(skip_locked=True).values_list("pk", flat=True)))
 
     def held_by(self, worker: str) -> Self:
         """Return the runs that *worker* has claimed."""
@@ -304,7 +295,9 @@ class FeatureRun(models.Model):
         changes |= {"position": self.position + settled, "reason": reason}
         with transaction.atomic(using=self._state.db):
             held = self._mine().filter(position=self.position)
-            held = held.expired().unlocked() if expired else held
+            if expired:
+                # A suspended worker, or one on a lost host, may still hold the row lock. The relay must not wait for it
+                held = skip_locked(held.expired())
             lost = (held if end else held.filter(cancel_requested=False)).update(**changes)
             lost = lost or held.filter(cancel_requested=True).update(**changes | _cancelled())
             if lost:
@@ -394,7 +387,7 @@ def _given_up(state: RunState, reason: str) -> dict[str, Any]:
     return {"state": state, "reason": reason, "lease_expires_at": None, "queued_at": None}
 
 
-class ExecutionState(models.TextChoices):
+class ExecutionState(LiteralChoices):
     """How one execution of a task ended."""
 
     SUCCEEDED = "succeeded", _("succeeded")

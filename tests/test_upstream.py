@@ -41,6 +41,7 @@ from rq import Queue, Worker
 
 import numflow_django
 from numflow_django.broker.feature_job import BOOKKEEPING
+from numflow_django.db.transactions import PsycopgStatus
 from numflow_django.models import FeatureRun
 
 PACKAGE = Path(numflow_django.__file__).parent
@@ -201,6 +202,7 @@ QUEUES, JOB, WORKERS = "broker/queues.py", "broker/feature_job.py", "broker/work
 WORKER, COMMITTED, REST = "worker/feature_worker.py", "testing/committed.py", "contrib/rest_framework.py"
 REGISTRIES, REGISTRATION = "worker/job_registries.py", "worker/registration.py"
 CONNECTIONS, SQL, STATEMENTS, TIMESTAMPS = "db/connections.py", "db/sql.py", "db/statements.py", "db/timestamps.py"
+QUERIES, TRANSACTIONS = "db/queries.py", "db/transactions.py"
 BODY, HEADER, STATE = "request/body.py", "request/run_header.py", "request/state.py"
 DECODER, ENCODER = "context/codec/decoder.py", "context/codec/encoder.py"
 PATTERNS, TABLES, START = "routing/patterns.py", "checks/databases.py", "apps.py"
@@ -353,7 +355,7 @@ DATABASE = (
     Reliance(
         name="django.db.transaction.Atomic.__exit__",
         signature="self, exc_type, exc_value, traceback",
-        module="request/transaction.py",
+        module=TRANSACTIONS,
     ),
     Reliance(name="django.db.transaction.TransactionManagementError", kind="class", module="exceptions.py"),
     Reliance(name="django.db.transaction.get_connection", signature="using=", module=REST),
@@ -408,7 +410,7 @@ DATABASE = (
             signature="self, compiler, connection, **extra_context",
             module=TIMESTAMPS,
         )
-        for method in ("as_mysql", "as_postgresql", "as_sqlite")
+        for method in ("as_mysql", "as_oracle", "as_postgresql", "as_sqlite")
     ),
     Reliance(
         name="django.db.models.functions.Now.as_sql",
@@ -445,27 +447,23 @@ DATABASE = (
     Reliance(name="django.db.utils.ConnectionRouter.routers", kind="cached_property", module=TABLES),
     # The drivers
     *(
-        Reliance(name=f"psycopg.pq.TransactionStatus.{status}", value=number, module=module, needs="psycopg")
-        for status, number, module in (
-            ("ACTIVE", 1, CONNECTIONS),
-            ("INTRANS", 2, CONNECTIONS),
-            ("INERROR", 3, CONNECTIONS),
-        )
+        Reliance(name=f"psycopg.pq.TransactionStatus.{status.name}", value=status, module=TRANSACTIONS, needs="psycopg")
+        for status in PsycopgStatus
     ),
-    Reliance(name="psycopg.ConnectionInfo.transaction_status", kind="property", module=CONNECTIONS, needs="psycopg"),
-    Reliance(name="psycopg.Connection.info", kind="property", module=CONNECTIONS, needs="psycopg"),
-    Reliance(name="psycopg.Connection.cancel", signature="self", module=CONNECTIONS, needs="psycopg"),
+    Reliance(name="psycopg.ConnectionInfo.transaction_status", kind="property", module=TRANSACTIONS, needs="psycopg"),
+    Reliance(name="psycopg.Connection.info", kind="property", module=TRANSACTIONS, needs="psycopg"),
+    Reliance(name="psycopg.Connection.cancel", signature="self", module=QUERIES, needs="psycopg"),
     Reliance(name="psycopg.Connection.closed", kind="property", module=CONNECTIONS, needs="psycopg"),
     Reliance(name="psycopg.Connection.fileno", signature="self", module=CONNECTIONS, needs="psycopg"),
     Reliance(name="psycopg.Connection.prepare_threshold", kind="property", module=STATEMENTS, needs="psycopg"),
-    Reliance(name="psycopg.pq.PGconn.get_result", signature="self", module=COMMITTED, needs="psycopg"),
+    Reliance(name="psycopg.pq.PGconn.get_result", signature="self", module=QUERIES, needs="psycopg"),
     Reliance(
         name="django.db.backends.mysql.base.DatabaseWrapper.mysql_is_mariadb",
         kind="cached_property",
-        module=CONNECTIONS,
+        module=TRANSACTIONS,
         needs="MySQLdb",
     ),
-    Reliance(name="MySQLdb.connections.Connection.discard_result", kind="anything", module=COMMITTED, needs="MySQLdb"),
+    Reliance(name="MySQLdb.connections.Connection.discard_result", kind="anything", module=QUERIES, needs="MySQLdb"),
 )
 
 REQUEST = (

@@ -12,6 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from ..conf import conf
+from ..db.locks import sqlite_without_immediate
 from ..discovery.registry import Feature, load_routes, registry
 from ..models import FeatureRun, TaskExecution
 from ..text.suggestions import listed
@@ -22,7 +23,7 @@ MODELS = (FeatureRun, TaskExecution)
 @register("numflow")
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """numflow.W204: SQLite fails a transaction that reads and then writes while another one writes."""
-    for alias in conf.sqlite_without_immediate:
+    for alias in sqlite_without_immediate():
         if alias in registry.databases():
             yield Warning(
                 f"DATABASES[{alias!r}] is SQLite without transaction_mode: requests at the same time would fail with "

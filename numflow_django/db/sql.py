@@ -7,7 +7,6 @@ all other values are parameters for the database driver.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +14,8 @@ from uuid import UUID
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql import Query
+
+from .literals import literal_of
 
 #: It holds for the open transaction; outside of atomic() that is the statement itself.
 RELAX = "set_config('synchronous_commit', 'off', true)"
@@ -91,11 +92,10 @@ def choice_of(wanted: Any) -> tuple[Any, ...]:
 
 
 def _is_constant(value: Any) -> bool:
-    """Return whether a value is written into the SQL itself: one of a few values that need no escaping."""
-    kind = type(value)
-    if kind in ALWAYS_PARAMETERS:
+    """Return whether a value is written into the SQL itself: a literal or an expression."""
+    if type(value) in ALWAYS_PARAMETERS:
         return False
-    return value in (None, "") or isinstance(value, bool | Enum) or hasattr(value, "resolve_expression")
+    return literal_of(value) is not None or hasattr(value, "resolve_expression")
 
 
 # Statements
@@ -109,9 +109,9 @@ def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part
     known = {name: value for name, value in shape if not hasattr(value, "resolve_expression")}
     fields = model._meta.concrete_fields
     left = [field for field in fields if field.name not in given and not field.has_db_default()]
-    # These defaults are cached for all rows, so none may be that of a key
-    assert not any(field.primary_key for field in left)
     for field in left:
+        if field.primary_key:
+            raise ValueError(f"insert a {model.__name__} with its {field.name}: defaults are cached for all rows")
         default = field.get_default()
         parts.append(Part("%s", ((None, field.get_db_prep_save(default, connection)),)))
         if not isinstance(default, list | dict):
@@ -126,8 +126,6 @@ def insertion(model: type[models.Model], alias: str, shape: Shape) -> tuple[Part
 @lru_cache(maxsize=SHAPES)
 def claim(model: type[models.Model], alias: str, changes: Shape, guard: Shape, is_relaxed: bool) -> Part:
     moved, connection = update(model, alias, changes, guard), connections[alias]
-    if connection.vendor == "mysql":
-        return moved
     relax = f", {RELAX}" if is_relaxed else ""
     returning = _columns(connection, model._meta.concrete_fields)
     return Part(f"{moved.sql} RETURNING {returning}{relax}", moved.slots)
@@ -194,7 +192,7 @@ def _condition(model: type[models.Model], name: str, wanted: Any, connection: Ba
 
 
 def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDatabaseWrapper) -> Part:
-    """Return the SQL for a value of a shape: a parameter, an expression such as Now(), or a constant."""
+    """Return the SQL for a value of a shape: a parameter, an expression such as Now(), or a literal."""
     if value is PARAMETER:
         return Part("%s", ((field, None),))
     if hasattr(value, "resolve_expression"):
@@ -202,9 +200,10 @@ def _value(model: type[models.Model], field: Any, value: Any, connection: BaseDa
         compiler = query.get_compiler(connection=connection)
         sql, own = compiler.compile(value.resolve_expression(query, allow_joins=False, for_save=True))
         return Part(sql, tuple((None, one) for one in own))
-    if value is None or isinstance(value, bool):
-        return Part({None: "NULL", True: "TRUE", False: "FALSE"}[value])
-    return Part(f"'{value}'")  # an empty string or a state
+    literal = literal_of(value)
+    if literal is None:
+        raise ValueError(f"{value!r} is neither a literal nor an expression: pass it as a parameter")
+    return Part(literal)
 
 
 def _joined(parts: Sequence[Part], separator: str = ", ") -> Part:

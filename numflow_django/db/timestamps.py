@@ -5,6 +5,7 @@ SQLite has no type for times and compares their text. Django writes a parameter 
 none if they are zero, but the database's clock with three: ``12:00:00.500000`` does not equal ``12:00:00.500``.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -44,6 +45,21 @@ class Now(functions.Now):
     def __init__(self, seconds: float = 0) -> None:
         super().__init__()
         self.seconds = seconds
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **context: Any) -> Any:
+        """Return the clock plus the seconds, as Django writes that for a database that is not named below."""
+        if not self.seconds or args or context:
+            return super().as_sql(compiler, connection, *args, **context)
+        return compiler.compile(self._shifted(compiler))
+
+    def as_oracle(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """Return LOCALTIMESTAMP, as Django does, plus the seconds."""
+        if not self.seconds:
+            return super().as_oracle(compiler, connection, **context)
+        return compiler.compile(self._shifted(compiler))
+
+    def _shifted(self, compiler: SQLCompiler) -> Any:
+        return (functions.Now() + timedelta(seconds=self.seconds)).resolve_expression(compiler.query)
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
         """Return STATEMENT_TIMESTAMP(), as Django does, plus the seconds."""

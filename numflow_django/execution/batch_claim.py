@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error
 
+from ..db.connections import close_connections
 from ..models import FeatureRun
 from ..signals import logger
 from . import relay, runner
@@ -65,4 +66,4 @@ class BatchClaim:
         try:
             self.release_rest()
         finally:
-            connections.close_all()  # those of the timer's thread
+            close_connections()  # those of the timer's thread

@@ -7,9 +7,8 @@ from time import monotonic
 from typing import ClassVar
 from uuid import UUID
 
-from django.db import connections
-
 from ..conf import conf
+from ..db.connections import close_connections
 from ..models import FeatureRun
 from ..signals import logger
 
@@ -68,7 +67,7 @@ class Keeper:
             finally:
                 if due:
                     # Only this thread's connections; the tasks use those of another thread
-                    connections.close_all()
+                    close_connections()
 
     def _renewed(self, run: FeatureRun) -> bool:
         """Return whether to keep renewing. A worker that lost its claim finds out at its next checkpoint."""

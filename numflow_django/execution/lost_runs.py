@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from django.db import connections
-
+from ..db.connections import close_connections
 from ..discovery.registry import registry
 from ..exceptions import ClaimLost
 from ..models import FeatureRun, FeatureRunQuerySet
@@ -36,7 +35,7 @@ def release_lost_runs(worker: str, *, begun: Collection[UUID], taken: Sequence[t
             "loss not recorded worker=%s; the relay will recover the runs when their leases expire", worker
         )
     finally:
-        connections.close_all()
+        close_connections()
     return is_recorded
 
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..db import transactions
 from ..exceptions import TransactionNotCommitted
-
-#: psycopg's number for a transaction in which a statement has failed.
-IN_ERROR = 3
 
 _REMEDY = "the steps' work was rolled back; let no step close the connection or end the transaction"
 
@@ -43,16 +39,11 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
                     f"a step left an atomic() block open on {using!r}; use it as `with transaction.atomic():`"
                 )
     finally:
-        _roll_back_leftovers(connection, depth)
+        # A block that a step left open makes Django take the end of ours for the end of it: the thread's next requests
+        # would run in our transaction, and never be committed
+        transactions.leave_blocks(connection, depth=depth)
     if outermost and not committed:
         raise TransactionNotCommitted(f"the transaction on {using!r} ended without a COMMIT; {_REMEDY}")
-
-
-def _roll_back_leftovers(connection: BaseDatabaseWrapper, depth: int) -> None:
-    # A block that a step left open makes Django take the end of ours for the end of it: the thread's next requests
-    # would run in our transaction, and never be committed
-    while len(connection.atomic_blocks) > depth:
-        connection.atomic_blocks[-1].__exit__(TransactionNotCommitted, TransactionNotCommitted(), None)
 
 
 def ensure_committable(using: str) -> None:
@@ -65,17 +56,8 @@ def ensure_committable(using: str) -> None:
             f"the transaction on {using!r} is marked for rollback, by set_rollback(True) or because a step caught a "
             "database error; put atomic() around the query that may fail"
         )
-    if _is_lost(connection):
+    if transactions.is_lost(connection):
         raise TransactionNotCommitted(
             f"the transaction on {using!r} cannot go on, because a step caught a database error or ended it in SQL; "
             "put atomic() around the query that may fail"
         )
-
-
-def _is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a COMMIT would commit nothing and raise nothing."""
-    raw: Any = connection.connection
-    if connection.vendor == "sqlite":
-        return not raw.in_transaction
-    # PostgreSQL answers the COMMIT of an aborted transaction with a rollback and no error
-    return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR

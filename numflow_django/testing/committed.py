@@ -7,15 +7,15 @@ autocommit, its ``atomic`` blocks are outermost ones, and their on_commit callba
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..db.connections import PSYCOPG_ACTIVE
-from ..request.transaction import IN_ERROR
+from ..db import queries
+from ..db.transactions import is_aborted, is_aborted_by_errors, of_caller
 
 #: Django's attributes of a transaction, with their values outside of any transaction.
 NO_TRANSACTION: dict[str, Any] = {
@@ -47,6 +47,7 @@ def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
     """
     with ExitStack() as stack:
         held = [stack.enter_context(HeldTransaction(connection)) for connection in _in_transaction()]
+        stack.enter_context(of_caller(each.connection.alias for each in held))
         for test_transaction in held:
             test_transaction.call_back(except_for)
         yield
@@ -81,7 +82,7 @@ class HeldTransaction:
         self.state = {name: getattr(connection, name) for name in fresh}
         vars(connection).update(fresh)
         connection.__class__ = type(self.own_class.__name__, (InTest, self.own_class), {})
-        if connection.vendor == "postgresql":
+        if is_aborted_by_errors(connection):
             connection.execute_wrappers.append(_alone)
         return self
 
@@ -107,8 +108,6 @@ class HeldTransaction:
 class InTest(BaseDatabaseWrapper):
     """Replaces methods of a connection whose transaction is the test's."""
 
-    is_in_test = True
-
     def _start_transaction_under_autocommit(self) -> None:
         self._set_autocommit(False)
 
@@ -132,18 +131,12 @@ class InTest(BaseDatabaseWrapper):
 
     def close(self) -> None:
         """Keep the connection, which holds the test's data. Roll back an open transaction, as the server would."""
-        _finish_query(self)
+        queries.discard(self)
         self.run_on_commit = []
         if self.in_atomic_block:
             self.needs_rollback = True
         else:
             self._rollback()
-
-
-def is_aborted(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a statement has failed, so that PostgreSQL refuses all statements until a rollback."""
-    raw: Any = connection.connection
-    return connection.vendor == "postgresql" and raw.info.transaction_status == IN_ERROR
 
 
 def _alone(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -169,21 +162,8 @@ def _release(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
-    _finish_query(connection)
+    queries.discard(connection)
     _execute(connection, connection.ops.savepoint_rollback_sql(name))
-
-
-def _finish_query(connection: BaseDatabaseWrapper) -> None:
-    """Reset a connection whose query was interrupted by a time limit. A worker would open another one."""
-    raw: Any = connection.connection
-    if connection.vendor == "mysql":
-        # It raises the error of the unclosed cursor again, but only after it has discarded the result
-        with suppress(Exception):
-            raw.discard_result()
-    elif hasattr(raw, "pgconn") and raw.info.transaction_status == PSYCOPG_ACTIVE:
-        raw.cancel()
-        while raw.pgconn.get_result():
-            pass
 
 
 def _execute(connection: Any, sql: str) -> None:

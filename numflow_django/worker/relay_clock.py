@@ -4,9 +4,8 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 
-from django.db import connections
-
 from ..conf import conf
+from ..db.connections import close_connections
 from ..execution.relay import Relay
 from ..signals import logger
 
@@ -42,4 +41,4 @@ class RelayClock:
         finally:
             self.is_ticking = False
             # A work-horse must not inherit a connection
-            connections.close_all()
+            close_connections()

@@ -1,7 +1,6 @@
 """Supervise the work-horse of a worker."""
 
-from django.db import connections
-
+from ..db.connections import close_connections
 from ..signals import logger
 from .work_horse import Work, WorkHorse
 
@@ -20,7 +19,7 @@ class Supervisor:
 
     def fork(self) -> WorkHorse:
         """Fork a work-horse. Close the database connections first, because a fork would share them."""
-        connections.close_all()
+        close_connections()
         self.forget()
         self._horse = WorkHorse(self._work)
         return self._horse

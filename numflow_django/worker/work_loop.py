@@ -15,11 +15,11 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
 from redis.exceptions import RedisError
 
 from ..broker.fetch import FetchedJob, Fetcher
 from ..broker.job import parse_job_id
+from ..db.connections import close_connections
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
 from ..execution.stop import Stop, request_stop
@@ -80,7 +80,7 @@ class WorkLoop:
                     self._pipe.send_bytes(AT_REST)
         except WorkerEnded:
             return
-        connections.close_all()
+        close_connections()
 
     def _stop(self, signum: int, frame: Any) -> None:
         """Handle SIGTERM from the worker, or from a supervisor that signals all processes: release the run."""
@@ -93,7 +93,7 @@ class WorkLoop:
         self._is_waiting = True
         try:
             while not self._pipe.poll(IDLE_SECONDS):
-                connections.close_all()
+                close_connections()
                 if self._is_orphan:
                     raise WorkerEnded
             job_id = self._pipe.recv_bytes().decode()

@@ -3,7 +3,8 @@
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 
-from numflow_django.db.connections import Watch
+from numflow_django.db.connections import Watch, close_connections
+from numflow_django.db.transactions import end, is_open, of_caller
 from numflow_django.models import FeatureRun
 from tests.e2e.processes import own_database
 from tests.support.waiting import eventually
@@ -182,3 +183,27 @@ def hang_up(pid):
         cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
         eventually(is_gone)
     other.close()
+
+
+def test_the_connections_of_this_thread_are_closed(database):
+    """After close_connections() this thread has no open connection; its next query opens one."""
+    written()
+
+    close_connections()
+    closed = database.connection
+
+    assert closed is None
+    assert written() == []
+
+
+@pytest.mark.parametrize("is_callers", [True, False])
+def test_a_transaction_of_the_caller_stays_open(database, is_callers):
+    """A transaction that Django knows nothing of is rolled back, unless it belongs to the engine's caller."""
+    database.cursor().execute("BEGIN")
+
+    with of_caller([ALIAS] if is_callers else []):
+        left = Watch().clean_up()
+    kept = is_open(database)
+    end(database)
+
+    assert (left, kept) == ([] if is_callers else [ALIAS], is_callers)

@@ -86,3 +86,9 @@ def test_statements_are_prepared_where_the_site_allows_it(feature, monkeypatch, 
     connection.close()
     assert prepared == verbs
     assert (run.state, [execution.state for execution in executions(run)]) == ("failed", ["succeeded", "failed"])
+
+
+def test_a_row_is_not_inserted_without_its_key():
+    """A key's default would be the same for all rows, so it is refused with the names of the model and the field."""
+    with pytest.raises(ValueError, match="insert a FeatureRun with its id: defaults are cached for all rows"):
+        statements.insert(FeatureRun.objects.all(), {"feature": "market.buy", "queue": "default"})

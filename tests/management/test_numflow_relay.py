@@ -42,7 +42,7 @@ def test_the_command_survives_a_database_that_is_down(monkeypatch, caplog, error
         raise error
 
     monkeypatch.setattr(Relay, "tick", fail)
-    monkeypatch.setattr(command.connections, "close_all", lambda: None)
+    monkeypatch.setattr(command, "close_connections", lambda: None)
     stop = SimpleNamespace(is_set=lambda: len(ticks) == 2, wait=lambda seconds: None, set=None)
     monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: stop))
     monkeypatch.setattr(command.signal, "signal", lambda signum, handler: None)

@@ -5,9 +5,10 @@ import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import Error, connections
+from django.db import Error
 
 from numflow_django.conf import conf
+from numflow_django.db.connections import close_connections
 from numflow_django.execution.relay import Relay
 from numflow_django.signals import logger
 
@@ -43,4 +44,4 @@ class Command(BaseCommand):
         except Error as error:
             logger.error("relay failed error=%r; trying again in %s s", error, conf.RELAY_SECONDS)
         finally:
-            connections.close_all()
+            close_connections()
