@@ -5,7 +5,6 @@ The test dependencies have no parser for YAML, so the files are read as text.
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -108,13 +107,16 @@ def test_every_url_of_the_project_is_https() -> None:
     assert [url for url in PROJECT["urls"].values() if not url.startswith("https://")] == []
 
 
-@pytest.mark.parametrize("path", sorted(GITHUB.rglob("*.yml")), ids=lambda path: path.relative_to(GITHUB).as_posix())
-def test_links_of_the_forms_lead_into_the_repository(path: Path) -> None:
-    """Each address in the files of .github is below the one repository, and a file that it names exists."""
-    for url in re.findall(r"https?://[^\s)\]\"]+", path.read_text(encoding="utf-8")):
-        assert url.startswith(REPOSITORY)
-        file = re.match(rf"{REPOSITORY}/(?:blob|tree)/main/(.+)", url)
-        assert file is None or (ROOT / file[1]).exists(), url
+def test_links_of_the_forms_lead_into_the_repository() -> None:
+    """Each link in the files of .github leads into our repository, and the files that they name exist."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(GITHUB.rglob("*.yml"))]
+    urls = [url for text in texts for url in re.findall(r"https?://[^\s)\]\"]+", text)]
+    files = [match[1] for url in urls if (match := re.match(rf"{REPOSITORY}/(?:blob|tree)/main/(.+)", url))]
+
+    assert urls
+    assert [url for url in urls if not url.startswith(REPOSITORY)] == []
+    assert files
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
 @pytest.mark.parametrize(

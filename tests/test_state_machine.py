@@ -21,7 +21,7 @@ from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExec
 NAMES = ["mail", "notify", "publish"]
 ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
-#: The arrows of the state diagram in design.md 6.
+#: The changes of state that a run may make.
 EDGES = {
     (RunState.PENDING, RunState.QUEUED),
     (RunState.WAITING, RunState.QUEUED),

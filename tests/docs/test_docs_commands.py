@@ -1,4 +1,4 @@
-"""The reference of the commands has what the commands have."""
+"""The reference of the commands describes each command, option and JSON key."""
 
 import json
 import re
@@ -21,10 +21,12 @@ SOURCES = [
 
 @pytest.mark.parametrize("source", SOURCES, ids=[source.stem for source in SOURCES])
 def test_every_command_and_option_is_there(source: Path) -> None:
-    """Each command has its heading, and each of its options is named below it."""
-    options = re.findall(r'add_argument\(\s*"(--[\w-]+)"', source.read_text(encoding="utf-8"))
+    """Each command has its heading, and the text below the heading names each of its options."""
+    text = source.read_text(encoding="utf-8")
+    arguments = re.findall(r'add_argument\(\s*"([\w-]+)"', text)
 
-    assert [option for option in options if f"`{option}`" not in SECTIONS[source.stem]] == []
+    assert len(arguments) == text.count("add_argument(")
+    assert [name for name in arguments if name.startswith("--") and f"`{name}`" not in SECTIONS[source.stem]] == []
 
 
 def test_every_key_of_the_json_is_there() -> None:

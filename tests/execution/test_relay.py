@@ -216,14 +216,14 @@ def test_a_worker_that_takes_a_run_while_the_relay_looks(server, monkeypatch):
 # Many runs, little time
 
 
-def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatch):
+def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatch, listen):
     """Runs of a queue whose Redis is down do not block the runs on later pages."""
     monkeypatch.setattr(pages, "PAGE", 2)
     settings.RQ_QUEUES = settings.RQ_QUEUES | {"mail": {"HOST": "127.0.0.1", "PORT": free_port()}}
     stuck = [run_row(RunState.PENDING, queue="mail") for _ in range(5)]
     free = [run_row(RunState.PENDING) for _ in range(3)]
     failures = []
-    dispatch_failed.connect(note := lambda **facts: failures.append(facts["run_id"]))
+    listen(dispatch_failed, lambda **facts: failures.append(facts["run_id"]))
 
     report = Relay().tick()
 
@@ -231,7 +231,6 @@ def test_rows_that_cannot_move_do_not_hide_the_rest(server, settings, monkeypatc
     assert [state for state, _ in numbers(*stuck)] == [RunState.PENDING] * 5
     assert jobs(server) == announced(*free)
     assert failures == []  # Redis was found to be down before
-    assert note
 
 
 def test_all_pages_are_read(server, monkeypatch):

@@ -166,11 +166,15 @@ def test_parameters_of_the_route_are_checked():
 @pytest.mark.parametrize(
     ("body", "kind", "message"),
     [
-        ('{"a": 1e999}', "application/json", "잘못된 JSON: 숫자 1e999이(가) 너무 큽니다"),
-        (r'{"a": "\u0000"}', "application/json", "잘못된 JSON: 텍스트에 NUL 문자가 있습니다"),
-        (r'{"a": "\ud800"}', "application/json", "잘못된 JSON: 텍스트에 짝이 없는 서로게이트 문자가 있습니다"),
-        (nested(101), "application/json", "잘못된 JSON: 100단계보다 깊게 중첩되어 있습니다"),
-        ("a=%00", FORM, "잘못된 폼 데이터: 텍스트에 NUL 문자가 있습니다"),
+        ('{"a": 1e999}', "application/json", "JSON이 올바르지 않습니다: 숫자 1e999이(가) 너무 큽니다"),
+        (r'{"a": "\u0000"}', "application/json", "JSON이 올바르지 않습니다: 텍스트에 NUL 문자가 있습니다"),
+        (
+            r'{"a": "\ud800"}',
+            "application/json",
+            "JSON이 올바르지 않습니다: 텍스트에 짝이 없는 서로게이트 문자가 있습니다",
+        ),
+        (nested(101), "application/json", "JSON이 올바르지 않습니다: 100단계보다 깊게 중첩되어 있습니다"),
+        ("a=%00", FORM, "폼 데이터가 올바르지 않습니다: 텍스트에 NUL 문자가 있습니다"),
     ],
 )
 def test_what_was_refused_is_told_in_the_clients_language(body, kind, message):

@@ -365,11 +365,11 @@ def read(request, how):
 @pytest.mark.parametrize(
     ("body", "kind", "message"),
     [
-        (b"[1]", "application/json", "잘못된 JSON: 배열이 아니라 객체여야 합니다"),
-        (b"1", "application/json", "잘못된 JSON: 1이(가) 아니라 객체나 배열이어야 합니다"),
-        (b"{", "application/json", "잘못된 JSON: Expecting property name"),
-        (b"--", "multipart/form-data", "잘못된 폼 데이터: Invalid boundary"),
-        (b"a", "text/csv", "지원하지 않는 콘텐츠 유형 'text/csv': application/json이나 폼으로 보내세요"),
+        (b"[1]", "application/json", "JSON이 올바르지 않습니다: 배열이 아니라 객체여야 합니다"),
+        (b"1", "application/json", "JSON이 올바르지 않습니다: 1이(가) 아니라 객체나 배열이어야 합니다"),
+        (b"{", "application/json", "JSON이 올바르지 않습니다: Expecting property name"),
+        (b"--", "multipart/form-data", "폼 데이터가 올바르지 않습니다: Invalid boundary"),
+        (b"a", "text/csv", "지원하지 않는 콘텐츠 유형입니다('text/csv'): application/json이나 폼만 받습니다"),
     ],
 )
 def test_what_the_client_reads_is_in_its_language(body, kind, message):

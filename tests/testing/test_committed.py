@@ -19,16 +19,16 @@ BOTH = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def passage(feature):
-    """Start a run of tasks with these bodies, run it, and give it."""
+def run_of(feature):
+    """Return a function that starts a run of tasks with these bodies, runs it and returns it."""
 
-    def passage(**tasks):
+    def run_of(**tasks):
         run = start_run(feature(**tasks).label)
         run_pending()
         run.reread()
         return run
 
-    return passage
+    return run_of
 
 
 def items(using="default"):
@@ -44,18 +44,18 @@ NEXT = "Sale.objects.create(item='next')"
 
 
 @BOTH
-def test_a_database_error_fails_the_task_only(passage, database):
+def test_a_database_error_fails_the_task_only(run_of, database):
     """
     A query that fails aborts PostgreSQL's transaction; in a worker there is none, and here it is as if there were none.
     """
-    run = passage(first="Sale.objects.create(item='before')\nSale.objects.create(item=None)", second=NEXT)
+    run = run_of(first="Sale.objects.create(item='before')\nSale.objects.create(item=None)", second=NEXT)
 
     assert failure(run, "first")[:2] == ("failed", "django.db.utils.IntegrityError")
     assert items() == ["before", "next"]
 
 
 @BOTH
-def test_a_database_error_that_the_task_survives(passage, database):
+def test_a_database_error_that_the_task_survives(run_of, database):
     """
     Outside of a transaction, a query that failed hinders no other.
     """
@@ -68,14 +68,14 @@ def test_a_database_error_that_the_task_survives(passage, database):
             Sale.objects.create(item="atomic")
     """
 
-    run = passage(first=body)
+    run = run_of(first=body)
 
     assert_run(run)
     assert items() == ["atomic", "survived"]
 
 
 @BOTH
-def test_raw_sql_that_fails(passage, database):
+def test_raw_sql_that_fails(run_of, database):
     """
     The same with SQL that Django's models know nothing of.
     """
@@ -88,13 +88,13 @@ def test_raw_sql_that_fails(passage, database):
         Sale.objects.create(item="survived")
     """
 
-    assert_run(passage(first=body))
+    assert_run(run_of(first=body))
 
     assert items() == ["survived"]
 
 
 @BOTH
-def test_an_atomic_block_of_the_task_is_the_outermost(passage, journal, database):
+def test_an_atomic_block_of_the_task_is_the_outermost(run_of, journal, database):
     """
     It may be durable, it rolls back alone, and its on_commit callbacks are called as it ends.
     """
@@ -113,14 +113,14 @@ def test_an_atomic_block_of_the_task_is_the_outermost(passage, journal, database
             lines.append(connection.in_atomic_block)
     """
 
-    assert_run(passage(first=body))
+    assert_run(run_of(first=body))
 
     assert journal() == ["in the block", "committed", "after the block", False]
     assert items() == ["kept"]
 
 
 @BOTH
-def test_an_atomic_task_that_fails(passage, database):
+def test_an_atomic_task_that_fails(run_of, database):
     """
     Its work is rolled back, and that of the others stands.
     """
@@ -128,7 +128,7 @@ def test_an_atomic_task_that_fails(passage, database):
         "from numflow_django import async_task\nfrom tests.market.models import Sale\n\n\n@async_task(atomic=True)\n"
     )
 
-    run = passage(
+    run = run_of(
         first=f"{rules}def {{name}}(ctx):\n    Sale.objects.create(item='gone')\n    raise ValueError('no')\n",
         second=f"{rules}def {{name}}(ctx):\n    Sale.objects.create(item='kept')\n",
     )
@@ -146,18 +146,18 @@ def test_an_atomic_task_that_fails(passage, database):
         "transaction.atomic().__enter__(); transaction.atomic(using='other').__enter__()",
     ],
 )
-def test_a_transaction_left_open(passage, opening, database):
+def test_a_transaction_left_open(run_of, opening, database):
     """
     What it holds is rolled back, the task fails, and the next one is none the worse for it.
     """
-    run = passage(first=f"{opening}\nSale.objects.create(item='lost')", second=NEXT)
+    run = run_of(first=f"{opening}\nSale.objects.create(item='lost')", second=NEXT)
 
     assert failure(run, "first")[1] == "numflow_django.exceptions.TransactionLeftOpen"
     assert items() == ["next"]
 
 
 @BOTH
-def test_a_transaction_by_hand(passage, database):
+def test_a_transaction_by_hand(run_of, database):
     """
     Autocommit off, commit and rollback do what they say.
     """
@@ -172,26 +172,24 @@ def test_a_transaction_by_hand(passage, database):
         transaction.set_autocommit(True)
     """
 
-    assert_run(passage(first=body))
+    assert_run(run_of(first=body))
 
     assert items() == ["committed", "committed, too"]
 
 
 @BOTH
-def test_a_connection_closed_by_the_task(passage, database):
+def test_a_connection_closed_by_the_task(run_of, database):
     """
     The task gets a new one, or believes so; the test's transaction outlives it.
     """
-    run = passage(
-        first="Sale.objects.create(item='before')\nconnections.close_all()\nSale.objects.create(item='after')"
-    )
+    run = run_of(first="Sale.objects.create(item='before')\nconnections.close_all()\nSale.objects.create(item='after')")
 
     assert_run(run)
     assert items() == ["after", "before"]
 
 
 @BOTH
-def test_a_connection_closed_in_a_block(passage, database):
+def test_a_connection_closed_in_a_block(run_of, database):
     """
     What the block did is rolled back, as the server would, and it can do no more.
     """
@@ -202,37 +200,37 @@ def test_a_connection_closed_in_a_block(passage, database):
             Sale.objects.create(item="too late")
     """
 
-    run = passage(first=body, second=NEXT)
+    run = run_of(first=body, second=NEXT)
 
     assert failure(run, "first")[0] == "failed"
     assert items() == ["next"]
 
 
 @BOTH
-def test_a_block_marked_for_rollback(passage, database):
+def test_a_block_marked_for_rollback(run_of, database):
     """
     set_rollback(True) takes back the task's block and no more.
     """
     body = "with transaction.atomic():\n    Sale.objects.create(item='lost')\n    transaction.set_rollback(True)"
 
-    assert_run(passage(first=body, second=NEXT))
+    assert_run(run_of(first=body, second=NEXT))
 
     assert items() == ["next"]
 
 
 @BOTH
-def test_a_lock_needs_a_block(passage, database):
+def test_a_lock_needs_a_block(run_of, database):
     """
     select_for_update() outside of one fails, as in a worker, although the test's own transaction is open.
     """
-    run = passage(first="list(Sale.objects.select_for_update())")
+    run = run_of(first="list(Sale.objects.select_for_update())")
 
     expected = "failed" if connection.features.has_select_for_update else "succeeded"
     assert run.log.get().state == expected
 
 
 @BOTH
-def test_a_coroutine(passage, database):
+def test_a_coroutine(run_of, database):
     """
     An async task uses the same connection.
     """
@@ -245,38 +243,54 @@ async def {name}(ctx):
     await Sale.objects.acreate(item="awaited")
 """
 
-    assert_run(passage(first=source))
+    assert_run(run_of(first=source))
 
     assert items() == ["awaited"]
 
 
+#: By the database's vendor: how to get a call of begun() when the query runs, and a long query.
+LONG_QUERIES = {
+    "postgresql": (
+        "connection.connection.add_notice_handler(begun)",
+        "DO $$ BEGIN RAISE NOTICE 'begun'; PERFORM pg_sleep(60); END $$",
+    ),
+    "mysql": ("begun()", "SELECT SLEEP(1)"),
+    "sqlite": (
+        "connection.connection.create_function('begun', 0, begun)",
+        "WITH RECURSIVE n(i) AS (SELECT begun() UNION ALL SELECT 1 FROM n LIMIT 99999) SELECT count(*) FROM n",
+    ),
+}
+
+
 @BOTH
-def test_a_task_interrupted_in_a_query(passage, database):
+def test_a_task_interrupted_in_a_query(run_of, database):
     """
-    A time limit that ends a query leaves a connection of which the test can still read.
+    After a timeout in a query, the test can still use the connection.
     """
-    sleep = {
-        "postgresql": "SELECT pg_sleep(20)",
-        "mysql": "SELECT SLEEP(1)",
-        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999999) SELECT count(*) FROM n",
-    }[connection.vendor]
+    announce, query = LONG_QUERIES[connection.vendor]
     body = f"""\
+import signal
 from django.db import connection
 from numflow_django import async_task
 from tests.market.models import Sale
-from tests.support.alarms import LONG, expire
 
 
-@async_task(timeout=LONG)
+def begun(*notice):
+    if notice:
+        connection.connection.remove_notice_handler(begun)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 1)
+
+
+@async_task(timeout=60)
 def {{name}}(ctx):
     Sale.objects.create(item="before")
     with connection.cursor() as cursor:
-        expire(0.2)
+        {announce}
         while True:
-            cursor.execute({sleep!r})
+            cursor.execute({query!r})
 """
 
-    run = passage(first=body, second=NEXT)
+    run = run_of(first=body, second=NEXT)
 
     assert failure(run, "first")[1] == "numflow_django.exceptions.TaskTimeout"
     assert items() == ["before", "next"]
@@ -295,19 +309,18 @@ def test_a_callback_that_leaves_a_transaction_open():
 
 
 @pytest.mark.django_db
-def test_the_tests_transaction_is_as_before(passage):
+def test_the_tests_transaction_is_as_before(run_of):
     """
     Afterwards the test's own blocks, callbacks and flags are where they were.
     """
     blocks, savepoints = list(connection.atomic_blocks), list(connection.savepoint_ids)
 
-    passage(first="transaction.atomic().__enter__()", second="connection.close()")
+    run_of(first="transaction.atomic().__enter__()", second="connection.close()")
 
     assert (connection.atomic_blocks, connection.savepoint_ids) == (blocks, savepoints)
     assert connection.in_atomic_block
     assert not connection.needs_rollback
     assert not connection.execute_wrappers
-    assert not hasattr(connection, "is_in_test")
     with transaction.atomic():
         Sale.objects.create(item="goes on")
     assert items() == ["goes on"]
