@@ -363,7 +363,7 @@ def test_a_killed_work_horse_marks_only_the_run_it_was_at(processes):
 
 
 def test_a_long_run_is_shown_by_rq(processes, queues):
-    """A job that takes a while is in RQ's registry of started jobs, and its worker is shown as busy; when the job has ended, it is no longer there."""
+    """A long job is in RQ's registry of started jobs while it runs, and its worker is shown as busy."""
     processes.worker("default")
     run = start(processes, how="wait")
     with redis("default", queues) as connection:
