@@ -87,6 +87,6 @@ def listen() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def stopped(monkeypatch: pytest.MonkeyPatch) -> type[Stop]:
-    """Whether the worker was asked to hand over; as before when the test ends."""
+    """Whether the worker was asked to stop; as before when the test ends."""
     monkeypatch.setattr(Stop, "requested", False)
     return Stop

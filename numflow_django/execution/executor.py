@@ -164,7 +164,7 @@ class RunExecutor:
         # If no loss was recorded, the COMMIT of an atomic task took effect before the connection broke
         self.database.write(self.run.reread)
         if self.run.claim_id != claim_id:
-            raise ClaimLost(f"run {self.run.pk}: somebody else has taken it over while its database was away")
+            raise ClaimLost(f"run {self.run.pk}: another worker has taken it over while its database was down")
         self.history.read()
 
     def _changed(self, ctx: Context) -> str | None:

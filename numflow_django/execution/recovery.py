@@ -29,7 +29,7 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
         end = RunState.FAILED if run.position + settled == len(run.task_names) else None
         done = run.lose([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
     if done:
-        _tell(run, lost, rest)
+        _send_signals(run, lost, rest)
     return done
 
 
@@ -39,7 +39,7 @@ def _stops_the_rest(run: FeatureRun, name: str) -> bool:
     return bool(feature and task and feature.policy(task).stop_on_failure)
 
 
-def _tell(run: FeatureRun, lost: TaskExecution, rest: list[TaskExecution]) -> None:
+def _send_signals(run: FeatureRun, lost: TaskExecution, rest: list[TaskExecution]) -> None:
     run.reread()
     facts = {"sender": FeatureRun, "run": run}
     task_lost.send_robust(**facts, execution=lost)

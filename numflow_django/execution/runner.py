@@ -27,7 +27,7 @@ def run(run_id: UUID, dispatch_no: int, *, worker: str) -> FeatureRun | None:
             return claimed
     if not any(FeatureRun.objects.using(alias).filter(pk=run_id).exists() for alias in registry.databases()):
         signals.logger.warning(
-            "run not found run=%s: it was deleted, or a site with another database rings in the same queue of the same "
+            "run not found run=%s: it was deleted, or a site with another database uses the same queue of the same "
             "Redis; give each site a Redis database or queue names of its own",
             run_id,
         )

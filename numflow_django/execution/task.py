@@ -60,7 +60,9 @@ def call(task: Module, ctx: Context, seconds: float) -> Any:
         )
     if inspect.iscoroutine(result):
         result.close()
-        raise TaskError(f"async task {task} ({task.file}) returned a coroutine, which nobody awaits; use 'async def'")
+        raise TaskError(
+            f"async task {task} ({task.file}) returned a coroutine, which is never awaited; use 'async def'"
+        )
     return result
 
 

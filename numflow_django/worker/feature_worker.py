@@ -20,13 +20,14 @@ from ..embedded import broker_hint
 from ..execution.lost_runs import release_lost_runs
 from ..signals import logger
 from .job_registries import JobRegistries
+from .lifetime import MAX_RUNS
 from .name import check_name
 from .registration import stay_registered
 from .relay_clock import RelayClock
 from .shared_status import SharedStatus
 from .supervisor import Supervisor
 from .work_horse import WorkHorse
-from .work_loop import MAX_RUNS, STUCK_SECONDS, WorkLoop
+from .work_loop import STUCK_SECONDS, WorkLoop
 
 #: Seconds between two checks of a busy work-horse. A job that two checks find running is entered in RQ's registries.
 CHECK_SECONDS = 1.0

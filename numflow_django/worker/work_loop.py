@@ -1,15 +1,12 @@
 """
 The loop of a work-horse: execute one run after another while there are any.
 
-A fork for each run costs more than most runs do. A work-horse is still replaced from time to time, because users' code
-may leak memory.
+A fork for each run costs more than most runs do.
 """
 
 import os
 import random
-import resource
 import signal
-import sys
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -22,18 +19,13 @@ from ..broker.job import parse_job_id
 from ..db.connections import close_connections
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
-from ..execution.stop import Stop, request_stop
-from ..execution.timeout import InterruptedCalls
+from ..execution.stop import request_stop
 from ..models import FeatureRun, RunState
 from ..signals import logger
 from ..text import console
+from .lifetime import Lifetime
 from .shared_status import SharedStatus
-from .work_horse import AT_REST
-
-#: The limits after which a work-horse is replaced: runs, seconds, and bytes of memory that it has grown by.
-MAX_RUNS = 1_000
-MAX_SECONDS = 600.0
-MAX_GROWTH = 256 * 2**20
+from .worker_pipe import WorkerEnded, WorkerPipe
 
 #: Seconds beyond a job's own limit after which the worker kills the work-horse, whose own alarm has not worked.
 STUCK_SECONDS = 60
@@ -42,31 +34,20 @@ STUCK_SECONDS = 60
 MAX_BATCH = 16
 QUICK_SECONDS = 0.02
 
-#: Seconds without a run after which a work-horse closes its database connections.
-IDLE_SECONDS = 10.0
-
-
-class WorkerEnded(Exception):
-    """The worker of this work-horse has ended."""
-
 
 class WorkLoop:
     """Execute jobs in a work-horse until it is replaced or stopped."""
 
     def __init__(
-        self, pipe: Connection, shared_status: SharedStatus, *, fetcher: Fetcher, worker: str, max_runs: int
+        self, connection: Connection, shared_status: SharedStatus, *, fetcher: Fetcher, worker: str, max_runs: int
     ) -> None:
-        self._pipe = pipe
+        self._pipe = WorkerPipe(connection)
         self._shared_status = shared_status
         self._fetcher = fetcher
         self._worker = worker
-        self._runs_left = max_runs  # until it must report to its worker
         self._max_runs = max_runs
-        self._parent = os.getppid()
-        self._is_waiting = False
-        self._runs = 0
-        self._began = monotonic()
-        self._size = _size()
+        self._runs_left = max_runs  # until it must report to its worker
+        self._lifetime = Lifetime()
 
     def serve(self) -> None:
         """Serve jobs until the worker ends, a stop is requested, or a limit is reached."""
@@ -74,10 +55,10 @@ class WorkLoop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)
         try:
-            while not self._is_over:
-                self._serve(self._receive())
-                if not self._is_over:
-                    self._pipe.send_bytes(AT_REST)
+            while not self._lifetime.is_over:
+                self._serve(self._pipe.receive())
+                if not self._lifetime.is_over:
+                    self._pipe.report_rest()
         except WorkerEnded:
             return
         close_connections()
@@ -85,22 +66,8 @@ class WorkLoop:
     def _stop(self, signum: int, frame: Any) -> None:
         """Handle SIGTERM from the worker, or from a supervisor that signals all processes: release the run."""
         request_stop()
-        if self._is_waiting:
+        if self._pipe.is_waiting:
             os._exit(0)
-
-    def _receive(self) -> str:
-        """Return the id of the job that the worker sends. Raise WorkerEnded if the worker has ended."""
-        self._is_waiting = True
-        try:
-            while not self._pipe.poll(IDLE_SECONDS):
-                close_connections()
-                if self._is_orphan:
-                    raise WorkerEnded
-            job_id = self._pipe.recv_bytes().decode()
-        except EOFError as error:
-            raise WorkerEnded from error
-        self._is_waiting = False
-        return job_id
 
     def _serve(self, job_id: str) -> None:
         """Serve this job and the jobs after it in the queue."""
@@ -121,7 +88,7 @@ class WorkLoop:
     def _fetch(self, done: list[str], most: int) -> list[FetchedJob]:
         """Delete the jobs *done* from Redis and return up to *most* others; none if the worker is to send the next."""
         try:
-            if self._is_over or not self._runs_left or self._is_orphan:
+            if self._lifetime.is_over or not self._runs_left or self._pipe.has_worker_ended:
                 self._fetcher.finish(done)
                 return []
             jobs = self._fetcher.next(done, most=most)
@@ -145,7 +112,7 @@ class WorkLoop:
                 self._shared_status.store_running(job.name, job.timeout + STUCK_SECONDS)
                 if run_id not in batch.claimed:
                     self._run(run_id, dispatch_no)
-                elif not self._is_over and (run := batch.begin(run_id)):
+                elif not self._lifetime.is_over and (run := batch.begin(run_id)):
                     self._run_claimed(run)
                 self._note_end()
         return [job.name for job in jobs]
@@ -168,30 +135,10 @@ class WorkLoop:
         self._enqueue_again(run)
 
     def _count(self) -> None:
-        self._runs += 1
+        self._lifetime.count_run()
         self._runs_left -= 1
 
     def _enqueue_again(self, run: FeatureRun) -> None:
         """Enqueue a run that was released unfinished, for example because this work-horse stops."""
         if run.state == RunState.PENDING:
             relay.dispatch_due(run)
-
-    @property
-    def _is_orphan(self) -> bool:
-        return os.getppid() != self._parent
-
-    @property
-    def _is_over(self) -> bool:
-        return (
-            Stop.requested
-            or self._runs >= MAX_RUNS
-            or monotonic() - self._began > MAX_SECONDS
-            or _size() - self._size > MAX_GROWTH
-            or InterruptedCalls.count > 0  # their code may have left any state
-        )
-
-
-def _size() -> int:
-    """Return the peak memory of this process in bytes."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024

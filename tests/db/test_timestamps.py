@@ -12,7 +12,7 @@ from django.db.models.functions import Cast
 from django.db.models.functions import Now as DjangoNow
 
 from numflow_django.db.timestamps import Now, TimestampField
-from numflow_django.execution.relay import PAGE, _pages
+from numflow_django.execution.pages import PAGE, pages
 from numflow_django.models import FeatureRun, RunState
 
 pytestmark = pytest.mark.django_db
@@ -103,7 +103,7 @@ def test_pages_show_each_run_once():
     )
     FeatureRun.objects.update(available_at=Now())
 
-    seen = [run.pk for page in _pages(FeatureRun.objects.due(), monotonic() + 60) for run in page]
+    seen = [run.pk for page in pages(FeatureRun.objects.due(), monotonic() + 60) for run in page]
 
     assert len(seen) == 2 * PAGE + 50
     assert len(set(seen)) == len(seen)

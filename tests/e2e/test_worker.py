@@ -1,4 +1,4 @@
-"""Real workers as supervisors start them: whom they serve, what they refuse, and how they end."""
+"""Real workers as supervisors start them: what they run, what they refuse, and how they end."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def queues(folder):
 
 @pytest.fixture(scope="module")
 def environment(folder, queues, django_db_blocker):
-    """A site with a database and a broker, and nobody at work."""
+    """A site with a database and a broker, and without workers."""
     tree = Tree(folder)
     tree.write(FILES)
     with django_db_blocker.unblock(), own_database(ALIAS, folder) as database:
@@ -100,7 +100,7 @@ def environment(folder, queues, django_db_blocker):
 
 @pytest.fixture
 def processes(tmp_path, environment, queues, settings):
-    """The processes of one test; this process can enqueue their runs."""
+    """The processes of one test; this process can enqueue runs for them."""
     settings.RQ_QUEUES = queues
     for queue in queues:
         with redis(queue, queues) as connection:
@@ -172,7 +172,7 @@ def go(processes):
 SUCCESS = [(name, "succeeded") for name in NAMES]
 
 
-# Whom a worker serves
+# What a worker runs
 
 
 @pytest.mark.parametrize("queue", ["default", "json"])
@@ -210,7 +210,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_foreign_job_is_refused(processes, queues, kind, tmp_path):
-    """A job that is no run is refused, logged and not run, and nothing of it is unpickled; the worker goes on."""
+    """A job that is no run is refused and logged, and nothing of it is run or unpickled; the next job runs."""
     queue, enqueue = FOREIGN[kind]
     serializer = JSONSerializer if queue == "json" else DefaultSerializer
     trace = tmp_path / "trace"
@@ -229,8 +229,8 @@ def test_a_foreign_job_is_refused(processes, queues, kind, tmp_path):
     )
 
 
-def test_a_foreign_job_under_a_run_s_name_rings_and_no_more(processes, queues, tmp_path):
-    """A job that bears the name of a run makes the worker look for that run, whatever its data say."""
+def test_a_foreign_job_with_the_id_of_a_run(processes, queues, tmp_path):
+    """A foreign job with the id of a run only makes the worker look for that run, whatever its data contain."""
     trace = tmp_path / "trace"
     name = job_id(uuid4(), 1)
     bomb = pickle.dumps(Bomb(trace))
@@ -277,24 +277,24 @@ def test_a_task_that_ends_its_process(processes):
     assert log(run) == [("first", "succeeded"), ("second", "lost"), *SUCCESS[1:]]
 
 
-def test_a_worker_that_is_stopped_hands_over(processes):
-    """C13: on SIGTERM the task that is running ends, the run is handed over, and the next worker goes on after it."""
+def test_a_worker_that_is_stopped_releases_its_run(processes):
+    """C13: on SIGTERM the task that is running ends, the run is released, and the next worker continues it."""
     processes.worker("default")
     run = start(processes, how="wait")
     horses(processes)
     [worker] = processes.running
 
     worker.send_signal(signal.SIGTERM)
-    eventually((processes.folder / "stopping").exists, timeout=PATIENCE, message="The work-horse was not told")
+    eventually((processes.folder / "stopping").exists, timeout=PATIENCE, message="The work-horse got no signal")
     go(processes)
     code = worker.wait(PATIENCE)
     run.refresh_from_db()
-    handed = run.state, run.position, run.dispatch_no
+    released = run.state, run.position, run.dispatch_no
     processes.start("next-worker", "rqworker", "default")
 
     ended(run)
     assert code == 0
-    assert handed == (RunState.QUEUED, 2, 2)
+    assert released == (RunState.QUEUED, 2, 2)
     assert (run.state, run.token, log(run)) == (RunState.SUCCEEDED, 2, SUCCESS)
     assert len({e.worker for e in run.executions.all()}) == 2
 
@@ -343,7 +343,7 @@ def test_a_work_horse_that_dies_at_rest_is_replaced(processes):
 
 
 def test_a_killed_work_horse_marks_only_the_run_it_was_at(processes):
-    """Of the runs that a killed work-horse had claimed, the one that had begun has lost a try, and no other."""
+    """Of the runs that a killed work-horse had claimed, only the one that had begun has a lost execution."""
     quick, slow = [start(processes) for _ in range(12)], start(processes, how="wait")
     behind = [start(processes) for _ in range(60)]
     processes.worker("default")
@@ -364,7 +364,7 @@ def test_a_killed_work_horse_marks_only_the_run_it_was_at(processes):
 
 
 def test_a_long_run_is_shown_by_rq(processes, queues):
-    """A job that takes a while is in RQ's registry of started jobs, with its worker busy at it, and then no longer."""
+    """A long job is in RQ's registry of started jobs while it runs, and its worker is shown as busy."""
     processes.worker("default")
     run = start(processes, how="wait")
     with redis("default", queues) as connection:
@@ -427,18 +427,18 @@ def test_a_worker_registers_again_after_a_flush(processes, queues):
 
 
 def test_an_idle_worker_runs_the_relay(processes):
-    """D5: a run that nobody rang for is found by a worker that has nothing to do."""
+    """D5: an idle worker finds a run that was not enqueued."""
     processes.worker("default")
     ended(start(processes))
 
-    unheard, pending = commit(processes), commit(processes, state=RunState.PENDING)
+    unknown, pending = commit(processes), commit(processes, state=RunState.PENDING)
 
-    assert [ended(run).state for run in (unheard, pending)] == [RunState.SUCCEEDED] * 2
-    assert (unheard.dispatch_no, pending.dispatch_no) == (2, 2)
+    assert [ended(run).state for run in (unknown, pending)] == [RunState.SUCCEEDED] * 2
+    assert (unknown.dispatch_no, pending.dispatch_no) == (2, 2)
 
 
 def test_the_relay_once(processes, queues):
-    """``numflow_relay --once`` dispatches what nobody has, tells it, and ends."""
+    """``numflow_relay --once`` dispatches what was not dispatched, prints it, and ends."""
     commit(processes)
     start(processes)
     commit(processes, state=RunState.PENDING)
@@ -458,7 +458,7 @@ def test_the_relay_once(processes, queues):
 
 
 def test_the_relay_as_a_process(processes):
-    """``numflow_relay`` sweeps until it is told to stop, and ends at once with code 0."""
+    """``numflow_relay`` sweeps until SIGTERM, and then ends at once with code 0."""
     pending = commit(processes, state=RunState.PENDING)
     processes.start("relay", "numflow_relay")
     [relay] = processes.running

@@ -42,7 +42,7 @@ def test_a_lost_try_is_on_record(feature):
 
 
 def test_a_resumed_run_goes_on_at_the_task_that_was_lost(feature, journal):
-    """C13: the next worker runs the task again, and knows that it is not its first attempt."""
+    """C13: the next worker runs the task again, and sees in ctx.task.attempt that it ran before."""
     run = die(claimed(feature(mail="lines.append(ctx.task.attempt)", notify=NOTE)), times=2)
 
     go_on(run)
@@ -73,7 +73,7 @@ def test_a_resumed_run_has_its_whole_crash_budget_again(feature, settings):
 
 @pytest.mark.parametrize(("most", "survived"), [(0, 0), (1, 1), (3, 3)])
 def test_a_crash_loop_ends(feature, journal, settings, most, survived):
-    """A task that takes its worker down more than TASK_MAX_CRASHES times has failed, and the rest goes on."""
+    """A task that takes its worker down more than TASK_MAX_CRASHES times has failed, and the next tasks run."""
     settings.NUMFLOW = {"TASK_MAX_CRASHES": most}
     run = claimed(feature(mail=NOTE, notify=NOTE))
     if survived:

@@ -55,7 +55,7 @@ def test_a_run_that_succeeds(feature):
     assert executions(run)[0].started_at <= executions(run)[0].finished_at
 
 
-def test_a_doorbell_is_answered_once(feature, journal, caplog):
+def test_a_run_that_is_enqueued_twice_runs_once(feature, journal, caplog):
     """A run that is enqueued twice runs its tasks once; the second claim returns None without a warning."""
     row = queued(feature(mail="lines.append('mail')"))
 
@@ -67,7 +67,7 @@ def test_a_doorbell_is_answered_once(feature, journal, caplog):
     assert messages(caplog, logging.WARNING) == []
 
 
-def test_a_doorbell_of_another_site(caplog):
+def test_a_job_of_another_site(caplog):
     """A job whose run is in no database causes a warning: another site uses the same Redis and queue."""
     run_id = uuid4()
 
@@ -118,7 +118,7 @@ def test_a_gone_instance_fails_the_task_that_touches_it(feature, define):
 def test_a_failed_task_is_logged_and_the_next_one_runs(feature, caplog, settings, debug):
     """A18: a task that raises is logged with its traceback whatever DEBUG is, and the next one still runs."""
     settings.DEBUG = debug
-    shop = feature(mail="raise ConnectionError('the gateway is away')", notify="return 'sent'")
+    shop = feature(mail="raise ConnectionError('the gateway is down')", notify="return 'sent'")
 
     run = run_through(shop)
 
@@ -128,7 +128,7 @@ def test_a_failed_task_is_logged_and_the_next_one_runs(feature, caplog, settings
     assert record.getMessage() == (
         f"task failed run={run.pk} feature={shop.label} task=mail attempt=1 error=ConnectionError"
     )
-    assert "raise ConnectionError('the gateway is away')" in caplog.text
+    assert "raise ConnectionError('the gateway is down')" in caplog.text
 
 
 def test_all_failures_count(feature):
@@ -184,12 +184,12 @@ def test_a_failed_task_whose_context_cannot_travel(feature):
     assert executions(run)[0].error_type == "ValueError"
 
 
-def test_a_coroutine_that_nobody_awaits(feature, journal):
+def test_a_coroutine_that_is_never_awaited(feature, journal):
     """A function that only returns a coroutine fails, because the coroutine would never run."""
     run = run_through(feature(mail="async def send(): lines.append('sent')\nreturn send()"))
 
     assert states(run) == [("mail", "failed")]
-    assert executions(run)[0].error_message.endswith("returned a coroutine, which nobody awaits; use 'async def'")
+    assert executions(run)[0].error_message.endswith("returned a coroutine, which is never awaited; use 'async def'")
     assert journal() == []
 
 
@@ -214,7 +214,7 @@ def test_the_rest_is_skipped_after_stop_on_failure(feature, journal, caplog):
 
 
 def test_stop_on_failure_stops_only_on_failure(feature):
-    """A task with stop_on_failure that succeeds hands over to the next one."""
+    """A task with stop_on_failure that succeeds lets the next one run."""
     run = run_through(feature(charge=task("pass", "stop_on_failure=True"), ship="pass"))
 
     assert states(run) == [("charge", "succeeded"), ("ship", "succeeded")]
@@ -268,9 +268,9 @@ def test_an_instance_that_is_gone_fails_only_the_task_that_touches_it(feature):
 
 def test_what_a_task_knows_about_itself(feature):
     """ctx.task has name, attempt and a key that is the same at every attempt of this task in this run."""
-    told = "return [str(ctx.run_id), str(ctx.task.run_id), ctx.task.name, ctx.task.attempt, ctx.task.idempotency_key]"
+    facts = "return [str(ctx.run_id), str(ctx.task.run_id), ctx.task.name, ctx.task.attempt, ctx.task.idempotency_key]"
 
-    run = run_through(feature(mail=told, notify=told))
+    run = run_through(feature(mail=facts, notify=facts))
 
     assert [e.result for e in executions(run)] == [
         [str(run.pk), str(run.pk), name, 1, f"{run.pk}:{name}"] for name in ("mail", "notify")
@@ -680,11 +680,11 @@ def test_an_error_of_the_checkpoint_is_none_of_the_tasks(feature, monkeypatch):
     row = queued(feature(mail="pass"))
 
     def fail(*args, **kwargs):
-        raise OperationalError("the database is away")
+        raise OperationalError("the database is down")
 
     monkeypatch.setattr(FeatureRun, "checkpoint", fail)
     monkeypatch.setattr(run_database, "WRITE_WAITS", ())
-    with pytest.raises(OperationalError, match="the database is away"):
+    with pytest.raises(OperationalError, match="the database is down"):
         runner.run(row.pk, 1, worker="w1")
 
     row.refresh_from_db()
@@ -822,7 +822,7 @@ def test_what_is_sent_on_the_way(feature, listen):
 
 @pytest.mark.parametrize("kind", ["run_started", "task_started", "task_succeeded", "run_succeeded"])
 def test_a_receiver_that_raises_changes_nothing(feature, listen, caplog, kind):
-    """A receiver's error is logged by Django, and the run goes on."""
+    """A receiver's error is logged by Django, and the run continues."""
 
     def fail(**kwargs):
         raise RuntimeError("the receiver is broken")

@@ -1,4 +1,4 @@
-"""Runs that change hands: handed over, cancelled, resumed."""
+"""Runs that a worker releases, and runs that are cancelled or resumed."""
 
 import logging
 
@@ -16,18 +16,18 @@ STOP = "from numflow_django.execution.stop import request_stop\nrequest_stop()\n
 NOTE = "lines.append('{name}')"
 
 
-# Hand-over
+# Release
 
 
-def test_a_run_is_handed_over_between_two_tasks(feature, journal, stopped):
+def test_a_run_is_released_between_two_tasks(feature, journal, stopped):
     """C13: a worker that is asked to stop ends its task and releases the run; the next worker continues it."""
     run = run_through(feature(mail=f"ctx.item = 'book'\n{STOP}", notify="lines.append(ctx.item)"))
-    handed = run.state, run.reason, run.position, run.lease_expires_at, journal()[:]
+    released = run.state, run.reason, run.position, run.lease_expires_at, journal()[:]
 
     stopped.requested = False
     go_on(run)
 
-    assert handed == (RunState.PENDING, "released: its worker was stopped", 1, None, ["mail"])
+    assert released == (RunState.PENDING, "released: its worker was stopped", 1, None, ["mail"])
     assert (run.state, run.reason, run.token, journal()) == (RunState.SUCCEEDED, "", 2, ["mail", "book"])
     assert [(e.name, e.state, e.worker) for e in executions(run)] == [
         ("mail", "succeeded", "w1"),
@@ -43,7 +43,7 @@ def test_a_run_whose_last_task_was_running_ends(feature, stopped):
 
 
 def test_a_worker_that_is_stopping_begins_no_task(feature, journal, stopped):
-    """C13: a run that a stopping worker has just claimed is handed over unchanged, and no crash is counted."""
+    """C13: a run that a stopping worker has just claimed is released unchanged, and no crash is counted."""
     stopped.requested = True
 
     run = run_through(feature(mail=NOTE))
@@ -51,7 +51,7 @@ def test_a_worker_that_is_stopping_begins_no_task(feature, journal, stopped):
     assert (run.state, run.position, journal(), executions(run)) == (RunState.PENDING, 0, [], [])
 
 
-def test_a_hand_over_is_signalled(feature, stopped, listen, caplog):
+def test_a_release_is_signalled(feature, stopped, listen, caplog):
     """C8: run_released is sent with the run, and logged, and the run has not ended."""
     sent = []
     for kind in ("run_released", "run_succeeded", "run_failed"):
@@ -176,8 +176,8 @@ def test_a_resumed_run_that_fails_again(feature):
     assert run.resume()
 
 
-def test_a_cancelled_run_goes_on_where_it_stopped(feature, journal):
-    """C9: resuming a cancelled run runs what it had not come to; it is no longer cancelled."""
+def test_a_resumed_run_continues_where_it_was_cancelled(feature, journal):
+    """C9: resuming a cancelled run runs its remaining tasks; it is no longer cancelled."""
     run = run_through(feature(mail=CANCEL, notify=NOTE, publish=NOTE))
 
     run.resume()

@@ -64,7 +64,7 @@ def test_a_connection_that_is_lost_in_a_task(feature, journal, lost, kind):
     assert (run.state, run.reason) == (RunState.SUCCEEDED, "")
 
 
-def test_an_error_of_a_sound_connection_is_the_task_s(feature):
+def test_an_error_of_a_working_connection_is_the_tasks(feature):
     """An OperationalError on a connection that works is the task's failure like any other."""
     run = run_through(feature(mail="from django.db import OperationalError\nraise OperationalError('no such table')"))
 
@@ -95,7 +95,7 @@ def test_a_hang_up_that_a_task_survives(feature, use):
     assert states(run) == [("mail", "succeeded"), ("notify", "succeeded")]
 
 
-def test_a_run_that_was_taken_over_while_the_database_was_away(feature, journal, lost, monkeypatch, caplog):
+def test_a_run_that_was_taken_over_while_the_database_was_down(feature, journal, lost, monkeypatch, caplog):
     """A worker whose run has another worker after an outage leaves it alone and runs none of its tasks."""
     record = executor.record_loss
 
@@ -111,7 +111,7 @@ def test_a_run_that_was_taken_over_while_the_database_was_away(feature, journal,
 
     assert (run.state, run.worker, journal()) == (RunState.RUNNING, "w2", ["mail"])
     [warning] = messages(caplog, logging.WARNING)
-    assert warning.endswith("somebody else has taken it over while its database was away")
+    assert warning.endswith("another worker has taken it over while its database was down")
 
 
 # A COMMIT whose answer gets lost
@@ -143,7 +143,7 @@ def break_after_commit(monkeypatch, listen):
 @pytest.mark.parametrize("name", ["charge", "ship"], ids=["in the middle", "at the end"])
 @pytest.mark.parametrize("rules", ["", "atomic=True"], ids=["plain", "atomic"])
 def test_a_commit_whose_answer_gets_lost(feature, journal, lost, listen, break_after_commit, name, rules):
-    """D8: a checkpoint that was written although its COMMIT got no answer counts once, and the run goes on."""
+    """D8: a checkpoint that was written although its COMMIT got no answer counts once, and the run continues."""
     ended = []
     listen(signals.run_succeeded, lambda run, **facts: ended.append(run.pk))
     charge = task("Sale.objects.create(item='{name}')\nlines.append('{name}')", rules)
@@ -182,18 +182,18 @@ def test_a_checkpoint_waits_for_its_database(feature, monkeypatch, caplog, error
     assert messages(caplog, logging.WARNING) == [f"not written run={run.pk} error={error!r}; trying again"] * times
 
 
-def test_a_database_that_stays_away(feature, monkeypatch):
+def test_a_database_that_stays_down(feature, monkeypatch):
     """If the database stays down, the worker raises, and the run is recovered when its lease expires."""
     tries = []
 
     def fail(self, *args, **kwargs):
         tries.append(self.pk)
-        raise OperationalError("the database is away")
+        raise OperationalError("the database is down")
 
     monkeypatch.setattr(FeatureRun, "checkpoint", fail)
     row = queued(feature(mail="pass"))
 
-    with pytest.raises(OperationalError, match="the database is away"):
+    with pytest.raises(OperationalError, match="the database is down"):
         runner.run(row.pk, 1, worker="w1")
 
     row.reread()

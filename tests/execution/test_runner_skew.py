@@ -27,10 +27,10 @@ def test_a_feature_that_the_worker_does_not_know(feature):
     """A run of a feature that is not in this worker's code waits for a worker that has it, with the reason."""
     shop = feature(mail="pass")
 
-    run = run_through(shop, feature="shop.unheard_of")
+    run = run_through(shop, feature="shop.unknown")
 
     assert (run.state, run.position, states(run)) == (RunState.WAITING, 0, [])
-    since = run.reason.removeprefix("unknown feature shop.unheard_of since ").partition(";")[0]
+    since = run.reason.removeprefix("unknown feature shop.unknown since ").partition(";")[0]
     assert run.reason.endswith(
         "; restart the workers if it is new; waiting for one whose code has it, 15 minutes at most"
     )
@@ -49,7 +49,7 @@ def test_a_task_that_the_worker_does_not_know(feature):
 
 
 def test_a_worker_that_knows_the_task_goes_on(feature, journal):
-    """A run that waited for code goes on when a worker has it, and no trace of the wait is left."""
+    """A run that waited for code continues when a worker has it, and its reason is empty again."""
     run = run_through(feature(mail="lines.append('mail')"), task_names=["mail", "notify"])
 
     feature(mail="lines.append('mail')", notify="lines.append('notify')")
@@ -64,12 +64,12 @@ REMEDY = "no worker's code has had it for 15 minutes; put it back, restart the w
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ({"feature": "shop.unheard_of"}, f"unknown feature shop.unheard_of: {REMEDY}"),
+        ({"feature": "shop.unknown"}, f"unknown feature shop.unknown: {REMEDY}"),
         ({"task_names": ["notify", "mail"]}, f"unknown task notify: {REMEDY}"),
     ],
     ids=["feature", "task"],
 )
-def test_nobody_has_the_code(feature, clock, journal, names, reason):
+def test_no_worker_has_the_code(feature, clock, journal, names, reason):
     """After fifteen minutes without a worker that has the code the run fails, says so, and runs no further task."""
     run = run_through(feature(mail="lines.append('mail')"), **names)
 
@@ -86,19 +86,19 @@ def test_nobody_has_the_code(feature, clock, journal, names, reason):
 
 @pytest.mark.parametrize("names", [{"feature": "shop.gone"}, {"task_names": ["notify", "mail"]}], ids=list)
 def test_each_hand_over_for_want_of_code_is_warned_of(feature, caplog, names):
-    """Each hand-over because of missing code logs one warning: run, feature, task, and what happens next."""
+    """Each release because of missing code logs one warning: run, feature, task, and what happens next."""
     caplog.set_level(logging.INFO, logger="numflow_django")
     run = run_through(feature(mail="pass"), **names)
     go_on(run)
 
-    told = [record for record in caplog.records if not record.getMessage().startswith("run started")]
+    logged = [record for record in caplog.records if not record.getMessage().startswith("run started")]
     what = f"feature {run.feature}" if "feature" in names else "task notify"
     line = (
         f"run waits for code run={run.pk} feature={run.feature} task={run.task_names[0]} reason='unknown {what} since "
     )
-    assert [record.levelname for record in told] == ["WARNING"] * 2
-    assert all(record.getMessage().startswith(line) for record in told)
-    assert told[0].getMessage().endswith("code has it, 15 minutes at most'; after that it fails")
+    assert [record.levelname for record in logged] == ["WARNING"] * 2
+    assert all(record.getMessage().startswith(line) for record in logged)
+    assert logged[0].getMessage().endswith("code has it, 15 minutes at most'; after that it fails")
 
 
 def test_patience_begins_anew_for_a_resumed_run(feature, clock):
@@ -114,7 +114,7 @@ def test_patience_begins_anew_for_a_resumed_run(feature, clock):
 
 
 def interrupted(feature, journal, **tasks):
-    """A run that was handed over after its first task, "mail"."""
+    """A run that was released after its first task, "mail"."""
     run = queued(
         feature(
             mail="lines.append('mail')\nfrom numflow_django.execution.stop import request_stop\nrequest_stop()",

@@ -1,0 +1,89 @@
+"""The supervisor of a work-horse: jobs reach it, a dead or stuck one is replaced or killed."""
+
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+
+from numflow_django.worker.supervisor import Supervisor
+from numflow_django.worker.work_horse import AT_REST
+from tests.support.waiting import eventually
+
+
+def work(pipe, shared_status):
+    """Rest after each job, and sleep in the job "stuck"."""
+    with suppress(EOFError):  # its supervisor has dismissed it
+        while True:
+            if pipe.recv_bytes() == b"stuck":
+                signal.pause()
+            shared_status.clear_running()
+            pipe.send_bytes(AT_REST)
+
+
+@pytest.fixture
+def supervisor():
+    supervisor = Supervisor(work)
+    yield supervisor
+    supervisor.dismiss()
+
+
+def ended(horse):
+    eventually(lambda: horse.wait(1) and horse.has_ended, message="The work-horse has not ended")
+    return horse.wait_status
+
+
+def test_without_a_work_horse(supervisor):
+    """Before the first fork there is no process; stopping it does nothing."""
+    supervisor.stop()
+    supervisor.kill_if_stuck()
+
+    assert supervisor.pid == 0
+
+
+def test_one_work_horse_gets_all_jobs(supervisor):
+    """A job is sent to the work-horse that is there, and the first job forks it."""
+    first = supervisor.send("one", 60)
+    assert first.wait(10)
+
+    assert supervisor.send("two", 60) is first
+    assert first.wait(10)
+    assert supervisor.pid == first.pid
+
+
+def test_a_work_horse_that_died_at_rest_is_replaced(supervisor):
+    """A job that a dead work-horse cannot take is sent to a new one."""
+    dead = supervisor.fork()
+    os.kill(dead.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+
+    horse = supervisor.send("one", 60)
+
+    assert horse.pid == supervisor.pid != dead.pid
+    assert (dead.wait_status, dead.shared_status.running) == (signal.SIGKILL, None)
+
+
+def test_a_stuck_work_horse_is_killed(supervisor, caplog):
+    """A work-horse whose job has exceeded its limit is killed, and its job stays known."""
+    horse = supervisor.send("one", 60)  # once it answers, it is in its own process group
+    assert horse.wait(10)
+    supervisor.send("stuck", -1)
+
+    supervisor.kill_if_stuck()
+
+    assert ended(horse) == signal.SIGKILL
+    assert horse.shared_status.running.job_id == "stuck"
+    assert caplog.messages == ["work-horse killed: job stuck did not end when its time was up"]
+    supervisor.forget()
+    assert supervisor.pid == 0
+
+
+def test_a_busy_work_horse_is_left_alone_within_its_limit(supervisor):
+    """A work-horse is not killed before its job's limit, and stops when it is asked to."""
+    horse = supervisor.send("stuck", 60)
+
+    supervisor.kill_if_stuck()
+    assert not horse.wait(0)
+    supervisor.stop()
+
+    assert ended(horse) == signal.SIGTERM
