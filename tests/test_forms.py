@@ -139,7 +139,7 @@ def test_the_csrf_check_is_as_usual(sell):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_valid_form_runs_the_steps_and_redirects(sell, client, enqueued):
-    """The steps find the valid form as request.form; the redirect leaves after COMMIT, and the run is enqueued."""
+    """The steps find the valid form as request.form; redirect and job come after COMMIT."""
     user = User.objects.create_user("minji")
     client.force_login(user)
     sell("ctx.item = request.form.cleaned_data['item']", SAVE, tasks=["mail"])
@@ -425,7 +425,7 @@ def test_each_attempt_has_a_form_of_its_own(sell, client):
     ],
 )
 def test_htmx_gets_the_part(sell, client, headers, whole):
-    """With partial_template_name, htmx is given the part, and caches are told what that depends on."""
+    """With partial_template_name, htmx receives the part, and Vary names the headers that decide it."""
     sell(SAVE, partial_template_name="sell_form.html")
 
     shown, refused = client.get("/sell/", headers=headers), post(client, {"item": ""}, headers=headers)

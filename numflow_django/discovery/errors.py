@@ -67,7 +67,7 @@ def steps_missing(package_name: str, feature: str) -> StepsMissing:
     place = home.path / package_name.rpartition(".")[2] if home else package_name
     if home and home.is_flat:
         return StepsMissing(
-            f"feature {feature}: its numbered modules lie in {home} itself; move the steps into {place}"
+            f"feature {feature}: its numbered modules are in {home} itself; move the steps into {place}"
         )
     return StepsMissing(f"feature {feature}: its steps, {place}, do not exist; {FIRST_STEP}")
 
@@ -90,7 +90,7 @@ def invalid_name(folder: Folder, name: str, free: int, kind: Kind, feature: str)
     example = f"to {good}" if good and is_module else f"like {good or kind.example}"
     return InvalidModuleName(
         f"feature {feature}: {folder.path / name} {what} {example}, or start its name "
-        f"with _ if it is a helper and no {kind.noun}"
+        f"with _ if it is a helper and not one of the {kind.noun}s"
     )
 
 
@@ -98,7 +98,7 @@ def not_imported(folder: Folder, name: str, good: str, kind: Kind, feature: str)
     """Return the error for the file *name*, which was meant to be the module *good*."""
     return InvalidModuleName(
         f"feature {feature}: {folder.path / name} is not a module that Python imports; rename it to {good}, or start "
-        f"its name with _ if it is no {kind.noun}"
+        f"its name with _ if it is not one of the {kind.noun}s"
     )
 
 
@@ -133,7 +133,9 @@ def no_function(name: str, public: Sequence[Callable[..., Any]], file: str, kind
     found = f"it defines {names}" if names else "it defines no function"
     remedy = f"define {name}({', '.join(kind.parameters[:2])})"
     if iskeyword(name):
-        remedy = "a function cannot be called like a word of Python's: rename the file, or define exactly one function"
+        remedy = (
+            "a function cannot have a keyword of Python as its name: rename the file, or define exactly one function"
+        )
     elif names:
         remedy += ", or start the names of all functions but one with _"
     return f"feature {feature}: {file} has no function {name!r}; {found}; {remedy}"

@@ -128,7 +128,7 @@ class Folder:
 
 def is_numbered(file: str) -> bool:
     """Return whether *file* is the name of a numbered module, as steps have."""
-    stem, extension = os.path.splitext(file)  # noqa: PTH122 - a name and no path, and asked of every file
+    stem, extension = os.path.splitext(file)  # noqa: PTH122 - a name, not a path; called for every file
     return extension == ".py" and bool(NUMBERED.fullmatch(unicodedata.normalize("NFC", stem)))
 
 
@@ -146,7 +146,7 @@ def module_alike(file: str, *, named: bool) -> str | None:
 
 
 def _is_feature_alike(file: str) -> bool:
-    stem, suffix = os.path.splitext(file.lower())  # noqa: PTH122 - a name and no path
+    stem, suffix = os.path.splitext(file.lower())  # noqa: PTH122 - a name, not a path
     if file == "feature.py" or suffix not in (".py", ".pyw", ""):
         return False
     return stem == "feature" or (

@@ -99,7 +99,7 @@ def import_package(name: str, where: str, mistakes: ConfigurationErrors) -> Modu
             return None
         mistakes.append(import_failed(name, where, error))
         return None
-    except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything; the message quotes it
         mistakes.append(import_failed(name, where, error))
         return None
     if not hasattr(package, "__path__"):
@@ -204,7 +204,7 @@ def _free_number(number: int, taken: set[int]) -> int:
 def _load(candidate: _Candidate, kind: Kind, feature: str, mistakes: ConfigurationErrors) -> Module | None:
     try:
         module = import_module(candidate.dotted)
-    except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything; the message quotes it
         mistakes.append(import_failed(candidate.dotted, f"feature {feature}: ", error))
         return None
     try:

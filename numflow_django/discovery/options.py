@@ -22,7 +22,7 @@ BUILT_IN = ("HEAD", "OPTIONS")
 #: Django's handlers, which a FeatureView never calls.
 HANDLERS = ("get", "post", "put", "patch", "delete", "head", "trace")
 
-#: Our own hooks, which are called and not awaited.
+#: Our own hooks. They are called, and never awaited.
 HOOKS = ("initialize_context", "on_error")
 
 #: The dotted name of a package, whose folders may have any name: shop.features.orders.[id=int].@get.steps.
@@ -46,7 +46,7 @@ def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
             yield problem
     for handler in HANDLERS:
         if hasattr(view, handler):
-            yield f"the class defines {handler}(), which is never called; its steps answer: move the code into one"
+            yield f"the class defines {handler}(), which is never called; move its code into a step"
     for hook in HOOKS:
         if iscoroutinefunction(getattr(view, hook, None)):
             yield f"{hook} is 'async def', and it is never awaited; make it 'def', or move what it awaits into a step"
@@ -100,7 +100,10 @@ def _misspelt_names(view: type) -> Iterator[str]:
     for name in own:
         meant = closest(name, known, NEARLY_SAME_NAME)
         if meant:
-            yield f"{name} is not an attribute of a feature; did you mean {meant!r}? One of your own may begin with _"
+            yield (
+                f"{name} is not an attribute of a feature; did you mean {meant!r}? If it is your own, start its name "
+                "with _"
+            )
 
 
 def _aliases(view: type[FeatureAttributes]) -> Iterator[str]:
@@ -127,7 +130,7 @@ def _decorators(decorators: Any) -> Iterator[str]:
 
 
 def contradictions(feature: Any) -> Iterator[str]:
-    """Yield what the author of a feature set and what would have no effect."""
+    """Yield each setting of *feature* that would have no effect, or cannot be stored."""
     if feature.tasks and not feature.atomic:
         yield (
             f"atomic = False with async tasks ({', '.join(feature.task_names)}): without a transaction nothing says "
@@ -135,7 +138,7 @@ def contradictions(feature: Any) -> Iterator[str]:
         )
     for step in feature.steps:
         if hasattr(step.function, "numflow_policy"):
-            yield f"{step.file}: @async_task means nothing to a step; remove it, or move the module to async_tasks"
+            yield f"{step.file}: @async_task has no effect on a step; remove it, or move the module to async_tasks"
     if len(feature.label) > LABEL_LENGTH:
         yield f"its label is longer than {LABEL_LENGTH} characters; shorten the names of its folders"
     for task in feature.tasks:

@@ -130,7 +130,7 @@ class Registry:
     def hint_for(self, label: str) -> str:
         """Return the end of a message about the unknown *label*: the feature that may be meant, or where to look."""
         labels = [feature.label for feature in self]
-        return did_you_mean(label, labels, otherwise="manage.py check tells what is wrong with the features")
+        return did_you_mean(label, labels, otherwise="manage.py check shows what is wrong with the features")
 
     def exchange(self, feature: Feature) -> Feature:
         """Replace the feature with the same label by *feature* and return the old one; workers run the new tasks."""

@@ -52,12 +52,12 @@ def arity_of(function: Callable[..., Any], kind: Kind, where: str) -> int:
     try:
         parameters = list(_signature_of(function).parameters.values())
     except (TypeError, ValueError):
-        raise wrong("has no signature that Python can tell") from None
+        raise wrong("has no signature that Python can read") from None
     return _count(parameters, kind, wrong)
 
 
 def _is_plain(function: Callable[..., Any], kind: Kind) -> bool:
-    """Return whether *function* takes just the first parameters of *kind*, as nearly all do."""
+    """Return whether *function* takes just the first parameters of *kind*, as most functions do."""
     if not isinstance(function, FunctionType) or function.__dict__ or function.__defaults__:
         return False  # a wrapper of another function has a __dict__
     code = function.__code__
@@ -82,7 +82,9 @@ def _count(parameters: list[inspect.Parameter], kind: Kind, wrong: Callable[[str
     for index, parameter in enumerate(positional):
         meant = MEANT.get(parameter.name, parameter.name)
         if meant in STEP_PARAMETERS and meant not in kind.parameters:
-            raise wrong(f"asks for {parameter.name!r}, which is gone by then: let a step store what it needs on ctx")
+            raise wrong(
+                f"asks for {parameter.name!r}, which a task does not have: let a step store what it needs on ctx"
+            )
         if meant in STEP_PARAMETERS and kind.parameters[index : index + 1] != (meant,):
             raise wrong(f"asks for {parameter.name!r} where it cannot get it")
         if meant not in STEP_PARAMETERS and parameter.default is not parameter.empty:

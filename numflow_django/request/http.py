@@ -217,4 +217,4 @@ def describe(error: Exception) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except Exception as failure:  # noqa: BLE001 - the error itself is what matters
-        return f"{type(error).__name__} (its message cannot be had: {type(failure).__name__}: {failure})"
+        return f"{type(error).__name__} (its message cannot be shown: {type(failure).__name__}: {failure})"

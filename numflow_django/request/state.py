@@ -31,20 +31,22 @@ KEY, DATA = "_SessionBase__session_key", "_session_cache"
 
 
 class RequestState:
-    """One request as it was before its first attempt; *can_retry*: whether there may be another."""
+    """One request as it was before its first attempt. *can_retry*: whether there may be another attempt."""
 
     def __init__(self, request: HttpRequest, *, can_retry: bool) -> None:
         inner = getattr(request, "_request", request)  # Django REST Framework wraps Django's request
-        self._users = [Users(inner)] if inner is request else [Users(inner), Users(request)]
+        self._users = [UserState(inner)] if inner is request else [UserState(inner), UserState(request)]
         session = vars(inner).get("session")
-        self._session = Session(session, can_retry=can_retry) if isinstance(session, SessionBase) else None
-        self._others: list[Messages | Body | RestBody] = [Messages(inner), Body(inner)] if can_retry else []
+        self._session = SessionState(session, can_retry=can_retry) if isinstance(session, SessionBase) else None
+        self._others: list[MessageState | BodyState | RestBodyState] = (
+            [MessageState(inner), BodyState(inner)] if can_retry else []
+        )
         if can_retry and inner is not request:
-            self._others.append(RestBody(request, inner))
+            self._others.append(RestBodyState(request, inner))
 
     def undo_login(self) -> None:
         """
-        Undo a login or logout; every other change of the session stays, as Django's views leave it.
+        Undo a login or logout. Every other change of the session stays, as after an error in one of Django's views.
 
         Called after a rollback, which has removed the new session's row and restored the old one's. The middleware
         could not save the new session, and would raise SessionInterrupted.
@@ -62,12 +64,12 @@ class RequestState:
     def _restore_identity(self) -> None:
         if self._session:
             self._session.restore()
-        for users in self._users:
-            users.restore()
+        for user in self._users:
+            user.restore()
 
 
-class Users:
-    """The user, in each place where the request keeps it."""
+class UserState:
+    """The user before the first attempt, in each place where the request keeps it."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._facts = vars(request)
@@ -92,8 +94,8 @@ class Users:
             _put_back(user, state)
 
 
-class Session:
-    """The session. Django reads its data on first use, so there may be none to keep yet."""
+class SessionState:
+    """The session before the first attempt. Django reads its data on first use, so there may be none to keep yet."""
 
     def __init__(self, session: SessionBase, *, can_retry: bool) -> None:
         self._session = session
@@ -148,8 +150,8 @@ class Session:
             return True
 
 
-class Messages:
-    """The messages to the user, if Django's middleware is installed."""
+class MessageState:
+    """The messages to the user before the first attempt, if Django's middleware is installed."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._storage = vars(request).get("_messages")
@@ -160,7 +162,7 @@ class Messages:
             _put_back(self._storage, _copied(self._kept))
 
 
-class Body:
+class BodyState:
     """The parsed body, which steps may change, and the uploaded files, which they read to the end."""
 
     def __init__(self, request: HttpRequest) -> None:
@@ -184,7 +186,7 @@ class Body:
                     file.seek(0)
 
 
-class RestBody:
+class RestBodyState:
     """The JSON body of a request of Django REST Framework, which steps may change."""
 
     def __init__(self, request: HttpRequest, inner: HttpRequest) -> None:

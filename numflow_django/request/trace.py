@@ -134,21 +134,21 @@ class RequestTrace(Trace):
         return response
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._tell_input()
-        self._tell_end(error)
-        self._tell_missing_worker()
+        self._add_input()
+        self._add_summary(error)
+        self._add_missing_worker()
         self._log()
 
     @harmless
-    def _tell_input(self) -> None:
+    def _add_input(self) -> None:
         self.lines[:0] = self._input()
 
     @harmless
-    def _tell_end(self, error: BaseException | None) -> None:
+    def _add_summary(self, error: BaseException | None) -> None:
         self.lines.append(self._summary(error))
 
     @harmless
-    def _tell_missing_worker(self) -> None:
+    def _add_missing_worker(self) -> None:
         run = self.attempt.run if self.attempt and self.attempt.committed else None
         if run is not None and run.state == RunState.QUEUED and workers.worker_count(run.queue) == 0:
             start = workers.worker_command(run.queue)

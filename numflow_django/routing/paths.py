@@ -116,7 +116,11 @@ def problem_in(path: str) -> str | None:
     meant = unquote(re.split("[?#]", meant)[0])
     if _foreign_part(meant):
         return "is not in Django's syntax, so that no URL matches it; write a parameter as in 'api/orders/<int:id>/'"
-    why = "holds '?' or '#', which no path of a URL does" if _is_cut(path, meant) else "is not in Django's syntax"
+    why = (
+        "contains '?' or '#', which no path of a URL can contain"
+        if _is_cut(path, meant)
+        else "is not in Django's syntax"
+    )
     return f"{why}; write path = {meant!r}"
 
 

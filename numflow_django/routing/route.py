@@ -41,7 +41,7 @@ def collisions(routes: tuple[Route, ...]) -> Iterator[DuplicateRoute | InvalidRo
         if twice:
             yield _duplicate(twice, taken[twice], route)
         elif first.path != route.path:
-            yield _clash(first, route, "are one place with two names for its parameter; use one name")
+            yield _clash(first, route, "have different names for one parameter; use one name")
     yield from _different_converters(routes)
 
 
@@ -55,7 +55,7 @@ def _different_converters(routes: tuple[Route, ...]) -> Iterator[InvalidRoute]:
         methods = [{method for route in place for method in route.methods} for place in places.values()]
         if any(each != methods[0] for each in methods):
             yield _clash(
-                first, others[0][0], "answer different methods, and a URL finds one of them; use one converter"
+                first, others[0][0], "accept different methods, and a URL reaches only one of them; use one converter"
             )
 
 

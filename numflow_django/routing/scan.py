@@ -143,7 +143,7 @@ def _declared_view(package: str, folder: Folder, label: str, mistakes: Configura
             return type(folder.name.strip("@").title(), (FeatureView,), {"__module__": package})
         name = f"{package}.feature"
         module = import_module(name)
-    except Exception as error:  # noqa: BLE001 - whatever a module of the user's raises is the message
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything; the message quotes it
         mistakes.append(import_failed(name, f"feature {label}: ", error))
         return None
     return _only_view(module, label, mistakes)
@@ -203,7 +203,7 @@ def _segment(name: str, where: str, mistakes: ConfigurationErrors) -> str:
         problem = f"the folder {name!r} is a method and must be the last one; move what is in it"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
     if re.search("[?#]", name):
-        problem = f"the folder {name!r} holds '?' or '#', which no path of a URL does; rename it"
+        problem = f"the folder {name!r} contains '?' or '#', which no path of a URL can contain; rename it"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
     segment = segment_of(name)
     if segment is None:

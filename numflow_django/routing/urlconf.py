@@ -16,7 +16,7 @@ from ..conf import conf
 from ..views import FeatureView
 from .paths import TYPED
 
-#: A URL's part that a parameter takes, by its converter, and that hardly is a static route too.
+#: A value for a parameter, by its converter. No site should have a static route with this name.
 SAMPLES = {
     "int": "7919183",
     "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
@@ -37,7 +37,7 @@ class Place:
 
     @property
     def rival(self) -> str | None:
-        """Return the name of the view that answers in its place; None if it answers itself or we cannot know."""
+        """Return the name of the view that answers at its URL instead; None if it answers itself or we cannot know."""
         url = TYPED.sub(lambda match: SAMPLES.get(match["converter"] or "str", match[0]), self.route)
         if not self.is_plain or re.search("[<>]", url):
             return None
@@ -55,13 +55,13 @@ def places() -> Iterator[Place]:
 
 
 def _walk(resolver: URLResolver, prefix: str, *, is_plain: bool) -> Iterator[Place]:
-    for entry in resolver.url_patterns:
-        route = prefix + str(entry.pattern).removeprefix("^")
-        plain = is_plain and isinstance(entry.pattern, RoutePattern | LocalePrefixPattern)
-        if isinstance(entry, URLResolver):
-            yield from _walk(entry, route, is_plain=plain)
-        elif views := views_of(entry.callback):
-            yield Place(route=route, callback=entry.callback, views=views, is_plain=plain)
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern).removeprefix("^")
+        plain = is_plain and isinstance(pattern.pattern, RoutePattern | LocalePrefixPattern)
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern, route, is_plain=plain)
+        elif views := views_of(pattern.callback):
+            yield Place(route=route, callback=pattern.callback, views=views, is_plain=plain)
 
 
 def _name(callback: Any) -> str:

@@ -105,7 +105,7 @@ def test_a_default_queue_that_is_not_django_rq_s_is_an_error(errors):
 
 
 def test_no_queues_at_all_is_an_error(errors, settings):
-    """A site without RQ_QUEUES is told that there is none."""
+    """Without RQ_QUEUES, the error says that there is none."""
     settings.RQ_QUEUES = {}
 
     [(code, message, _)] = errors()
@@ -148,7 +148,7 @@ def test_a_setting_that_the_settings_themselves_use_is_none_of_ours(errors, sett
 
 
 def test_a_site_without_django_rq_is_an_error(errors, settings):
-    """A site that does not install django_rq is told that it has no worker to start."""
+    """If django_rq is not installed, the error says that there is no worker to start."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_rq"]
 
     assert errors() == [

@@ -88,7 +88,7 @@ def test_our_worker_class_is_not_imported(site):
 
 @pytest.mark.parametrize("command", ["rqworker", "rqworker-pool"])
 def test_a_worker_of_several_queues_is_warned_of(monkeypatch, command):
-    """A worker that would listen on several queues is told to have company instead."""
+    """For a worker of several queues, the warning asks for a worker for each queue."""
     monkeypatch.setattr("sys.argv", ["manage.py", command, "default", "mail", "--burst"])
 
     (warning,) = check_worker_queues(None)

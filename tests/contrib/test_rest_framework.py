@@ -186,7 +186,7 @@ def test_csrf_is_checked_for_sessions_only(api, minji):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_steps_find_the_valid_serializer(api, client, enqueued):
-    """request.serializer is valid, request.data is what was sent; the response leaves after COMMIT and the dispatch."""
+    """request.serializer is valid, request.data is what was sent; response and job come after COMMIT."""
     api(
         "ctx.types = [type(data['quantity']).__name__ for data in (request.data, request.serializer.validated_data)]",
         SAVE,

@@ -133,7 +133,7 @@ def test_a_module_in_the_place_of_the_package(tree):
     )
 
 
-HELPER = "or start its name with _ if it is a helper and no step"
+HELPER = "or start its name with _ if it is a helper and not one of the steps"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_file_that_python_does_not_import(mistakes, kind, noun, name):
         (
             "numflow.E102",
             f"feature shop.buy: {kind}/{name} is not a module that Python imports; rename it to 100_check.py, or start "
-            f"its name with _ if it is no {noun}",
+            f"its name with _ if it is not one of the {noun}s",
         )
     ]
 
@@ -220,7 +220,7 @@ def test_a_task_that_is_not_named_as_one(mistakes, name, good):
         (
             "numflow.E102",
             f"feature shop.buy: async_tasks/{name} is not named <number>_<name>.py; rename it to {good}, or start its "
-            "name with _ if it is a helper and no async task",
+            "name with _ if it is a helper and not one of the async tasks",
         )
     ]
 
@@ -333,18 +333,18 @@ def test_other_folders_beside_the_steps_are_the_user_s_own(tree, name):
     [
         (
             "",
-            "it defines no function; a function cannot be called like a word of Python's: rename the file, or define "
-            "exactly one function",
+            "it defines no function; a function cannot have a keyword of Python as its name: rename the file, or "
+            "define exactly one function",
         ),
         (
             "def one(ctx): pass\ndef two(ctx): pass",
-            "it defines one, two; a function cannot be called like a word of Python's: rename the file, or define "
-            "exactly one function",
+            "it defines one, two; a function cannot have a keyword of Python as its name: rename the file, or "
+            "define exactly one function",
         ),
     ],
 )
 def test_a_name_that_no_function_can_have(mistakes, source, problem):
-    """A4: A step named like a word of Python's is not told to define a function of that name."""
+    """A4: For a step with a keyword of Python as its name, the error asks for no function of that name."""
     assert mistakes({"100_import.py": source}) == [
         ("numflow.E105", f"feature shop.buy: steps/100_import.py has no function 'import'; {problem}")
     ]

@@ -54,7 +54,7 @@ def test_a_word_that_is_spelled_in_another_way_names_ours(tree, word, ours):
     [mistake] = tree.mistakes()
 
     assert mistake.endswith(
-        f"{word} is not an attribute of a feature; did you mean {ours!r}? One of your own may begin with _"
+        f"{word} is not an attribute of a feature; did you mean {ours!r}? If it is your own, start its name with _"
     )
 
 

@@ -190,12 +190,12 @@ def test_a_step_that_asks_for_what_it_cannot_get_is_a_mistake(tree, step, source
     [
         (
             "def send(ctx, request): pass",
-            "send(ctx, request) asks for 'request', which is gone by then: let a step store",
+            "send(ctx, request) asks for 'request', which a task does not have: let a step store",
         ),
-        ("def send(ctx, request=None): pass", "asks for 'request', which is gone by then"),
-        ("def send(ctx, req): pass", "asks for 'req', which is gone by then"),
-        ("def send(ctx, response): pass", "asks for 'response', which is gone by then"),
-        ("def send(request): pass", "asks for 'request', which is gone by then"),
+        ("def send(ctx, request=None): pass", "asks for 'request', which a task does not have"),
+        ("def send(ctx, req): pass", "asks for 'req', which a task does not have"),
+        ("def send(ctx, response): pass", "asks for 'response', which a task does not have"),
+        ("def send(request): pass", "asks for 'request', which a task does not have"),
         ("def send(ctx, more): pass", "takes 2 parameters"),
         ("def send(): pass", "takes no parameter"),
         ("def send(ctx):\n    yield ctx", GENERATOR),

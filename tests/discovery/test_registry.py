@@ -54,7 +54,7 @@ def test_a_feature_of_the_market_is_known_with_its_facts():
     assert [step.name for step in feature.steps] == ["validate", "sell", "respond"]
     assert feature.task_names == ["mail", "notify", "publish"]
     assert feature.task("notify").number == 200
-    assert feature.task("nobody") is None
+    assert feature.task("unknown") is None
     assert feature in registry
 
 
@@ -231,13 +231,13 @@ def test_a_package_that_is_no_dotted_name_is_a_mistake(tree, attribute, value, g
 
 def test_a_dotted_name_with_a_slip_is_a_mistake(tree):
     """E3: A dotted name with a dot or a space too many is a mistake that shows it without."""
-    for number, slip in enumerate(["{}..steps", "{}.steps.", " {}.steps"]):
+    for number, wrong in enumerate(["{}..steps", "{}.steps.", " {}.steps"]):
         package = f"{tree.package}.buy{number}"
         tree.write(
             {
                 f"buy{number}/steps/100_answer.py": STEP["100_answer.py"],
                 f"buy{number}/feature.py": "from numflow_django import FeatureView\n\n"
-                f"class View(FeatureView):\n    steps = {slip.format(package)!r}\n",
+                f"class View(FeatureView):\n    steps = {wrong.format(package)!r}\n",
             }
         )
 
@@ -361,7 +361,7 @@ def test_find_without_a_urlconf_finds_nothing(settings):
     """A process without a URLconf knows the scanned features only."""
     del settings.ROOT_URLCONF
 
-    assert registry.find("market.nobody") is None
+    assert registry.find("market.unknown") is None
 
 
 def test_databases_are_those_of_features_with_tasks(tree):
@@ -475,4 +475,4 @@ def test_a_policy_on_a_step_is_a_mistake(tree):
 
     (mistake,) = tree.mistakes()
 
-    assert "100_hi.py: @async_task means nothing to a step" in mistake
+    assert "100_hi.py: @async_task has no effect on a step" in mistake

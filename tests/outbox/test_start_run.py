@@ -128,7 +128,7 @@ def test_a_feature_that_does_not_exist(shop):
 
 def test_a_feature_that_resembles_none(shop):
     """start_run with a label that resembles no feature says where to look."""
-    with pytest.raises(UnknownFeature, match=r"there is no such feature; manage.py check tells what is wrong"):
+    with pytest.raises(UnknownFeature, match=r"there is no such feature; manage.py check shows what is wrong"):
         start_run("xyz")
 
 

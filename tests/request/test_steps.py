@@ -212,8 +212,8 @@ def test_a_step_returns_an_answer_or_nothing(value):
     assert log[0]["error"] == f"InvalidStepResult: {caught.value}"
 
 
-def test_a_coroutine_that_nobody_awaits_is_refused():
-    """A6: A plain function that returns a coroutine is told to be an async one."""
+def test_a_coroutine_that_is_never_awaited_is_refused():
+    """A6: For a plain function that returns a coroutine, the error says to make it async."""
 
     async def work():
         raise AssertionError
@@ -273,7 +273,7 @@ def test_a_status_is_not_lost(wanted, returned, refused):
         (KeyError("price"), "KeyError: 'price'"),
         (
             ValidationError("%(limit)s", params={"min": 1}),
-            "ValidationError (its message cannot be had: KeyError: 'limit')",
+            "ValidationError (its message cannot be shown: KeyError: 'limit')",
         ),
     ],
 )

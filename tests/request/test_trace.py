@@ -213,8 +213,8 @@ def test_a_run_that_could_not_be_handed_to_redis_is_told(tree, traces):
 
 def start_hint(traces):
     """What the trace says after the summary."""
-    told = lines(traces)
-    return told[next(n for n, line in enumerate(told) if "[Summary]" in line) + 1 :]
+    shown = lines(traces)
+    return shown[next(n for n, line in enumerate(shown) if "[Summary]" in line) + 1 :]
 
 
 def test_a_queue_without_a_worker_is_told(tree, traces, server):
@@ -310,19 +310,19 @@ def test_each_attempt_is_told(tree, traces):
 
 
 @pytest.mark.parametrize(
-    ("handle", "told"),
+    ("handle", "shown"),
     [
         (lambda *_: JsonResponse({}, status=503), ["  [on_error] answered 503"]),
         (lambda *_: None, []),
         (lambda *_: 1 / 0, ["  [on_error] ✗ ZeroDivisionError: division by zero"]),
     ],
 )
-def test_what_on_error_decided_is_told(tree, traces, handle, told):
+def test_what_on_error_decided_is_shown(tree, traces, handle, shown):
     """The trace shows the answer of on_error, and its own failure; one that leaves the error alone says nothing."""
     with suppress(Exception):
         ask(feature(tree, "raise OSError('away')", on_error=handle))
 
-    assert lines(traces)[3:-1] == told
+    assert lines(traces)[3:-1] == shown
 
 
 def test_an_error_of_initialize_context_is_told(tree, traces):

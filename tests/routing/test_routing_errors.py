@@ -128,13 +128,13 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
         (
             {"orders/@get/100_answer.py": STEP},
             "E101",
-            "feature orders.@get: its numbered modules lie in orders/@get itself; move the steps into "
+            "feature orders.@get: its numbered modules are in orders/@get itself; move the steps into "
             "orders/@get/steps",
         ),
         (
             {"orders/100_answer.py": STEP, "orders/feature.py": VIEW.format("pass")},
             "E101",
-            "feature orders: its numbered modules lie in orders itself; move the steps into orders/steps",
+            "feature orders: its numbered modules are in orders itself; move the steps into orders/steps",
         ),
         (
             feature("orders", "steps = 'tests.market.features.buy.steps'") | {"orders/200_more.py": STEP},
@@ -336,14 +336,14 @@ def test_a_folder_that_is_no_good_parameter(mistakes, name, remedy):
 
 
 def test_a_catch_all_of_another_framework(mistakes):
-    """A31: ``[...slug]``, which Python cannot import, is told the parameter that was meant."""
+    """A31: The error for ``[...slug]``, which Python cannot import, names the parameter that was meant."""
     assert mistakes(feature("pages/[...slug]/@get")) == [
         ("numflow.E111", "the folder pages/[...slug] is not a route parameter; did you mean [slug=path]?")
     ]
 
 
 FOREIGN = "is not in Django's syntax"
-CUT = "holds '?' or '#', which no path of a URL does"
+CUT = "contains '?' or '#', which no path of a URL can contain"
 
 
 @pytest.mark.parametrize(
@@ -418,8 +418,8 @@ def test_a_folder_whose_name_no_url_holds(mistakes, name):
     assert mistakes(feature(f"{name}/@get")) == [
         (
             "numflow.E111",
-            f"feature {name}.@get: {name}/@get: the folder {name!r} holds '?' or '#', which no path of a URL does; "
-            "rename it",
+            f"feature {name}.@get: {name}/@get: the folder {name!r} contains '?' or '#', which no path of "
+            "a URL can contain; rename it",
         )
     ]
 
@@ -489,7 +489,7 @@ def test_two_names_for_one_parameter(mistakes):
     assert mistakes(feature("a/[id]/@get") | feature("a/[pk]/@put")) == [
         (
             "numflow.E111",
-            "/a/<str:id>/ (a/[id]/@get) and /a/<str:pk>/ (a/[pk]/@put) are one place with two names for its parameter; "
+            "/a/<str:id>/ (a/[id]/@get) and /a/<str:pk>/ (a/[pk]/@put) have different names for one parameter; "
             "use one name",
         )
     ]
@@ -513,8 +513,8 @@ def test_a_converter_that_one_method_lacks(mistakes):
     assert mistakes(feature("a/[id=int]/@get") | feature("a/[id]/@delete")) == [
         (
             "numflow.E111",
-            "/a/<int:id>/ (a/[id=int]/@get) and /a/<str:id>/ (a/[id]/@delete) answer different methods, and a URL "
-            "finds one of them; use one converter",
+            "/a/<int:id>/ (a/[id=int]/@get) and /a/<str:id>/ (a/[id]/@delete) accept different methods, and a URL "
+            "reaches only one of them; use one converter",
         )
     ]
 
@@ -594,7 +594,7 @@ def test_two_urls_of_one_name(tree, files, first, second):
 
 @pytest.mark.parametrize("package", [5, None, pytest], ids=["number", "nothing", "module"])
 def test_what_is_no_name_of_a_package(package):
-    """``feature_urls`` takes a dotted name; a module or anything else is told what to write."""
+    """``feature_urls`` takes a dotted name; the error for anything else says what to write."""
     with pytest.raises(TypeError, match=r"give the dotted name of a package, such as 'shop\.features'"):
         feature_urls(package)
 
@@ -632,7 +632,7 @@ def test_a_missing_package_beside_features(tree):
 
 
 def test_a_package_that_is_misspelt(tree):
-    """A4: A package of features that was misspelt is told the one that was meant."""
+    """A4: The error for a misspelt package of features names the one that was meant."""
     tree.write(feature("features/@get"))
 
     with pytest.raises(InvalidFeatures, match="does not exist; did you mean 'features'"):
@@ -673,7 +673,7 @@ def test_mistakes_of_several_features_are_told_at_once(mistakes):
         | feature("b")
         | {"c/@get/steps/validate.py": ""}
         | {"d/feature.py": "1 / 0"}
-        | feature("e", "queue = 'nobody'")
+        | feature("e", "queue = 'unknown'")
         | feature("f/@get")
         | feature("g", "path = 'f/'")
     )

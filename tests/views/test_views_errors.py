@@ -442,5 +442,5 @@ def test_an_error_whose_text_fails_is_still_the_error(tree):
 
     run = FeatureRun.objects.get()
     assert answer.content == ValidationError.__name__.encode()
-    assert run.reason == "ValidationError (its message cannot be had: KeyError: 'limit')"
+    assert run.reason == "ValidationError (its message cannot be shown: KeyError: 'limit')"
     assert run.steps[0]["error"] == run.reason
