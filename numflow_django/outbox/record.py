@@ -80,7 +80,7 @@ def dispatch(feature: Feature, run: FeatureRun) -> None:
 
 def _open(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
     with noting_missing_tables(feature.using):
-        return FeatureRun.objects.using(feature.using).open(
+        return FeatureRun.objects.using(feature.using).create_run(
             wait=wait,
             id=ctx.run_id,
             feature=feature.label,
