@@ -195,7 +195,7 @@ def test_a_stale_holder_writes_nothing(lose):
     lose(run)
     before = FeatureRun.objects.values().first()
 
-    with pytest.raises(ClaimLost, match=f"run {run.pk}: somebody else has taken it over") as error:
+    with pytest.raises(ClaimLost, match=f"run {run.pk}: another process has taken it over") as error:
         run.checkpoint([execution(run)], context='{"stale":1}', end=RunState.SUCCEEDED)
 
     assert "this worker stops and writes nothing" in str(error.value)
@@ -237,7 +237,7 @@ def test_a_stale_holder_releases_nothing():
     run = claimed_run()
     taken_over(run)
 
-    with pytest.raises(ClaimLost, match="somebody else has taken it over"):
+    with pytest.raises(ClaimLost, match="another process has taken it over"):
         run.release("shutdown")
 
     row = FeatureRun.objects.get()
@@ -377,7 +377,7 @@ def test_a_lost_holder_s_run_is_released():
     """A run whose worker died is pending at its task, with the lost execution and the reason."""
     run = claimed_run(position=1)
 
-    lost = run.lose([execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+    lost = run.recover([execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
 
     row = FeatureRun.objects.get()
     assert lost is True
@@ -393,7 +393,7 @@ def test_a_holder_that_has_renewed_its_lease_is_alive(lapse):
     if lapse:
         lapsed(run)
 
-    lost = run.lose([execution(run, 0, "lost")], settled=0, end=None, reason="resuming", expired=True)
+    lost = run.recover([execution(run, 0, "lost")], settled=0, end=None, reason="resuming", expired=True)
 
     assert lost is lapse
     assert FeatureRun.objects.get().state == (RunState.PENDING if lapse else RunState.RUNNING)
@@ -409,7 +409,7 @@ def test_a_checkpoint_renews_the_lease():
     run.remember(run.checkpoint([execution(run)]))
 
     assert not FeatureRun.objects.expired().exists()
-    assert run.lose([], settled=0, end=None, reason="resuming", expired=True) is False
+    assert run.recover([], settled=0, end=None, reason="resuming", expired=True) is False
 
 
 def test_a_lease_that_is_fresh_is_left_alone():
@@ -467,7 +467,7 @@ def test_a_cancelled_run_whose_holder_dies_is_not_resumed():
     run = claimed_run()
     run.cancel()
 
-    lost = run.lose([execution(run, 0, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+    lost = run.recover([execution(run, 0, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
 
     row = FeatureRun.objects.get()
     assert lost is True
@@ -580,7 +580,7 @@ def test_the_log_is_read_where_it_was_written(settings):
 
 def test_a_run_that_begins_later():
     """A run that is to wait is born waiting, by the database's clock, and is not due."""
-    FeatureRun.objects.open(wait=60, feature="market.buy", queue="default", task_names=["mail"])
+    FeatureRun.objects.create_run(wait=60, feature="market.buy", queue="default", task_names=["mail"])
 
     row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
     assert (row.state, row.reason, row.dispatch_no) == (RunState.WAITING, "not before its time", 0)

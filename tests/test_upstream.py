@@ -402,7 +402,7 @@ DATABASE = (
         signature="self, query=, allow_joins=, ..., for_save=",
         module=SQL,
     ),
-    Reliance(name="django.db.models.QuerySet()._for_write", value=False, module="models.py"),
+    Reliance(name="django.db.models.QuerySet()._for_write", value=False, module="models/queryset.py"),
     # The database's clock
     *(
         Reliance(

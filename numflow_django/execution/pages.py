@@ -23,7 +23,7 @@ def pages(runs: FeatureRunQuerySet, deadline: float, *, by: str = "available_at"
     while monotonic() < deadline:
         page = list(rest.order_by(by, "pk")[:PAGE])
         if page:
-            rest = runs.beyond(by, getattr(page[-1], by), page[-1].pk)  # before the yield: the caller changes the rows
+            rest = runs.after(by, getattr(page[-1], by), page[-1].pk)  # before the yield: the caller changes the rows
             yield page
         if len(page) < PAGE:
             return

@@ -14,7 +14,7 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     that was claimed in a batch and whose lease expired may not have begun, so it is released without a lost execution.
     """
     if expired and run.reason == CLAIMED_IN_BATCH:
-        return run.lose([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
+        return run.recover([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
     name = run.task_names[run.position]
     earlier = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED)
     lost = _execution(run, name, run.position, ExecutionState.LOST, message)
@@ -22,12 +22,12 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     rest: list[TaskExecution] = []
     crashes = earlier.filter(state=ExecutionState.LOST, token__gt=run.resumed_token).count()
     if crashes < conf.TASK_MAX_CRASHES:
-        done = run.lose([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
+        done = run.recover([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
     else:
         rest = skipped(run, name) if _stops_the_rest(run, name) else []
         settled = 1 + len(rest)
         end = RunState.FAILED if run.position + settled == len(run.task_names) else None
-        done = run.lose([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
+        done = run.recover([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
     if done:
         _send_signals(run, lost, rest)
     return done

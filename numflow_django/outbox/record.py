@@ -37,7 +37,7 @@ def dispatch(feature: Feature, run: FeatureRun) -> None:
 def insert_run(feature: Feature, ctx: Context, *, wait: float, queue: str, **facts: Any) -> FeatureRun:
     """Insert the row of a new run of *feature*, which may start in *wait* seconds."""
     with noting_missing_tables(feature.using):
-        return FeatureRun.objects.using(feature.using).open(
+        return FeatureRun.objects.using(feature.using).create_run(
             wait=wait,
             id=ctx.run_id,
             feature=feature.label,

@@ -89,7 +89,7 @@ def test_our_choices_are_plain_words():
 @pytest.mark.parametrize("value", [Text.MAIL, Choice.MAIL], ids=["StrEnum", "TextChoices"])
 def test_a_foreign_value_arrives_in_its_column(value):
     """A foreign Enum with a quote in it is stored as it is, and a guard finds it again."""
-    run = FeatureRun.objects.open(wait=0, feature="market.buy", queue=value)
+    run = FeatureRun.objects.create_run(wait=0, feature="market.buy", queue=value)
 
     is_moved = statements.advance(run, {"id": run.pk, "queue": value}, {"reason": value}, [])
 

@@ -30,7 +30,7 @@ def unknown(monkeypatch):
 
 
 def opened():
-    return FeatureRun.objects.open(wait=0, **FACTS)
+    return FeatureRun.objects.create_run(wait=0, **FACTS)
 
 
 def claimed():
@@ -108,7 +108,7 @@ def test_the_run_of_a_dead_worker_is_recovered():
     run = claimed()
     FeatureRun.objects.update(lease_expires_at=Now(-5.0))
 
-    lost = run.lose([execution(run, ExecutionState.LOST)], settled=0, end=None, reason="resuming", expired=True)
+    lost = run.recover([execution(run, ExecutionState.LOST)], settled=0, end=None, reason="resuming", expired=True)
 
     assert lost is True
     assert FeatureRun.objects.get().state == RunState.PENDING

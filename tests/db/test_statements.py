@@ -22,7 +22,7 @@ def test_any_result_is_written_as_it_is(feature, result):
 
 def test_what_is_known_of_a_row_that_was_inserted(django_assert_num_queries):
     """What was given, and plain defaults, are known without a query; what the database filled in is read at need."""
-    run = FeatureRun.objects.open(wait=0, feature="market.buy", queue="default", task_names=["mail"], steps=[])
+    run = FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default", task_names=["mail"], steps=[])
 
     with django_assert_num_queries(0):
         assert (run.feature, run.state, run.task_names, run.position, run.claim_id) == (
@@ -38,7 +38,7 @@ def test_what_is_known_of_a_row_that_was_inserted(django_assert_num_queries):
 
 def test_defaults_that_can_be_changed_belong_to_one_row():
     """A list that is a column's default is not shared by the rows that were inserted."""
-    rows = [FeatureRun.objects.open(wait=0, feature="market.buy", queue="default") for _ in range(2)]
+    rows = [FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default") for _ in range(2)]
 
     rows[0].task_names.append("mail")
 
@@ -50,7 +50,7 @@ def test_values_come_to_their_columns_in_any_order():
     facts = {"feature": "market.buy", "queue": "mail", "path": "/a/", "method": "PUT", "status_code": 202}
 
     for order in (list(facts), list(facts)[::-1]):
-        run = FeatureRun.objects.open(wait=0, **{name: facts[name] for name in order})
+        run = FeatureRun.objects.create_run(wait=0, **{name: facts[name] for name in order})
         run.reread()
         assert {name: getattr(run, name) for name in facts} == facts
 
@@ -77,7 +77,7 @@ def test_statements_are_prepared_where_the_site_allows_it(feature, monkeypatch, 
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", connection.settings_dict["OPTIONS"] | options)
 
-    FeatureRun.objects.open(wait=0, feature=shop.label, queue="default", task_names=["mail"])
+    FeatureRun.objects.create_run(wait=0, feature=shop.label, queue="default", task_names=["mail"])
     run = run_through(shop, Context(order="A'1"))
 
     with connection.cursor() as cursor:

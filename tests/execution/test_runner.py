@@ -609,7 +609,7 @@ def test_a_claim_that_is_lost_meanwhile(feature, listen, caplog, journal, atomic
     assert (journal(), ends) == ([], [])
     [warning] = messages(caplog, logging.WARNING)
     assert warning.startswith(f"claim lost run={run.pk} feature={shop.label}: ")
-    assert "somebody else has taken it over" in warning
+    assert "another process has taken it over" in warning
     assert steal
 
 

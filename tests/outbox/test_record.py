@@ -236,7 +236,7 @@ def test_an_error_of_another_kind_has_no_such_note(shop, monkeypatch, error, has
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(FeatureRunQuerySet, "open", fail)
+    monkeypatch.setattr(FeatureRunQuerySet, "create_run", fail)
 
     with pytest.raises(type(error)) as caught:
         record(shop, Context(), steps=STEPS, request=REQUEST)

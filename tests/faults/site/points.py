@@ -114,7 +114,7 @@ def _patch_settle(executors):
 
 def _patch_insert(querysets):
     """The edge is after the INSERT of the run, which is the last statement before the COMMIT of a request."""
-    insert = querysets.open
+    insert = querysets.create_run
 
     @wraps(insert)
     def patched(self, **facts):
@@ -123,7 +123,7 @@ def _patch_insert(querysets):
             reach("before-commit", name)
         return run
 
-    querysets.open = patched
+    querysets.create_run = patched
 
 
 def _patch_push(dispatch):
