@@ -1,4 +1,4 @@
-"""The words that we avoid: in the docs, and in the docstrings, comments and texts of the code."""
+"""Finds words that we avoid in the docs, and in the docstrings, comments and messages of the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 #: Folders with pages.
 DOCS = ("docs",)
-#: Folders with modules; add "numflow_django" when its texts have been rewritten.
+#: Packages and modules whose texts are plain English; add the others once they are rewritten.
 SOURCES: tuple[str, ...] = ()
 
 #: A pattern -> what to write instead. Words match in any case; a space matches a line break too.
@@ -46,21 +46,21 @@ WORDS = {
 
 
 class Text(NamedTuple):
-    """A piece of prose, and the line of its file on which it begins."""
+    """A piece of text, and the line of its file on which it begins."""
 
     line: int
     text: str
 
 
 def prose_of_page(page: str) -> Text:
-    """Return *page* with its code blocks and inline code blanked out, so that the lines keep their numbers."""
+    """Return *page* with blanks instead of its code, so that the lines keep their numbers."""
     blank = lambda match: re.sub(r"[^\n]", " ", match[0])  # noqa: E731
     page = re.sub(r"^( *)(```+|~~~+).*?^\1\2\s*$", blank, page, flags=re.MULTILINE | re.DOTALL)
     return Text(1, re.sub(r"`[^`]*`", blank, page))
 
 
 def prose_of_module(source: str) -> Iterator[Text]:
-    """Yield the comments of a module and its strings, docstrings among them."""
+    """Yield the comments and the strings of a module, including its docstrings."""
     texts = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None)}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in texts:
@@ -94,7 +94,7 @@ def relative(path: Path) -> str:
 
 @pytest.mark.parametrize("page", pages(), ids=relative)
 def test_the_docs_are_plain_english(page: Path) -> None:
-    """A page has no word that a reader who learned English second would have to look up, and none of our own slang."""
+    """A page has no word that a reader who learned English second would have to look up, and no slang of ours."""
     found = mistakes(relative(page), [prose_of_page(page.read_text(encoding="utf-8"))])
 
     assert not found, "\n".join(found)
@@ -102,14 +102,14 @@ def test_the_docs_are_plain_english(page: Path) -> None:
 
 @pytest.mark.parametrize("module", modules(), ids=relative)
 def test_the_code_is_plain_english(module: Path) -> None:
-    """A docstring, a comment or a message has none of these words either."""
+    """The docstrings, comments and messages of a module have none of these words."""
     found = mistakes(relative(module), prose_of_module(module.read_text(encoding="utf-8")))
 
     assert not found, "\n".join(found)
 
 
 def test_a_banned_word_of_a_page_is_found_with_its_line() -> None:
-    """The message names file, line, word and what to write instead; code is not prose."""
+    """The message has the file, the line, the word, and what to write instead. Code is ignored."""
     page = "# Anew\n\n```sh\necho nobody\n```\n\nRun `ring()` as\never.\n"
 
     assert mistakes("page.md", [prose_of_page(page)]) == [
@@ -119,7 +119,7 @@ def test_a_banned_word_of_a_page_is_found_with_its_line() -> None:
 
 
 def test_a_banned_word_of_a_module_is_found_with_its_line() -> None:
-    """Docstrings, comments and strings are read; names and inline code are not."""
+    """Docstrings, comments and strings are checked; names and inline code are not."""
     module = '"""\nGive one.\n\nTold ``ring()``.\n"""\nring = 1  # nobody\nprint("It is\\n", "mended")\n'
 
     assert sorted(mistakes("module.py", prose_of_module(module))) == [
