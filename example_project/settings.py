@@ -1,8 +1,8 @@
 """
 The example project: SQLite and an embedded broker, so that nothing needs to be installed.
 
-``DATABASE_URL`` and ``REDIS_URL`` switch it to PostgreSQL or MariaDB and to a Redis of yours. ``NUMFLOW_DEMO_DIR`` is
-where the demo makes its ``.demo/``, which holds everything that it stores.
+With ``DATABASE_URL`` and ``REDIS_URL`` it uses PostgreSQL or MariaDB and your own Redis. ``NUMFLOW_DEMO_DIR`` is the
+folder in which the demo creates ``.demo/``, with everything that it stores.
 """
 
 import os
@@ -66,7 +66,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 # SQLite's defaults fail concurrent read-then-write transactions with "database is locked": a transaction that writes
-# has to say so when it begins
+# must say so when it begins
 SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": DEMO_DIR / "db.sqlite3",
@@ -80,7 +80,7 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(os.environ["DATABASE_URL"]) if "DATABASE_URL" in os.environ else SQLITE
 }
 if DATABASES["default"] is SQLITE:
-    # SQLite makes the file and not its directory, and from Django 6.1 on the checks of every command open it
+    # SQLite creates the file but not its directory, and from Django 6.1 on the checks of every command open it
     DEMO_DIR.mkdir(parents=True, exist_ok=True)
 
 RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
@@ -98,11 +98,11 @@ else:
     EMAIL_FILE_PATH = MAIL_DIR
 DEFAULT_FROM_EMAIL = "shop@example.com"
 
-# Shared by the web server and the worker, as the default cache, in each process's own memory, is not
+# Shared by the web server and the worker. The default cache is in the memory of one process
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": DEMO_DIR / "cache"}}
 
-# Where the shop's tasks send what they tell others. A file: URL is a folder that records it, so that the demo never
-# leaves this machine
+# The servers that the shop's tasks call. With a file: URL the requests are recorded in a folder, so the demo sends
+# nothing to other machines
 SHOP_CRM_URL = os.environ.get("SHOP_CRM_URL") or (DEMO_DIR / "crm").as_uri()
 SHOP_WEBHOOK_URL = os.environ.get("SHOP_WEBHOOK_URL") or (DEMO_DIR / "webhooks").as_uri()
 SHOP_WEBHOOK_SECRET = os.environ.get("SHOP_WEBHOOK_SECRET") or "only-for-the-demo"

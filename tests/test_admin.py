@@ -1,4 +1,4 @@
-"""The runs and the task log in the admin, as superuser and as staff who may only look."""
+"""The runs and the task log in the admin, for a superuser and for staff with the view permission."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ LOOKERS = {
 
 @pytest.fixture(params=LOOKERS.values(), ids=LOOKERS)
 def browser(request, client):
-    """Somebody who may look."""
+    """A client of a user with the view permission."""
     client.force_login(request.param())
     return client
 
@@ -71,17 +71,17 @@ def page(client, name, *args, **query):
 
 
 def listed(client, model, **query):
-    """The rows that a list shows."""
+    """Return the rows of a list."""
     answer = client.get(reverse(f"admin:{model}_changelist"), query)
     assert answer.status_code == 200
     return list(answer.context["cl"].result_list)
 
 
-# Who may what
+# Permissions
 
 
 def test_both_lists(browser):
-    """Who may look sees the runs with state, progress and request, and the task log with feature, time and worker."""
+    """The list of runs shows state, progress and request; the task log shows feature, time and worker."""
     run = run_row(position=2, state=RunState.RUNNING)
     execution(run, error_type="ValueError")
 
@@ -94,7 +94,7 @@ def test_both_lists(browser):
 
 
 def test_both_detail_pages(browser):
-    """Who may look sees a run with its queue and worker, and an execution with result, error and traceback."""
+    """A run's page shows queue and worker; an execution's page shows result, error and traceback."""
     run = run_row(reason="1 of 3 tasks failed: notify", created_by="17", worker="w1", queue="bulk")
     failed = execution(
         run,
@@ -114,8 +114,8 @@ def test_both_detail_pages(browser):
 
 
 @pytest.mark.parametrize("model", [RUNS, LOG])
-def test_nobody_writes(browser, model):
-    """Nobody, not even a superuser, can add, change or delete a row, nor is anybody offered to."""
+def test_no_user_may_write(browser, model):
+    """No user, not even a superuser, can add, change or delete a row, and no page has a link for it."""
     run = run_row()
     row = run if model == RUNS else execution(run)
     before = list(type(row).objects.values())
@@ -133,7 +133,7 @@ def test_nobody_writes(browser, model):
 
 @pytest.mark.parametrize("model", [RUNS, LOG])
 def test_the_pages_are_closed_by_default(client, model):
-    """C11: staff without the permission see neither list nor row."""
+    """C11: staff without the permission can open neither list nor row."""
     run = run_row()
     row = run if model == RUNS else execution(run)
     client.force_login(staff())
@@ -150,7 +150,7 @@ def test_the_pages_are_closed_by_default(client, model):
 
 
 def test_the_timeline_of_a_run(root):
-    """D1: a run's page shows steps, the COMMIT and every try of every task in order, each with its time."""
+    """D1: a run's page shows steps, the COMMIT and every execution of every task in order, each with its time."""
     run = run_row(task_names=["mail", "notify", "publish"])
     execution(run, result={"to": "buyer"})
     execution(run, name="notify", position=1, state=ExecutionState.LOST, finished_at=None)
@@ -161,7 +161,7 @@ def test_the_timeline_of_a_run(root):
         attempt=2,
         state=ExecutionState.FAILED,
         error_type="OSError",
-        error_message="away",
+        error_message="down",
     )
     skipped = {"started_at": None, "finished_at": None, "error_message": "notify failed"}
     execution(run, name="publish", position=2, state=ExecutionState.SKIPPED, **skipped)
@@ -173,7 +173,7 @@ def test_the_timeline_of_a_run(root):
         timeline,
         *("100 validate", "1.2 ms", "1200 sell", "20.0 ms", "COMMIT"),
         *("mail", "succeeded", "250 ms", escape('{"to": "buyer"}')),
-        *("notify", "lost", "notify #2", "failed", "250 ms", "OSError: away"),
+        *("notify", "lost", "notify #2", "failed", "250 ms", "OSError: down"),
         *("publish", "skipped", "notify failed"),
     )
     assert "not run yet" not in timeline
@@ -187,7 +187,7 @@ def assert_in_order(text, *parts):
 
 
 def test_the_timeline_of_a_run_that_goes_on(root):
-    """D1: a run's page shows the task that runs now and those that are still to come."""
+    """D1: a run's page shows the task that is running and the tasks that have not run yet."""
     run = run_row(state=RunState.RUNNING, position=1)
     execution(run)
 
@@ -197,7 +197,7 @@ def test_the_timeline_of_a_run_that_goes_on(root):
 
 
 def test_a_request_that_was_rolled_back(root):
-    """D2: the row of a rolled-back request shows which steps ran, the error, and that its tasks were not run."""
+    """D2: the row of a rolled-back request shows which steps ran, the error, and how many tasks were not run."""
     steps = [STEPS[0], STEPS[1] | {"error": "RuntimeError: <boom>"}]
     run = run_row(state=RunState.ROLLED_BACK, steps=steps, position=0, reason="RuntimeError: <boom>", status_code=500)
 
@@ -209,10 +209,10 @@ def test_a_request_that_was_rolled_back(root):
 
 
 def test_a_request_that_raised_shows_its_traceback(root):
-    """D2: the page of a request that raised has the traceback; that of any other has no such section."""
-    raised = run_row(state=RunState.ROLLED_BACK, traceback='File "steps/100_validate.py"\nOSError: <away>')
+    """D2: the page of a request that raised has the traceback; other pages have no such section."""
+    raised = run_row(state=RunState.ROLLED_BACK, traceback='File "steps/100_validate.py"\nOSError: <down>')
 
-    assert "OSError: &lt;away&gt;" in page(root, f"{RUNS}_change", raised.pk)
+    assert "OSError: &lt;down&gt;" in page(root, f"{RUNS}_change", raised.pk)
     assert "Traceback" not in page(root, f"{RUNS}_change", run_row(state=RunState.ROLLED_BACK).pk)
 
 
@@ -220,7 +220,7 @@ def test_a_request_that_raised_shows_its_traceback(root):
     ("names", "text"), [(["mail"], "ROLLBACK: 1 async task not run"), ([], "ROLLBACK</li>")], ids=["one", "none"]
 )
 def test_how_many_tasks_were_not_run(root, names, text):
-    """D2: one task that was not run is in the singular; of a feature without tasks nothing is said."""
+    """D2: one task that was not run is in the singular; for a feature without tasks there is no such text."""
     run = run_row(state=RunState.ROLLED_BACK, task_names=names, position=0)
 
     assert text in page(root, f"{RUNS}_change", run.pk)
@@ -241,7 +241,7 @@ def test_secrets_are_masked(browser):
 
 
 def test_a_run_whose_code_is_gone(browser):
-    """A run of a feature that no code declares any more, with instances of a model that is gone, is shown as before."""
+    """A run is shown as before when its feature, or the model of an instance on ctx, no longer exists."""
     context = '{"order":{"$":"model","m":"gone.Order","pk":1,"db":"default"}}'
     run = run_row(feature="gone.place_order", task_names=["vanished"], context=context, position=1)
     execution(run, name="vanished")
@@ -252,7 +252,7 @@ def test_a_run_whose_code_is_gone(browser):
     assert [row.feature for row in listed(browser, RUNS)] == ["gone.place_order"]
 
 
-# Finding
+# Search, filters and order
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_run_whose_code_is_gone(browser):
     ids=["id", "path", "user", "feature", "part of an id", "nonsense"],
 )
 def test_search_for_runs(root, text, found):
-    """Runs are found by their whole id, by path and by user; what matches nothing finds nothing."""
+    """Runs are found by their whole id, by path and by user."""
     runs = [run_row(path="/a/", created_by="kim"), run_row(path="/b/", created_by="lee")]
 
     assert [run.path for run in listed(root, RUNS, q=text.format(*(run.pk for run in runs)))] == found
@@ -300,7 +300,7 @@ def test_search_in_the_task_log(root, text, found):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_filters(root, model, query, found):
-    """Runs are filtered by state, feature and queue, executions by state and name, and the filters are offered."""
+    """Runs are filtered by state, feature and queue, executions by state and name, and the page has these filters."""
     execution(run_row())
     other = run_row(feature="market.sell", queue="bulk", state=RunState.SUCCEEDED)
     execution(other, name="notify", state=ExecutionState.FAILED)

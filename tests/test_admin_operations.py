@@ -1,4 +1,4 @@
-"""What may be done with a run in the admin: cancel it, and run its tasks again."""
+"""The buttons of the admin: cancel a run, and run its tasks again."""
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -31,7 +31,7 @@ def operator(client):
 
 
 def run_row(state, *executed):
-    """A run of two tasks, with an execution for each state in *executed*."""
+    """Return a run of two tasks, with an execution for each state in *executed*."""
     names = ["mail", "notify"]
     run = FeatureRun.objects.create(
         feature="market.buy", queue="default", state=state, task_names=names, token=1, position=len(executed)
@@ -45,7 +45,7 @@ def press(client, run, operation):
     return client.post(reverse("admin:numflow_django_operate", args=[run.pk]), {"operation": operation})
 
 
-def told(answer):
+def messages_of(answer):
     return [str(message) for message in get_messages(answer.wsgi_request)]
 
 
@@ -64,7 +64,7 @@ OFFERS = [
 
 @pytest.mark.parametrize(("state", "executed", "offered"), OFFERS)
 def test_a_run_s_page_offers_what_its_state_allows(client, operator, state, executed, offered):
-    """D4: the buttons on a run's page are those that would do something."""
+    """D4: a run's page has only the buttons that its state allows."""
     run = run_row(state, *executed)
 
     shown = client.get(reverse("admin:numflow_django_featurerun_change", args=[run.pk])).content.decode()
@@ -73,14 +73,14 @@ def test_a_run_s_page_offers_what_its_state_allows(client, operator, state, exec
 
 
 def test_a_cancelled_run(client, operator):
-    """C9: the button cancels a run that waits; the history and a message say so."""
+    """C9: the button cancels a waiting run, and the history and a message say so."""
     run = run_row(RunState.WAITING, NO)
 
     answer = press(client, run, "cancel")
 
     run.refresh_from_db()
     assert (answer.status_code, run.state) == (302, RunState.CANCELLED)
-    assert told(answer) == ["Cancel: 1 run."]
+    assert messages_of(answer) == ["Cancel: 1 run."]
     assert list(LogEntry.objects.values_list("user", "object_id", "change_message")) == [
         (operator.pk, str(run.pk), "Cancel")
     ]
@@ -91,7 +91,7 @@ def test_a_cancelled_run(client, operator):
     [("resume_failed", ["notify", "mail"], 1), ("resume", ["mail", "notify"], 0)],
 )
 def test_a_resumed_run(client, operator, enqueued, operation, names, position):
-    """D4: a failed run is resumed from its page at once, with its failed tasks or all that remain."""
+    """D4: the page of a failed run resumes it at once, with its failed tasks or all remaining ones."""
     run = run_row(RunState.FAILED, NO, ExecutionState.SKIPPED)
 
     answer = press(client, run, operation)
@@ -99,35 +99,35 @@ def test_a_resumed_run(client, operator, enqueued, operation, names, position):
     run.refresh_from_db()
     assert (run.state, run.task_names, run.position) == (RunState.QUEUED, names, position)
     assert enqueued == [run.pk]
-    assert told(answer) == [f"{TITLES[operation]}: 1 run."]
+    assert messages_of(answer) == [f"{TITLES[operation]}: 1 run."]
 
 
 def test_a_run_that_has_ended_meanwhile(client, operator, enqueued):
-    """C9: a button that comes too late changes nothing, and says so."""
+    """C9: a button that is pressed too late changes nothing, and a message says so."""
     run = run_row(RunState.SUCCEEDED, OK, OK)
 
     answer = press(client, run, "resume")
 
     assert (FeatureRun.objects.get().state, list(enqueued)) == (RunState.SUCCEEDED, [])
-    assert told(answer) == ["1 run was left as it is: its state does not allow this."]
+    assert messages_of(answer) == ["1 run was left as it is: its state does not allow this."]
     assert not LogEntry.objects.exists()
 
 
 def test_several_runs_at_once(client, operator, enqueued):
-    """B7: the failed runs among those that are marked in the list are run again; the others stay as they are."""
+    """B7: the failed runs among the selected ones are run again; the others are left as they are."""
     failed, done = run_row(RunState.FAILED, NO, OK), run_row(RunState.SUCCEEDED, OK, OK)
 
     answer = client.post(reverse(LIST), {"action": "resume_failed", "_selected_action": [failed.pk, done.pk]})
 
     assert dict(FeatureRun.objects.values_list("pk", "state")) == {failed.pk: "queued", done.pk: "succeeded"}
-    assert told(answer) == [
+    assert messages_of(answer) == [
         "Run the failed tasks again: 1 run.",
         "1 run was left as it is: its state does not allow this.",
     ]
 
 
-def test_redis_is_away(client, operator, enqueued):
-    """D5: a run that is resumed while Redis is down is pending, and the relay's."""
+def test_redis_is_down(client, operator, enqueued):
+    """D5: a run that is resumed while Redis is down is pending, and the relay enqueues it."""
     enqueued.is_down = True
     run = run_row(RunState.FAILED, NO, OK)
 
@@ -137,8 +137,8 @@ def test_redis_is_away(client, operator, enqueued):
 
 
 @pytest.mark.parametrize("permissions", [("view_featurerun",), ("operate_featurerun",)])
-def test_nobody_else(client, permissions):
-    """C11: who may only look, or may not even look, is offered nothing and is refused."""
+def test_users_without_the_permission(client, permissions):
+    """C11: users without the permission see no button and are refused."""
     run = run_row(RunState.FAILED, NO, OK)
     login(client, *permissions)
 
@@ -152,7 +152,7 @@ def test_nobody_else(client, permissions):
 
 
 def test_what_cannot_be_done(client, operator):
-    """An operation that there is not, a run that there is not, and a GET are refused, and change nothing."""
+    """An unknown operation, an unknown run and a GET are refused and change nothing."""
     run = run_row(RunState.FAILED, NO, OK)
     url = reverse("admin:numflow_django_operate", args=[run.pk])
 

@@ -1,4 +1,4 @@
-"""A site with broken features does not start; its management commands show every mistake by the checks."""
+"""A site with broken features does not start, and its management commands show every mistake in the checks."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ RESOLVE = "import django; django.setup(); from django.urls import resolve; resol
 
 @pytest.fixture
 def site(tmp_path):
-    """Write a site with the app ``shop`` and run Python in it; give the finished process."""
+    """Write a site with the app ``shop`` and run Python in it; return the finished process."""
 
     def run(files, *command, **options):
         write(tmp_path, files, **options)
@@ -61,7 +61,7 @@ def site(tmp_path):
 
 
 def write(folder, files, *, numflow=None, apps="'shop'", urlconf=None):
-    """Write *files*, and what every site has."""
+    """Write *files* and the files of every site."""
     settings = SETTINGS.format(apps=apps, numflow=numflow or {}, urlconf=urlconf)
     for name, source in {"shop/__init__.py": "", "site_settings.py": settings, **files}.items():
         path = folder / name
@@ -96,11 +96,11 @@ def test_check_shows_all_mistakes_and_fails(site):
 
 @pytest.mark.parametrize("command", [("-c", SETUP), ("-m", "django", "check")], ids=["setup", "check"])
 def test_a_good_site_starts(site, command):
-    """A4: A site without mistakes starts, whatever its apps are made of."""
+    """A4: A site without mistakes starts, with apps of any kind."""
     files = GOOD | {
         "single.py": "",  # an app that is a single module
         "flags/__init__.py": "",
-        "flags/features.py": "1 / 0",  # another app's module, which is none of our business
+        "flags/features.py": "1 / 0",  # a module of another package, which we must not import
     }
 
     process = site(files, *command, apps="'shop', 'single', 'flags'")
@@ -110,7 +110,7 @@ def test_a_good_site_starts(site, command):
 
 @pytest.mark.parametrize("packages", [["shop.flows"], "shop.flows"], ids=["list", "str"])
 def test_a_package_of_the_setting_that_is_missing_stops_the_start_up(site, packages):
-    """A4: A package of ``NUMFLOW["FEATURES"]`` that does not exist is one mistake, also for a forgotten bracket."""
+    """A4: A missing package in ``NUMFLOW["FEATURES"]`` is one mistake, also if the brackets are missing."""
     process = site(BROKEN, "-c", SETUP, numflow={"FEATURES": packages})
 
     assert process.returncode == 1
@@ -122,7 +122,7 @@ def test_a_package_of_the_setting_that_is_missing_stops_the_start_up(site, packa
 
 
 def test_only_the_packages_of_the_setting_are_scanned(site):
-    """A4: With ``NUMFLOW["FEATURES"]``, the apps' own ``features`` are left alone."""
+    """A4: With ``NUMFLOW["FEATURES"]``, the apps' own ``features`` are not scanned."""
     process = site(BROKEN, "-c", SETUP, numflow={"FEATURES": []})
 
     assert (process.returncode, process.stdout) == (0, "started\n")
@@ -141,7 +141,7 @@ URLCONF = "from numflow_django import feature_urls\nurlpatterns = feature_urls('
 )
 @pytest.mark.parametrize("command", [("-c", RESOLVE), ("-m", "django", "check")], ids=["request", "check"])
 def test_mistakes_that_only_the_urlconf_brings_are_not_passed_over(site, command, files, code):
-    """A4: A package that only the URLconf names fails its loading in a server, and shows in the checks."""
+    """A4: A package that only the URLconf names stops a server when the URLconf loads, and is in the checks."""
     process = site(files | {"site_urls.py": URLCONF}, *command, urlconf="site_urls")
 
     assert process.returncode == 1
@@ -150,7 +150,7 @@ def test_mistakes_that_only_the_urlconf_brings_are_not_passed_over(site, command
 
 
 def test_the_features_of_every_app_are_scanned_by_default(settings):
-    """Without the setting, the packages are those named ``features`` in the installed apps; a str is one package."""
+    """Without the setting, each installed app's package ``features`` is scanned; a str is one package."""
     assert list(feature_packages()) == ["tests.market.features"]
 
     settings.NUMFLOW = {"FEATURES": ["a", "b.c"]}
@@ -161,7 +161,7 @@ def test_the_features_of_every_app_are_scanned_by_default(settings):
 
 
 def test_a_new_step_restarts_runserver(tree, settings):
-    """A2: runserver sees a file that comes into a folder, whatever its name, and not the bytecode of others."""
+    """A2: runserver notices a new file in a folder, whatever its name, but no bytecode."""
     steps = tree.root / "orders/[order_id=int]/@get/steps"
     tree.write({"orders/[order_id=int]/@get/steps/100_answer.py": STEP})
     settings.NUMFLOW = {"FEATURES": [tree.package]}
@@ -180,7 +180,7 @@ def test_a_new_step_restarts_runserver(tree, settings):
 
 
 def test_watchman_watches_all_modules(tree, settings):
-    """Watchman reports files and never folders, so it gets the modules of each package as a glob."""
+    """Watchman reports files but not folders, so it gets the modules of each package as a glob."""
     tree.write({"orders/@get/steps/100_answer.py": STEP})
     settings.NUMFLOW = {"FEATURES": [tree.package]}
     reloader = WatchmanReloader()
@@ -192,7 +192,7 @@ def test_watchman_watches_all_modules(tree, settings):
 
 
 def test_the_steps_of_a_feature_that_is_routed_by_hand_are_watched(tree, settings):
-    """A feature outside of the packages that are scanned has its folders of steps and tasks watched too."""
+    """The folders of steps and tasks of a feature outside the scanned packages are watched too."""
     tree.feature("buy", steps={"100_answer.py": STEP}, tasks={"100_send.py": "def send(ctx): pass"})
     tree.view("buy").as_view()
     settings.NUMFLOW = {"FEATURES": []}
@@ -205,14 +205,14 @@ def test_the_steps_of_a_feature_that_is_routed_by_hand_are_watched(tree, setting
 
 @pytest.mark.parametrize("name", ["shop.features", "no_such_app.features"])
 def test_a_package_that_is_missing_does_not_stop_the_reloader(settings, name):
-    """A package of the setting that does not exist is a mistake, and runserver goes on watching."""
+    """A missing package in the setting is a mistake, and runserver goes on watching."""
     settings.NUMFLOW = {"FEATURES": [name]}
 
     watch_features(StatReloader())
 
 
 def test_the_files_of_a_failed_import_are_watched(tree, settings):
-    """The files on the way to the error are watched, also if another error was raised in its place."""
+    """The files of a failed import are watched, also if another error replaced the first one."""
     tree.write(
         {
             "prices.py": "1 / 0",
@@ -281,25 +281,25 @@ class Runserver:
             self.save(name, source)
 
     def save(self, name, source):
-        """Write a file as an editor does that saves in place."""
+        """Write a file in place, as an editor does."""
         (self.folder / name).write_text(source)
 
     def wait_until_down(self):
-        """Wait until the mistake is shown and nothing answers."""
+        """Wait until the mistake is shown and the server no longer responds."""
         eventually(lambda: "numflow.E107" in self.last_start, timeout=PATIENCE, message="no mistake is shown")
 
     def wait_until_watched(self, name):
-        """Wait until the reloader has looked at *name*, so that it sees the next change."""
+        """Wait until the reloader has seen *name*, so that it notices the next change."""
         seen = f"File {self.folder / name} first seen"
         eventually(lambda: seen in self.last_start, timeout=PATIENCE, message=f"{name} is not watched")
 
     @property
     def last_start(self):
-        """What was printed since the last start."""
+        """Return the output since the last start."""
         return self.log.read_text().rpartition("Watching for file changes with")[2]
 
     def wait_for_answer(self):
-        """Wait until the site answers."""
+        """Wait until the site responds."""
 
         def answers():
             with suppress(OSError), urlopen(f"http://127.0.0.1:{self.port}/orders/", timeout=PATIENCE) as answer:
@@ -329,7 +329,9 @@ def runserver(tmp_path):
     ids=["syntax", "import", "feature.py", "elsewhere"],
 )
 def test_runserver_comes_back_when_a_broken_file_is_fixed(runserver, files, name, fixed):
-    """A file whose import failed, in a feature's folder or not, may be saved in place, and runserver answers again."""
+    """
+    After a file with a failed import is fixed in place, in a feature's folder or elsewhere, runserver responds again.
+    """
     runserver.save_all(files)
 
     with runserver:
@@ -342,7 +344,7 @@ def test_runserver_comes_back_when_a_broken_file_is_fixed(runserver, files, name
 
 @pytest.mark.e2e
 def test_runserver_comes_back_when_a_missing_module_is_written(runserver):
-    """A module that a step imports and that is not there yet may be written, and runserver answers again."""
+    """After the missing module that a step imports is written, runserver responds again."""
     runserver.save_all({f"{STEPS}/100_answer.py": PRICING})
 
     with runserver:
@@ -355,7 +357,7 @@ def test_runserver_comes_back_when_a_missing_module_is_written(runserver):
 
 @pytest.mark.e2e
 def test_runserver_comes_back_after_a_new_step_that_is_broken(runserver):
-    """A2: A new step that is broken stops a server that answered; once it is fixed in place, it answers again."""
+    """A2: A broken new step stops a running server; after it is fixed in place, the server responds again."""
     runserver.save_all({f"{STEPS}/100_answer.py": STEP})
 
     with runserver:

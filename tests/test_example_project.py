@@ -1,4 +1,4 @@
-"""The example project's own tests, under its own settings."""
+"""The example project's own tests and checks, with its own settings."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from tests.support.sites import ROOT
 
 
 def manage(*arguments: str, demo_dir: Path) -> "subprocess.CompletedProcess[str]":
-    """Run manage.py; give its exit code and output."""
+    """Run manage.py; return the finished process."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -33,9 +33,7 @@ def test_its_tests_pass(tmp_path):
 
 
 def test_its_checks_pass(tmp_path):
-    """
-    ``manage.py check`` finds nothing, and no migration is missing.
-    """
+    """``manage.py check`` finds nothing, and no migration is missing."""
     assert "no issues" in manage("check", demo_dir=tmp_path).stdout
 
     run = manage("makemigrations", "--check", "--dry-run", demo_dir=tmp_path)

@@ -1,4 +1,5 @@
-"""What a visitor meets first: the hosted CI, the forms for issues and pull requests, and the package's page on PyPI.
+"""
+What a visitor sees first: the hosted CI, the forms for issues and pull requests, and the package's page on PyPI.
 
 The test dependencies have no parser for YAML, so the files are read as text.
 """
@@ -16,7 +17,7 @@ GITHUB = ROOT / ".github"
 WORKFLOW = (GITHUB / "workflows/ci.yml").read_text(encoding="utf-8")
 BUG_REPORT = (GITHUB / "ISSUE_TEMPLATE/bug_report.yml").read_text(encoding="utf-8")
 
-#: The pairs of Python and Django that .ci/run tries beside the Python of .venv
+#: The pairs of Python and Django that .ci/run tests, besides the Python of .venv.
 PAIRS = re.findall(r'"python(3\.\d+) (\d+\.\d+)[ "]', (ROOT / ".ci/run").read_text(encoding="utf-8"))
 
 
@@ -31,14 +32,14 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def test_the_hosted_ci_calls_the_projects_own_script() -> None:
-    """The workflow runs .ci/run, which is there and can be executed, on pushes and on pull requests."""
+    """The workflow runs .ci/run, which exists and is executable, on pushes and on pull requests."""
     assert re.search(r"^ +- run: \.ci/run$", WORKFLOW, re.MULTILINE)
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert re.search(r"^on:\n  push:\n    branches: \[main\]\n  pull_request:$", WORKFLOW, re.MULTILINE)
 
 
 def test_the_hosted_ci_may_only_read() -> None:
-    """The workflow's one permission is to read the code, and its checkout leaves no token behind."""
+    """The workflow may only read the code, and its checkout leaves no token behind."""
     assert re.findall(r"^ *permissions:\n((?:  .*\n)+)", WORKFLOW, re.MULTILINE) == ["  contents: read\n"]
     assert "persist-credentials: false" in WORKFLOW
 
@@ -67,7 +68,7 @@ def test_the_hosted_ci_brings_every_python() -> None:
 
 
 def test_every_python_of_the_classifiers_is_allowed() -> None:
-    """Each Python of the classifiers fits requires-python, and the oldest of them is the oldest that is allowed."""
+    """requires-python allows each Python of the classifiers, and the oldest of them is the oldest allowed."""
     oldest = re.fullmatch(r">=(3\.\d+)", PROJECT["requires-python"])[1]
 
     assert min(classified("Programming Language :: Python"), key=number) == oldest
@@ -87,7 +88,7 @@ def test_every_django_of_the_classifiers_is_tried() -> None:
 
 
 def test_the_classifiers_are_sorted_and_unique() -> None:
-    """No classifier is there twice, and a new one has one place to go."""
+    """No classifier is there twice, and those of one kind are together."""
     classifiers = PROJECT["classifiers"]
 
     assert len(classifiers) == len(set(classifiers))
@@ -98,12 +99,12 @@ def test_the_classifiers_are_sorted_and_unique() -> None:
 
 @pytest.mark.parametrize("label", ["Documentation", "Source", "Issues", "Changelog"])
 def test_pypi_links_to_the_repository(label: str) -> None:
-    """PyPI's page has this link; it is https and leads into the repository."""
+    """PyPI's page has this link, and it leads into the repository."""
     assert PROJECT["urls"][label].startswith(REPOSITORY)
 
 
 def test_every_url_of_the_project_is_https() -> None:
-    """No link of PyPI's page is without TLS."""
+    """Each link of PyPI's page uses https."""
     assert [url for url in PROJECT["urls"].values() if not url.startswith("https://")] == []
 
 
@@ -143,7 +144,7 @@ def test_a_bug_report_asks_for_what_we_need(fact: str) -> None:
 
 @pytest.mark.parametrize("form", ["bug_report.yml", "feature_request.yml"])
 def test_the_forms_have_unique_ids(form: str) -> None:
-    """GitHub refuses a form without name, description or body, or with an id that is there twice."""
+    """Each form has what GitHub requires: a name, a description, a body, and ids that are unique."""
     text = (GITHUB / "ISSUE_TEMPLATE" / form).read_text(encoding="utf-8")
     ids = re.findall(r"^    id: (.*)$", text, re.MULTILINE)
 
@@ -155,7 +156,7 @@ def test_the_forms_have_unique_ids(form: str) -> None:
 
 @pytest.mark.parametrize("ecosystem", ["pip", "github-actions"])
 def test_dependencies_are_updated_weekly_in_one_request(ecosystem: str) -> None:
-    """Dependabot looks once a week, and puts all that it finds of one kind into one pull request."""
+    """Dependabot runs once a week and puts all updates of one kind into one pull request."""
     text = (GITHUB / "dependabot.yml").read_text(encoding="utf-8")
 
     part = text.partition(f"package-ecosystem: {ecosystem}\n")[2].partition("package-ecosystem:")[0]

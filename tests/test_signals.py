@@ -1,4 +1,4 @@
-"""What is written to the log, and in which form."""
+"""The log lines and their form."""
 
 import logging
 import re
@@ -125,7 +125,7 @@ def test_what_happens_is_logged(log, name):
 
 
 def test_every_signal_is_logged_or_has_a_reason_not_to_be():
-    """No signal is forgotten: only the beginning of a task is not logged, because its end is."""
+    """Every signal is logged, except for the start of a task, whose end is logged."""
     all_signals = {name for name, value in vars(signals).items() if isinstance(value, signals.Signal)}
 
     assert all_signals - LINES.keys() == {"task_started"}

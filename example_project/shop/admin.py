@@ -9,7 +9,7 @@ from .models import Activity, DailySales, Notification, Order, OrderItem, Produc
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
-    """What the shop sells."""
+    """The products of the shop."""
 
     list_display = ["name", "name_ko", "price", "stock"]
 
@@ -23,7 +23,7 @@ class OrderItemInline(admin.TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
-    """What was bought."""
+    """The orders."""
 
     list_display = ["id", "email", "status", "total", "created_at"]
     list_filter = ["status"]
@@ -39,20 +39,20 @@ class NotificationAdmin(admin.ModelAdmin):
 
 @admin.register(DailySales)
 class DailySalesAdmin(admin.ModelAdmin):
-    """What was sold, day by day."""
+    """The sales by day."""
 
     list_display = ["day", "orders", "revenue"]
 
 
 @admin.register(ProductSales)
 class ProductSalesAdmin(admin.ModelAdmin):
-    """What was sold, product by product."""
+    """The sales by product."""
 
     list_display = ["product", "pieces", "revenue"]
 
 
 @admin.register(Activity)
 class ActivityAdmin(admin.ModelAdmin):
-    """What the staff did."""
+    """The actions of the staff."""
 
     list_display = ["who", "what", "created_at"]

@@ -1,4 +1,4 @@
-"""The list of products, which is asked for far more often than it changes, in the cache."""
+"""The list of products, cached because it is read far more often than it changes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.utils.translation import get_language
 
 from .models import Product
 
-#: Seconds. A request that read the old products may store them after they were dropped; not for longer than this.
+#: Seconds. A request that read the old products may store them after the list was deleted, but at most for this time.
 LIFETIME = 300
 
 
@@ -19,7 +19,7 @@ def cached() -> list[dict[str, Any]] | None:
 
 
 def store() -> list[dict[str, Any]]:
-    """Read the list from the database and put it into the cache; give it."""
+    """Read the list from the database, put it into the cache, and return it."""
     products = [
         {"id": product.pk, "name": str(product), "price": product.price} for product in Product.objects.order_by("pk")
     ]
@@ -28,7 +28,7 @@ def store() -> list[dict[str, Any]]:
 
 
 def drop() -> None:
-    """Forget the list, in every language."""
+    """Delete the list from the cache, in every language."""
     cache.delete_many([_key(language) for language, _ in settings.LANGUAGES])
 
 

@@ -8,9 +8,9 @@ from .outside import post, to_json
 
 def sync_customer(user: User, *, key: str) -> None:
     """
-    Tell the register about *user*. Raise Unreachable or Refused.
+    Send *user* to the register. Raise Unreachable or Refused.
 
-    *key* is the same at every try, so that the register can tell a second try from a second customer.
+    *key* is the same at every try, so that the register can distinguish a second try from a second customer.
     """
     customer = {"id": user.pk, "name": user.get_full_name() or user.username, "email": user.email}
     post(settings.SHOP_CRM_URL, to_json(customer), {"Idempotency-Key": key})

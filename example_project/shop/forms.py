@@ -1,4 +1,4 @@
-"""What clients may send."""
+"""The forms for the clients' data."""
 
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ Form = TypeVar("Form", bound=forms.BaseForm)
 
 
 def fill(form_class: type[Form], data: Any) -> Form:
-    """Return the form, filled and valid; otherwise raise ValidationError, which a step's client gets as a 400."""
+    """Return the valid form, or raise ValidationError, which becomes a 400 in a step."""
     form = form_class(data if isinstance(data, dict) else {})
     if not form.is_valid():
         raise ValidationError(form.errors.as_data())
@@ -21,7 +21,7 @@ def fill(form_class: type[Form], data: Any) -> Form:
 
 
 def is_short_list(value: Any) -> None:
-    """A validator: *value* is a list of at most 50."""
+    """Validate that *value* is a list of at most 50 items."""
     if not isinstance(value, list) or len(value) > 50:
         raise ValidationError(_("Send a list of at most 50 items."))
 
@@ -43,7 +43,7 @@ class ItemForm(forms.Form):
 
 
 class RegistrationForm(UserCreationForm):  # type: ignore[type-arg]
-    """A new user; the password comes twice, as in Django's own form."""
+    """A new user. The password is sent twice, as in Django's own form."""
 
     email = forms.EmailField()
 

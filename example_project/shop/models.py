@@ -1,11 +1,11 @@
-"""A small shop: what it sells, what was ordered, and what its async tasks leave behind. Prices are in won."""
+"""A small shop: its products, its orders, and the data that its async tasks store. Prices are in won."""
 
 from django.db import models
 from django.utils.translation import get_language
 
 
 class Product(models.Model):
-    """Something to buy."""
+    """A product."""
 
     name = models.CharField(max_length=100)
     name_ko = models.CharField(max_length=100)
@@ -17,10 +17,10 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """What one customer bought in one request."""
+    """The order of one customer in one request."""
 
     class Status(models.TextChoices):
-        """How far the shop is with an order."""
+        """The progress of an order."""
 
         PLACED = "placed"
         SHIPPED = "shipped"
@@ -48,7 +48,7 @@ class OrderItem(models.Model):
 
     @property
     def total(self) -> int:
-        """Price times quantity."""
+        """Return price times quantity."""
         return self.price * self.quantity
 
 
@@ -64,7 +64,7 @@ class Notification(models.Model):
 
 
 class DailySales(models.Model):
-    """How much was sold on one day."""
+    """The sales of one day."""
 
     day = models.DateField(unique=True)
     orders = models.PositiveIntegerField(default=0)
@@ -78,7 +78,7 @@ class DailySales(models.Model):
 
 
 class ProductSales(models.Model):
-    """How much was sold of one product."""
+    """The sales of one product."""
 
     product = models.OneToOneField(Product, models.CASCADE, related_name="sales")
     pieces = models.PositiveIntegerField(default=0)
@@ -92,7 +92,7 @@ class ProductSales(models.Model):
 
 
 class Activity(models.Model):
-    """What a member of the staff did."""
+    """An action of a member of the staff."""
 
     who = models.CharField(max_length=150)
     what = models.CharField(max_length=200)

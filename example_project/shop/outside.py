@@ -1,8 +1,8 @@
 """
-Requests to other people's servers.
+Requests to other servers.
 
-A ``file:`` URL is a folder that records what would have been sent: the demo has no other, so that nothing of it ever
-leaves the machine.
+With a ``file:`` URL, the request is recorded in a folder. The demo has only such URLs, so it sends nothing to other
+machines.
 """
 
 import json
@@ -14,18 +14,18 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 from uuid import uuid4
 
-#: Seconds that the other side may let us wait for a byte.
+#: The most seconds that we wait for a byte.
 TIMEOUT = 10
-#: Answers that another try may change; every other refusal stands.
+#: The statuses after which another try may succeed. Every other refusal is final.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Unreachable(OSError):
-    """The other server did not answer, or answered that it cannot for now: try again."""
+    """The other server did not answer, or cannot answer now. Try again."""
 
 
 class Refused(Exception):
-    """The other server refused the request; sending it again would not help."""
+    """The other server refused the request, and would refuse it again."""
 
 
 def to_json(data: Any) -> bytes:
@@ -48,10 +48,10 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """urllib would follow a redirect with a GET, and take its answer for that of the POST."""
+    """Refuses redirects: urllib would follow one with a GET, and return its response for that of the POST."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follow none: a 3xx is a refusal."""
+        """Return None, so that a 3xx raises an error."""
 
 
 _opener = build_opener(_NoRedirects)

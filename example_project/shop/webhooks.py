@@ -1,7 +1,7 @@
 """
 Signed webhooks, at ``settings.SHOP_WEBHOOK_URL``, signed with ``settings.SHOP_WEBHOOK_SECRET``.
 
-Headers and signature are those of https://www.standardwebhooks.com, for which receivers find libraries.
+Headers and signature are those of https://www.standardwebhooks.com, for which there are libraries.
 """
 
 import base64
@@ -16,9 +16,9 @@ from .outside import post, to_json
 
 def send_webhook(event: str, data: Any, *, key: str) -> None:
     """
-    Tell the subscriber that *event* has happened. Raise Unreachable or Refused.
+    Send *event* to the subscriber. Raise Unreachable or Refused.
 
-    *key* is the message's id: a receiver that has seen it already ignores the message.
+    *key* is the message's id, so that the receiver can ignore a message that it has received before.
     """
     body = to_json({"type": event, "data": data})
     timestamp = str(int(time.time()))
@@ -31,7 +31,7 @@ def sign(key: str, timestamp: str, body: bytes, secret: str) -> str:
     """
     Return the signature of *body*.
 
-    It covers the time as well, so that an old message cannot be sent again as a new one.
+    It includes the time, so that an old message cannot be sent again as a new one.
     """
     signed = f"{key}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret.encode(), signed, "sha256")).decode()

@@ -68,7 +68,7 @@ def test_the_run_is_one_page(page, failed_run):
     assert [line.split()[0] for line in timeline] == ["100", "200", "300", "COMMIT", "mail", "notify", "publish"]
     assert failed in timeline[5]
     assert "1 of 3 tasks failed: notify" in text
-    assert "the gateway is away" in text
+    assert "the gateway is down" in text
     assert "hunter2" not in page.content()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.problems == []

@@ -1,4 +1,4 @@
-"""Values go to tagged JSON and come back equal and of the same type."""
+"""Values become tagged JSON and come back equal and of the same type."""
 
 import enum
 import json
@@ -91,7 +91,7 @@ def round_trip(value):
 
 
 def shape(value):
-    """*value* with all types in it made visible, so that True is not 1, nor a tuple a list."""
+    """Return *value* with all types visible, so that True differs from 1, and a tuple from a list."""
     if isinstance(value, dict):
         return [(shape(key), shape(item)) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
@@ -157,7 +157,7 @@ PLAIN = [
 
 @pytest.mark.parametrize("value", PLAIN, ids=lambda value: repr(value)[:40])
 def test_a_value_comes_back_equal_and_of_the_same_type(value):
-    """Each type that may travel comes back equal, and as the type it was."""
+    """Each type that can be stored comes back equal and of the same type."""
     thawed = round_trip(value)
 
     assert thawed == value
@@ -173,7 +173,7 @@ def test_a_value_comes_back_equal_and_of_the_same_type(value):
         datetime(2026, 1, 1, tzinfo=SEOUL),
         datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=0),
         datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
-        datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),  # an hour that this zone leaves out
+        datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),  # an hour that this zone skips
         datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN, fold=1),
         datetime(1, 1, 1, tzinfo=SEOUL),  # has no counterpart in UTC
         datetime(9999, 12, 31, 23, 59, tzinfo=ZoneInfo("America/New_York")),
@@ -182,7 +182,7 @@ def test_a_value_comes_back_equal_and_of_the_same_type(value):
     ids=str,
 )
 def test_a_datetime_comes_back_as_the_same_instant_in_the_same_zone(value):
-    """A datetime keeps its fields, its offset and its zone, also in the hour that an autumn night has twice."""
+    """A datetime keeps its fields, offset and zone, also in the hour that occurs twice in autumn."""
     thawed = round_trip(value)
 
     assert thawed == value
@@ -190,7 +190,7 @@ def test_a_datetime_comes_back_as_the_same_instant_in_the_same_zone(value):
 
 
 def test_a_fixed_order_of_sets():
-    """Equal sets freeze to one text, whatever the order they were filled in."""
+    """Equal sets are stored as the same text, whatever the order in which they were filled."""
     forwards, backwards = {0, 8}, {8, 0}
     assert list(forwards) != list(backwards)
 
@@ -198,7 +198,9 @@ def test_a_fixed_order_of_sets():
 
 
 def test_fields_that_init_does_not_know():
-    """A dataclass keeps what __post_init__ set, a field or not; an unset field stays unset; caches are left out."""
+    """
+    A dataclass keeps what __post_init__ set, as a field or not. An unset field stays unset, and caches are left out.
+    """
     total = Total(100)
     assert total.costly
 
@@ -210,7 +212,7 @@ def test_fields_that_init_does_not_know():
 
 
 def test_a_dataclass_is_put_back_without_its_init():
-    """Thawing calls neither __init__ nor __post_init__, so that changed values are not computed again."""
+    """Loading calls neither __init__ nor __post_init__, which would compute changed values again."""
     total = Total(100)
     total.tax = 7
 
@@ -218,7 +220,7 @@ def test_a_dataclass_is_put_back_without_its_init():
 
 
 def test_a_lazy_string_becomes_the_text_of_the_request_s_language():
-    """A lazy translation is frozen as the str that it is now, in the language of the request."""
+    """A lazy translation is stored as a str in the language of the request."""
     with override("de"):
         thawed = round_trip({"title": gettext_lazy("January")})
 
@@ -231,12 +233,12 @@ def test_a_lazy_string_becomes_the_text_of_the_request_s_language():
     ids=["lazy list", "lazy None"],
 )
 def test_what_stands_for_a_plain_value_becomes_that(value, plain):
-    """A lazy object travels as the plain value that it stands for."""
+    """A lazy object is stored as its plain value."""
     assert shape(round_trip(value)) == shape(plain)
 
 
 def test_a_safe_string_is_not_escaped_in_a_task():
-    """What a step marked as safe, a lazy text of it too, is safe in a template of a task."""
+    """A text that a step marked as safe, even a lazy one, is safe in a template of a task."""
     safe = lazy(mark_safe, str)("<b>")
 
     assert [conditional_escape(text) for text in round_trip([mark_safe("<b>"), safe, "<b>"])] == [
@@ -278,7 +280,7 @@ VALUES = st.recursive(
 @settings(deadline=None)
 @given(VALUES)
 def test_any_nested_value_comes_back(value):
-    """Whatever the values are and however they are nested, they come back equal and of the same type."""
+    """Values of any type and nesting come back equal and of the same type."""
     thawed = round_trip(value)
 
     assert thawed == value

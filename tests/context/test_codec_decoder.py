@@ -1,4 +1,4 @@
-"""Tagged JSON becomes values again; model instances are read from their databases."""
+"""Tagged JSON becomes values again, and model instances are read from their databases."""
 
 import dataclasses
 import enum
@@ -43,7 +43,7 @@ class Unlucky(Manager):
 
 
 def frozen(value):
-    """*value* as the text of a run row holds it."""
+    """Return *value* as the text of a run row."""
     return json.loads(json.dumps(encode(value, "ctx.x")))
 
 
@@ -55,7 +55,7 @@ def corrupt(tree):
 
 @pytest.mark.django_db
 def test_an_instance_travels_as_a_reference_and_is_read_again():
-    """A19: A model instance comes back as the row is when it is thawed, not as it was when it was stored."""
+    """A19: A model instance has the values of its row when it is read, not those from when it was stored."""
     sale = Sale.objects.create(item="mug")
     tree = frozen(sale)
     Sale.objects.update(item="cup")
@@ -69,7 +69,7 @@ def test_an_instance_travels_as_a_reference_and_is_read_again():
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_an_instance_comes_back_from_its_own_database():
-    """Two instances with one key in two databases come back from the database that each was in."""
+    """Two instances with one key in two databases come back, each from its own database."""
     here = Sale.objects.create(pk=7, item="here")
     there = Sale.objects.using("other").create(pk=7, item="there")
 
@@ -96,7 +96,7 @@ def test_one_query_for_each_model_and_database(django_assert_num_queries):
 
 @pytest.mark.django_db
 def test_the_lazy_user_of_a_request_comes_back_as_a_user():
-    """request.user of somebody who is logged in travels as the user."""
+    """request.user of a logged-in user is stored as the user."""
     user = User.objects.create(username="kim")
 
     thawed = decode(frozen(SimpleLazyObject(lambda: user)), "ctx.x")
@@ -123,7 +123,7 @@ KEY = "2f0c6f0e-7a54-4f9c-9b1e-0c6e1c6b4f11"
     ids=["number", "UUID", "OneToOne", "date", "text", "str of a class of one's own", "composite"],
 )
 def test_a_key_that_was_given_in_another_type_is_found(create, django_assert_num_queries):
-    """An instance whose key was given as another type than the field's, such as text for a UUID, comes back."""
+    """An instance whose key has another type than its field, such as text for a UUID, comes back."""
     stored = create()
     tree = frozen(stored)
 
@@ -137,7 +137,7 @@ def test_a_key_that_was_given_in_another_type_is_found(create, django_assert_num
 
 @pytest.mark.django_db
 def test_two_types_of_one_key_are_one_row():
-    """The same row, stored by its text and by its number, is read once and comes back in both places."""
+    """A row that is stored by its text key and by its number key is read once and comes back in both places."""
     shipment = Shipment.objects.create(pk=KEY)
 
     first, second = decode(frozen([shipment, Shipment.objects.get()]), "ctx.x")
@@ -147,7 +147,7 @@ def test_two_types_of_one_key_are_one_row():
 
 @pytest.mark.django_db
 def test_a_key_in_another_case_is_found_where_the_database_takes_it_for_the_same(django_assert_num_queries):
-    """Under a collation without case the database says which row a key means, with a query only for such a key."""
+    """If the collation ignores case, the database decides which row a key means, with a query only for such a key."""
     Coupon.objects.bulk_create([Coupon(code="welcome"), Coupon(code="summer")])
     welcome = Coupon.objects.get(code="WELCOME")
     assert welcome.code == "welcome"
@@ -162,7 +162,7 @@ def test_a_key_in_another_case_is_found_where_the_database_takes_it_for_the_same
 
 @pytest.mark.django_db
 def test_a_key_that_its_field_cannot_take_any_more_is_named():
-    """A model whose key has got another type since raises ContextCorrupt, which names the place, the model and it."""
+    """If a model's key has another type now, ContextCorrupt names the place, the model and the key."""
     tree = {"$": "model", "m": "market.Shipment", "pk": "A-1", "db": "default"}
 
     assert corrupt(tree) == "ctx.x: market.Shipment cannot have the primary key 'A-1' (any more)"
@@ -170,7 +170,7 @@ def test_a_key_that_its_field_cannot_take_any_more_is_named():
 
 @pytest.mark.django_db
 def test_a_row_that_the_default_manager_hides_is_found(monkeypatch):
-    """An instance that the model's default manager leaves out is read all the same."""
+    """An instance that the model's default manager hides is read too."""
     sale = Sale.objects.create(item="hidden")
     manager = Unlucky()
     manager.model = Sale
@@ -182,7 +182,7 @@ def test_a_row_that_the_default_manager_hides_is_found(monkeypatch):
 
 @pytest.mark.django_db
 def test_a_gone_instance_says_so():
-    """An instance whose row is gone raises ContextInstanceGone, with its place, its model, its key and its database."""
+    """A deleted row raises ContextInstanceGone with the place, the model, the key and the database."""
     sale = Sale.objects.create(item="mug")
     tree = frozen({"sale": sale})
     pk = sale.pk
@@ -197,7 +197,7 @@ def test_a_gone_instance_says_so():
 
 @pytest.mark.django_db
 def test_a_deleted_instance_is_refused():
-    """D6: An instance that was deleted before it was frozen is refused, since only values could tell of it."""
+    """D6: An instance that was deleted before the context is stored is refused; only plain values could be stored."""
     sale = Sale.objects.create(item="mug")
     sale.delete()
 
@@ -211,7 +211,7 @@ def test_a_deleted_instance_is_refused():
 
 @pytest.mark.django_db
 def test_a_thawed_and_deleted_instance_keeps_its_reference_where_that_is_asked_for():
-    """A deleted instance stays the reference that it was, and what stands beside it may change."""
+    """An instance that a task deletes stays stored as its reference, and the values beside it may change."""
     value = decode(frozen({"sale": Sale.objects.create(item="mug"), "done": False}), "ctx.x")
     reference = frozen(value)["sale"]
     value["sale"].delete()
@@ -233,7 +233,7 @@ def test_a_thawed_and_deleted_instance_keeps_its_reference_where_that_is_asked_f
     ids=str,
 )
 def test_data_that_looks_like_a_reference_is_data(data, django_assert_num_queries):
-    """A dict of a client's that looks like our tags comes back as it was, and reads nothing from the database."""
+    """A dict of the client's that looks like our tags comes back unchanged, without a query."""
     tree = frozen(data)
 
     with django_assert_num_queries(0):
@@ -285,13 +285,13 @@ def test_data_that_looks_like_a_reference_is_data(data, django_assert_num_querie
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_the_code_has_lost_is_named(tree, message):
-    """A frozen value whose class, model or database is gone raises ContextCorrupt, which names the place and it."""
+    """If its class, model or database no longer exists, a stored value raises ContextCorrupt, which names both."""
     assert corrupt(tree) == message
 
 
 @pytest.fixture
 def deploy(monkeypatch):
-    """Put a class into a module that stands for the code of one deploy."""
+    """Put a class into a module that represents the code of one deployment."""
 
     def put(cls):
         module = ModuleType("deployed")
@@ -304,7 +304,7 @@ def deploy(monkeypatch):
 
 @pytest.mark.parametrize("slots", [False, True])
 def test_a_dataclass_may_change_between_request_and_worker(deploy, slots):
-    """A dataclass that has a new field with a default, and has lost one, thaws over a deploy."""
+    """A dataclass that got a field with a default, or lost a field, is loaded after a deployment."""
     old = dataclasses.make_dataclass("Order", ["a", "lost"], slots=slots)
     deploy(old)
     tree = frozen(old(1, 2))

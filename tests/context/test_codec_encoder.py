@@ -1,4 +1,4 @@
-"""What cannot travel is refused; the message says where it is, what it is and what to store instead."""
+"""A value that cannot be stored is refused; the message says where and what it is, and what to store instead."""
 
 import dataclasses
 import enum
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 
 def refusal(value):
-    """The message with which *value* is refused."""
+    """Return the message of the refusal of *value*."""
     with pytest.raises(ContextValueError) as caught:
         encode(value, "ctx.x")
     return str(caught.value)
@@ -112,19 +112,19 @@ def cannot_travel(name, advice):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_value_without_a_form_in_json_is_refused(value, name, advice):
-    """D6: A value that cannot travel is refused with its place, its type and what to store instead."""
+    """D6: A value that cannot be stored is refused with its place, its type and what to store instead."""
     assert refusal(value) == cannot_travel(name, advice)
 
 
 def test_an_open_file_and_a_socket_are_refused():
-    """D6: What the operating system holds open is refused, a temporary file as a file."""
+    """D6: Open files and sockets are refused; a temporary file is called a file."""
     with tempfile.NamedTemporaryFile() as file, socket.socket() as connection:
         assert refusal(file) == cannot_travel("tempfile._TemporaryFileWrapper", "save it and store its name")
         assert refusal(connection) == cannot_travel("socket.socket", GENERAL)
 
 
 def test_the_lazy_user_of_a_visitor_is_refused_as_what_it_stands_for():
-    """D6: request.user of somebody who is not logged in is refused as an AnonymousUser."""
+    """D6: request.user of a visitor without a login is refused as an AnonymousUser."""
     message = refusal(SimpleLazyObject(AnonymousUser))
 
     assert message == cannot_travel(
@@ -163,7 +163,7 @@ def test_the_lazy_user_of_a_visitor_is_refused_as_what_it_stands_for():
     ids=lambda value: value if isinstance(value, str) and value.isascii() else "",
 )
 def test_a_value_of_a_good_type_that_cannot_travel_is_refused(value, message):
-    """D6: NaN, a lone surrogate, an unsaved instance and their like are refused with the reason and the remedy."""
+    """D6: NaN, a lone surrogate, an unsaved instance and the like are refused with the reason and the remedy."""
     assert refusal(value) == message
 
 
@@ -180,12 +180,12 @@ def test_a_value_of_a_good_type_that_cannot_travel_is_refused(value, message):
     ids=str,
 )
 def test_the_message_names_the_place_of_what_is_refused(value, place):
-    """D6: The message says where in the value the refused part is."""
+    """D6: The message says where the refused part is inside the value."""
     assert refusal(value).startswith(f"{place} is an object, ")
 
 
 def test_a_cycle_is_refused():
-    """D6: A value that contains itself is refused, at the place where it comes round."""
+    """D6: A value that contains itself is refused, with the place of the cycle."""
     order = Order()
     order.lines.append({"order": order})
 
@@ -197,14 +197,14 @@ def test_a_cycle_is_refused():
 
 
 def test_a_value_that_is_there_twice_is_no_cycle():
-    """The same list in two places travels twice."""
+    """The same list in two places is stored twice."""
     line = [1]
 
     assert encode([line, line], "ctx.x") == [[1], [1]]
 
 
 def test_a_value_that_is_nested_too_deep_is_refused():
-    """D6: Nesting stops at a depth that neither encoding nor thawing can choke on."""
+    """D6: The limit of nesting is far below what would break encoding or decoding."""
     value = []
     for _ in range(MAX_DEPTH):
         value = [value]
@@ -216,7 +216,7 @@ def test_a_value_that_is_nested_too_deep_is_refused():
 
 
 def test_a_class_that_a_worker_cannot_import_is_refused(monkeypatch):
-    """D6: An Enum or dataclass of a function or of the main script is refused; a worker cannot find it."""
+    """D6: An Enum or dataclass from a function or the main script is refused, because a worker cannot import it."""
 
     class Local(enum.Enum):
         ONE = 1
@@ -231,7 +231,7 @@ def test_a_class_that_a_worker_cannot_import_is_refused(monkeypatch):
 
 
 def test_a_class_that_another_one_hides_is_refused(monkeypatch):
-    """D6: A class whose name stands for another one by now is refused, and not thawed as that other one."""
+    """D6: If another class has the name of a class now, the value is refused and not loaded as the other class."""
     order = Order()
     monkeypatch.setitem(globals(), "Order", Refused)
 
@@ -269,7 +269,9 @@ def subclass(base, name="Own", module=__name__):
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_a_subclass_of_a_scalar_is_refused_with_what_to_store(value, base, hint):
-    """D6: What would lose its class without a word is refused, as subclasses of list and dict are; the hint works."""
+    """
+    D6: A subclass of a plain type, which would lose its class silently, is refused; the hint of the message works.
+    """
     name = f"{type(value).__module__}.{type(value).__name__}"
     assert refusal([value]) == f"ctx.x[0] is a {name}, which cannot be stored for the async tasks; {hint}"
     plain = eval(hint.removeprefix("store "), {**globals(), "value": value})
@@ -280,14 +282,14 @@ def test_a_subclass_of_a_scalar_is_refused_with_what_to_store(value, base, hint)
 
 @pytest.mark.parametrize("base", [datetime, date])
 def test_the_stand_ins_of_freezegun_travel_as_what_they_stand_for(base):
-    """A test that stops the clock with freezegun runs its features: a FakeDatetime is stored as a datetime."""
+    """With freezegun, which stops the clock in a test, a FakeDatetime is stored as a datetime."""
     stand_in = subclass(base, f"Fake{base.__name__.title()}", "freezegun.api")
 
     assert encode(stand_in(2026, 1, 1), "ctx.x") == encode(base(2026, 1, 1), "ctx.x")
 
 
 def test_a_key_of_a_dict_may_be_a_safe_string():
-    """A SafeString as a key is a str; a str of another class is no more a key than it is a value."""
+    """A SafeString as a key is stored as a str; other subclasses of str are refused as keys too."""
     [key] = encode({SafeString("<b>"): 1}, "ctx.x")
 
     assert (key, type(key)) == ("<b>", str)
@@ -295,6 +297,6 @@ def test_a_key_of_a_dict_may_be_a_safe_string():
 
 
 def test_what_python_sets_on_a_generic_dataclass_is_left_out():
-    """A Page[int](...), which typing gives an __orig_class__, travels as a Page(...) does."""
+    """A Page[int](...), on which typing sets an __orig_class__, is stored like a Page(...)."""
     assert encode(Page[int]([1]), "ctx.x") == encode(Page([1]), "ctx.x")
     assert Page[int]([1]).__orig_class__

@@ -1,4 +1,4 @@
-"""The context as steps and tasks use it: a place for values by name."""
+"""The context as steps and tasks use it: it stores values by name."""
 
 import copy
 from uuid import UUID
@@ -13,12 +13,12 @@ RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
 def passed_on(ctx):
-    """*ctx* as the next task gets it."""
+    """Return *ctx* as the next task gets it."""
     return thaw(freeze(ctx), run_id=ctx.run_id)
 
 
 def test_attributes_and_keys_are_the_same():
-    """What is stored as an attribute is read by key, and the other way round."""
+    """A value stored as an attribute can be read by key, and the other way round."""
     ctx = Context(sku="A-1")
 
     ctx.order = 1
@@ -33,7 +33,7 @@ def test_attributes_and_keys_are_the_same():
 
 
 def test_values_are_given_by_name():
-    """A dict instead of names is an error that shows the way."""
+    """Passing a dict instead of names is an error that shows the right way."""
     with pytest.raises(TypeError) as caught:
         Context({"sku": "A-1"})
 
@@ -41,7 +41,7 @@ def test_values_are_given_by_name():
 
 
 def test_an_empty_context_is_true():
-    """``if ctx:`` holds for an empty context too: it is there."""
+    """An empty context is true too, so ``if ctx:`` asks only whether there is one."""
     ctx = Context()
 
     assert ctx
@@ -50,13 +50,13 @@ def test_an_empty_context_is_true():
 
 
 def test_repr_shows_the_keys_and_no_value():
-    """The repr names the keys only, since values may be secret."""
+    """The repr shows only the keys, because values may be secret."""
     assert repr(Context(password="hunter2")).endswith(": password>")
 
 
 @pytest.mark.parametrize("thawed", [False, True])
 def test_a_missing_key_is_an_error_that_lists_the_keys(thawed):
-    """A missing attribute or key raises the error of its kind, which names what is there."""
+    """A missing attribute raises AttributeError and a missing key KeyError; the message lists the keys."""
     ctx = Context(order=1, sku="A-1")
     ctx = passed_on(ctx) if thawed else ctx
 
@@ -80,7 +80,7 @@ def test_the_first_missing_key_of_an_empty_context():
 
 
 def test_get_gives_a_default():
-    """``ctx.get`` gives the value, the default, or None."""
+    """``ctx.get`` returns the value, the default, or None."""
     ctx = passed_on(Context(a=None))
 
     assert (ctx.get("a", 1), ctx.get("b", 1), ctx.get("b")) == (None, 1, None)
@@ -89,7 +89,7 @@ def test_get_gives_a_default():
 
 @pytest.mark.parametrize("name", ["items", "values", "pop", "update", "copy"])
 def test_names_of_dict_methods_are_the_user_s(name):
-    """A key may be called like a method of dict, before and after it has been frozen."""
+    """A key may have the name of a method of dict, before and after it is stored."""
     ctx = Context()
     setattr(ctx, name, ["mug"])
     later = passed_on(ctx)
@@ -100,7 +100,7 @@ def test_names_of_dict_methods_are_the_user_s(name):
 
 @pytest.mark.parametrize("name", ["run_id", "task", "_numflow", "get", "keys"])
 def test_names_of_the_engine_cannot_be_set(name):
-    """A name that every context has, a method's too, is refused as attribute, as key and when a context is made."""
+    """A name that every context has, such as a method's, is refused as attribute, as key and as argument."""
     ctx = Context()
 
     with pytest.raises(AttributeError) as as_attribute:
@@ -124,7 +124,7 @@ def test_every_public_method_is_reserved():
 
 
 def test_a_row_in_flight_may_hold_a_name_that_is_reserved_now():
-    """A key that a row has from before its name was reserved is read and deleted by key, and hides no method."""
+    """If an older row has a key that is reserved now, it is read and deleted by key, and hides no method."""
     ctx = thaw('{"get":[1],"a":2}', run_id=RUN)
 
     assert ctx["get"] == [1]
@@ -136,7 +136,7 @@ def test_a_row_in_flight_may_hold_a_name_that_is_reserved_now():
 
 @pytest.mark.parametrize("thawed", [False, True])
 def test_a_context_becomes_a_dict(thawed):
-    """``dict(ctx)`` and ``{**ctx}`` hold the keys and values, and ``ctx.keys()`` the keys as they are at that time."""
+    """``dict(ctx)`` and ``{**ctx}`` have the keys and values; ``ctx.keys()`` has the keys of that time."""
     ctx = Context(order=1, items=["mug"])
     ctx = passed_on(ctx) if thawed else ctx
 
@@ -162,7 +162,7 @@ def test_a_context_becomes_a_dict(thawed):
     ],
 )
 def test_a_method_that_only_a_dict_has_is_an_error_that_names_the_way(name, remedy):
-    """A context lacks what a dict has, because these names can be keys; the error says what to write."""
+    """A context has no other methods of dict, because keys may have these names; the error says what to write."""
     with pytest.raises(AttributeError) as caught:
         getattr(Context(order=1), name)()
 
@@ -174,7 +174,7 @@ def test_a_method_that_only_a_dict_has_is_an_error_that_names_the_way(name, reme
 
 @pytest.mark.parametrize("key", [1, None, ("a",)])
 def test_keys_are_text(key):
-    """A key that is no str is refused with its type."""
+    """A key that is not a str is refused with its type."""
     with pytest.raises(TypeError) as caught:
         Context()[key] = 1
 
@@ -182,7 +182,7 @@ def test_keys_are_text(key):
 
 
 def test_del_removes_a_key_for_the_tasks_too():
-    """A deleted key is gone, also when it came from the run row."""
+    """A deleted key is gone, even if it came from the run row."""
     ctx = passed_on(Context(a=1, b=2, c=3))
 
     del ctx.a
@@ -193,7 +193,7 @@ def test_del_removes_a_key_for_the_tasks_too():
 
 
 def test_iteration_lists_each_key_once():
-    """Keys from the row come first and then the new ones, each once, also while values are read."""
+    """Keys from the row come first, then the new ones, each once, even while values are read."""
     ctx = passed_on(Context(a=1, b=2))
 
     ctx.c = 3
@@ -205,7 +205,7 @@ def test_iteration_lists_each_key_once():
 
 
 def test_keys_with_an_underscore_never_leave():
-    """What is stored under a name that starts with ``_`` is there for the request only, whatever its type."""
+    """A value under a name with a leading ``_`` exists only during the request, whatever its type."""
     ctx = Context(a=1, _file=object(), _nan=float("nan"))
 
     assert ctx._file
@@ -214,7 +214,7 @@ def test_keys_with_an_underscore_never_leave():
 
 
 def test_task_is_for_tasks_only():
-    """``ctx.task`` in a step is an AttributeError that says why; in a task it holds the task's name and attempt."""
+    """``ctx.task`` in a step is an AttributeError that says why; in a task it has the task's name and attempt."""
     info = TaskInfo(run_id=RUN, name="send_email", attempt=2)
 
     with pytest.raises(AttributeError, match=r"^only async tasks have ctx.task; this is a step$"):
@@ -226,7 +226,7 @@ def test_task_is_for_tasks_only():
 
 
 def test_run_ids_are_distinct_and_kept():
-    """Each request's context has a run id of its own, and the tasks see the same one."""
+    """Each request's context has its own run id, and the tasks get the same one."""
     ctx, other = Context(), Context()
 
     assert ctx.run_id != other.run_id
@@ -235,16 +235,16 @@ def test_run_ids_are_distinct_and_kept():
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_a_context_cannot_be_copied(duplicate):
-    """A copy of a context, which would share half of it, is refused."""
+    """Copying a context is refused, because the copy would share half of it."""
     with pytest.raises(TypeError, match=r"a Context cannot be copied or pickled; pass the values"):
         duplicate(Context(a=1))
 
 
 def test_a_subclass_declares_keys_for_type_checkers():
-    """A subclass that only annotates is a Context like any other; it can be made, and be made of others."""
+    """A subclass with annotations only is a Context like any other, and may have subclasses."""
 
     class HasUser(Context):
-        """Who asks."""
+        """Declares the user of the request."""
 
         user: int
 
@@ -269,7 +269,7 @@ def test_a_subclass_declares_keys_for_type_checkers():
     ],
 )
 def test_a_subclass_with_more_than_annotations_is_refused(body, names):
-    """What a step is given is a plain Context: a default or a method in a subclass would not be there."""
+    """A subclass with a default or a method is refused, because a step gets a plain Context without it."""
     with pytest.raises(TypeError) as caught:
         type("OrderContext", (Context,), body)
 

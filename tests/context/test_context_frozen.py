@@ -1,4 +1,4 @@
-"""The context on its way into the run row and out of it, and what is refused on that way."""
+"""How the context is written to the run row and read from it, and what is refused."""
 
 import json
 from uuid import UUID
@@ -20,7 +20,7 @@ RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
 def passed_on(ctx):
-    """*ctx* as the next task gets it."""
+    """Return *ctx* as the next task gets it."""
     return thaw(freeze(ctx), run_id=ctx.run_id)
 
 
@@ -32,7 +32,7 @@ def written_by(ctx, author, **values):
 
 
 def test_a_frozen_context_is_readable_text():
-    """The row holds compact JSON in UTF-8 that a person can read, with NUL escaped."""
+    """The row has compact JSON in UTF-8 that a person can read, with NUL escaped."""
     ctx = Context(name="김철수", mood="📦\x00")
 
     text = freeze(ctx)
@@ -42,7 +42,7 @@ def test_a_frozen_context_is_readable_text():
 
 
 def test_an_unchanged_context_freezes_to_the_identical_text():
-    """A task that only reads leaves the text as it is, so that nothing is written."""
+    """A task that only reads leaves the text as it is, so nothing is written."""
     text = freeze(Context(a={"z": 1, "b": [1.0, "é"]}, numbers={8, 0, 16}, when=None))
 
     untouched = thaw(text, run_id=RUN)
@@ -55,7 +55,7 @@ def test_an_unchanged_context_freezes_to_the_identical_text():
 
 
 def test_what_a_task_stores_is_read_by_the_next():
-    """A19: A task sees what steps and earlier tasks stored, and changes inside a value are kept too."""
+    """A19: A task gets what steps and earlier tasks stored, including changes inside a value."""
     first = passed_on(Context(order={"lines": []}, note="a"))
     first.order["lines"].append("mug")
     first.sent = True
@@ -67,7 +67,7 @@ def test_what_a_task_stores_is_read_by_the_next():
 
 @pytest.mark.django_db
 def test_instances_are_read_when_they_are_touched(django_assert_num_queries):
-    """A task that does not touch an instance makes no query; one that does makes one, however often."""
+    """A task that does not use an instance makes no query; one that uses it makes one query, however often."""
     text = freeze(Context(sale=Sale.objects.create(item="mug"), other=Sale.objects.create(item="cup")))
 
     with django_assert_num_queries(0):
@@ -81,7 +81,7 @@ def test_instances_are_read_when_they_are_touched(django_assert_num_queries):
 
 @pytest.mark.django_db
 def test_a_gone_instance_matters_only_to_who_touches_it():
-    """A row that is gone raises ContextInstanceGone in the task that touches the key, and hinders no other."""
+    """A deleted row raises ContextInstanceGone only in the task that uses its key."""
     sale = Sale.objects.create(item="mug")
     text = freeze(Context(sale=sale, note="a"))
     Sale.objects.all().delete()
@@ -97,7 +97,7 @@ def test_a_gone_instance_matters_only_to_who_touches_it():
 
 @pytest.mark.django_db
 def test_what_is_read_ahead_is_not_read_again(django_assert_num_queries):
-    """For a coroutine the instances are read before it begins; what it does not touch is frozen as it came."""
+    """The instances are read before a coroutine begins; those that it does not use are stored unchanged."""
     text = freeze(Context(sale=Sale.objects.create(item="mug"), bag=[Sale.objects.create(item="cup")]))
     ctx = thaw(text, run_id=RUN)
 
@@ -109,7 +109,7 @@ def test_what_is_read_ahead_is_not_read_again(django_assert_num_queries):
 
 
 def test_a_reference_that_means_nothing_matters_only_to_who_touches_it():
-    """A key whose model or database has left the settings since fails the coroutine that touches it, and no other."""
+    """A key whose model or database no longer exists fails only the coroutine that uses it."""
     gone = {"a": ("market.Gone", "default"), "b": ("market.Sale", "gone")}
     trees = {key: {"$": "model", "m": model, "pk": 1, "db": database} for key, (model, database) in gone.items()}
     ctx = thaw(json.dumps(trees), run_id=RUN)
@@ -124,7 +124,7 @@ def test_a_reference_that_means_nothing_matters_only_to_who_touches_it():
 
 @pytest.mark.django_db
 def test_a_task_may_delete_what_it_was_handed():
-    """A key whose instance a task deleted keeps its reference, beside what else changed in it."""
+    """A key whose instance a task deleted keeps its reference, and other values may change."""
     ctx = passed_on(Context(sale=Sale.objects.create(item="mug"), bag=[Sale.objects.create(item="cup")]))
 
     ctx.sale.delete()
@@ -138,8 +138,8 @@ def test_a_task_may_delete_what_it_was_handed():
 
 
 @pytest.mark.django_db
-def test_a_deleted_instance_cannot_be_stored_anew():
-    """D6: Storing an instance that has been deleted is refused at once, with who stored it."""
+def test_a_deleted_instance_cannot_be_stored_again():
+    """D6: Storing an instance after it was deleted is refused at once, with who stored it."""
     ctx = passed_on(Context(sale=Sale.objects.create(item="mug")))
     ctx.sale.delete()
     written_by(ctx, "async task 100 clean", last=ctx.sale)
@@ -155,7 +155,7 @@ def test_a_deleted_instance_cannot_be_stored_anew():
 
 @pytest.mark.parametrize(("key", "place"), [("upload", "ctx.upload"), ("to do", "ctx['to do']"), ("주문", "ctx.주문")])
 def test_a_refusal_names_the_key_and_who_set_it(key, place):
-    """D6: A value that cannot travel is an error that names the key, the type, the remedy and the step."""
+    """D6: The error for a value that cannot be stored names the key, the type, the remedy and the step."""
     ctx = Context(a=1)
     written_by(ctx, "step 100 validate of shop.buy", **{key: [1]})
     written_by(ctx, "step 200 buy of shop.buy", **{key: [object()]})
@@ -170,7 +170,7 @@ def test_a_refusal_names_the_key_and_who_set_it(key, place):
 
 
 def test_a_key_that_is_no_text_is_refused():
-    """D6: A lone surrogate in a key, which no database would take, is refused with who set it."""
+    """D6: A key with a lone surrogate, which no database could store, is refused with who set it."""
     ctx = Context()
     written_by(ctx, "step 100 read", **{"a\udc80": 1})
 
@@ -182,7 +182,7 @@ def test_a_key_that_is_no_text_is_refused():
 
 
 def test_a_context_that_is_too_large_is_refused(settings):
-    """D6: A context over the limit is an error with its size, its largest key and who set that."""
+    """D6: The error for a context over the limit has its size, its largest key and who set that key."""
     settings.NUMFLOW = {"CONTEXT_MAX_BYTES": 1_000}
     ctx = Context(small="a")
     written_by(ctx, "step 200 load", report="가" * 400, rows=[1] * 100)
@@ -197,7 +197,7 @@ def test_a_context_that_is_too_large_is_refused(settings):
 
 
 def test_the_limit_counts_bytes_of_utf_8(settings):
-    """A context of just the limit is taken: Korean counts three bytes a syllable."""
+    """A context of exactly the limit is accepted. A Korean syllable counts as three bytes."""
     ctx = Context(a="가나다")
 
     settings.NUMFLOW = {"CONTEXT_MAX_BYTES": len('{"a":"가나다"}'.encode())}
@@ -208,7 +208,9 @@ def test_the_limit_counts_bytes_of_utf_8(settings):
 
 
 def test_an_attribute_error_inside_a_value_is_no_missing_key(monkeypatch):
-    """An AttributeError while a value is thawed is a ContextError, so that getattr() with a default cannot hide it."""
+    """
+    An AttributeError from loading a value becomes a ContextError, so that getattr() with a default cannot hide it.
+    """
     ctx = thaw('{"sale":1}', run_id=RUN)
 
     def fail(tree, path, instances):
@@ -221,7 +223,7 @@ def test_an_attribute_error_inside_a_value_is_no_missing_key(monkeypatch):
 
 
 def test_a_value_whose_class_is_gone_is_an_error_of_that_key():
-    """A key that cannot be thawed raises ContextCorrupt with its place, and the other keys can be read."""
+    """A key that cannot be loaded raises ContextCorrupt with its place, and the other keys can be read."""
     ctx = thaw('{"a":1,"colour":{"$":"enum","t":"gone:Colour","v":"RED"}}', run_id=RUN)
 
     assert ctx.a == 1

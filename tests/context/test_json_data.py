@@ -1,4 +1,4 @@
-"""A JSON object as request.data: a dict to everybody, which knows what the client did not send."""
+"""A JSON object in request.data is a dict, and its KeyError is the client's mistake."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ def data():
     ids=["key", "nested", "in a list", "pop", "copy", "format", "index"],
 )
 def test_a_missing_key_is_the_clients_error(data, take, key):
-    """A key that was not sent is a 400 that names it, at any depth, and the KeyError that code may wait for."""
+    """A missing key is a 400 that names it, at any depth, and a KeyError for code that catches it."""
     with pytest.raises(MissingKey) as caught:
         take(data)
 
@@ -51,21 +51,21 @@ def test_a_missing_key_is_the_clients_error(data, take, key):
 
 
 def test_a_missing_key_that_is_to_be_deleted(data):
-    """``del`` of a key that was not sent is the same error, and of one that was sent deletes it."""
+    """``del`` of a missing key raises the same error; ``del`` of an existing key deletes it."""
     del data["sku"]
 
     with pytest.raises(MissingKey, match=r"^missing key 'sku'$"):
         del data["sku"]
 
 
-def test_a_missing_key_is_told_in_the_clients_language(data):
+def test_a_missing_key_is_named_in_the_clients_language(data):
     """The message is translated."""
     with translation.override("ko"), pytest.raises(MissingKey, match=r"^'price' 키가 없습니다$"):
         data["price"]
 
 
 def test_an_object_is_a_dict(data):
-    """An object does what a dict does: equality, JSON, copies, pickle, defaults, forms, templates."""
+    """An object works like a dict: equality, JSON, copies, pickle, defaults, forms, templates."""
     assert data == DATA
     assert isinstance(data, dict)
     assert repr(data) == repr(DATA)
@@ -85,24 +85,24 @@ def test_an_object_is_a_dict(data):
 
 
 def test_a_key_error_can_be_caught(data):
-    """Code that waits for the KeyError of a dict, or of a form, gets it."""
+    """Code that catches the KeyError of a dict or a form catches it."""
     for expected in (KeyError, MultiValueDictKeyError, LookupError):
         with pytest.raises(expected):
             data["price"]
 
 
 def test_an_array_inside_is_a_plain_list(data):
-    """An array inside of an object is a list and no subclass: mysqlclient, for one, takes only that for IN %s."""
+    """An array inside an object is a plain list: mysqlclient takes no subclass for IN %s."""
     assert {type(data["lines"]), type(data["lines"][1]), type(data["lines"][1][1])} == {list}
 
 
 def test_the_last_of_two_equal_keys_counts():
-    """An object that has a key twice holds the last value, as json does."""
+    """If an object has a key twice, it has the last value, as with json."""
     assert json.loads('{"a": [1], "a": 2}', object_pairs_hook=JsonObject) == {"a": 2}
 
 
 def test_an_object_travels_to_the_tasks_as_a_dict(data):
-    """What a step stores of request.data is plain dicts and lists in the tasks."""
+    """The tasks get plain dicts and lists of what a step stored from request.data."""
     ctx = Context(order=data)
 
     order = thaw(freeze(ctx), run_id=ctx.run_id).order

@@ -1,4 +1,4 @@
-"""The docs drift from the code only over these tests' dead bodies."""
+"""The docs and the code agree: each public name, setting, check, signal, error and command is in the reference."""
 
 import re
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ DOCSTRING_IDS = {
 
 BEHAVIOUR_IDS = re.findall(r"^\| ([A-E]\d+) \|", BEHAVIOURS, re.MULTILINE)
 
-#: Modules with public names of their own, as far as they are here.
+#: Modules with public names of their own.
 PUBLIC_MODULES = {
     "numflow_django": None,
     "numflow_django.testing": None,
@@ -80,7 +80,7 @@ def is_there(module: str) -> bool:
 
 
 def rows(page: str, first: str) -> dict[str, list[str]]:
-    """The table of *page* whose first column is headed *first*: the name in a row -> its other cells."""
+    """Return the table of *page* whose first column has the heading *first*: the name in a row -> its other cells."""
     table = page.partition(f"| {first} |")[2].partition("\n\n")[0]
     cells = [re.split(r" \| ", line[2:-2]) for line in table.splitlines()[2:]]
     return {row[0].strip("`"): [cell.strip() for cell in row[1:]] for row in cells}
@@ -88,7 +88,7 @@ def rows(page: str, first: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", list(public_names()))
 def test_every_public_name_has_its_heading_or_row(name: str) -> None:
-    """What a user may import is in the reference."""
+    """Each name that a user may import is in the reference."""
     assert re.search(rf"^(#+|\|) `{name}`", REFERENCE, re.MULTILINE)
 
 
@@ -137,7 +137,7 @@ def test_the_states_are_those_of_the_reference(first: str, states: Any) -> None:
 
 
 def test_every_signal_has_its_row() -> None:
-    """The reference of the signals has all of them, and no other."""
+    """The reference of the signals has all signals and no other row."""
     assert set(rows(SIGNALS, "signal")) == {name for name, value in vars(signals).items() if isinstance(value, Signal)}
 
 
@@ -147,7 +147,7 @@ def test_every_signal_has_its_row() -> None:
     ids=lambda error: error.__name__,
 )
 def test_every_error_has_its_row(error: type[NumflowError]) -> None:
-    """Each error is in the reference, with what it is and with its code."""
+    """Each error is in the reference, with its base classes or its code."""
     if error is NumflowError:
         return
     bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
@@ -170,7 +170,9 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """A link from one page to another, and to its heading, leads somewhere: Sphinx is silent about such mistakes."""
+    """
+    A link from one page to another, or to a heading, has an existing target. Sphinx does not report such mistakes.
+    """
     for target, _, anchor in re.findall(r"\]\(((?!http)[^)#]*)(#([^)]*))?\)", page.read_text()):
         file = (page.parent / target).resolve() if target else page
         assert file.is_file(), target
@@ -187,7 +189,7 @@ def test_no_link_of_the_readme_is_relative() -> None:
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
-    """A link of the README into the repository names a file that is there, and a heading of it."""
+    """Each link of the README into the repository names an existing file and heading."""
     links = re.findall(r"https://github\.com/numflow/numflow-django/([^)\s#]*)(?:#([^)\s]*))?", README)
 
     assert links
@@ -211,17 +213,17 @@ def test_every_check_has_its_row(code: str) -> None:
 
 
 def test_no_other_check_has_a_row() -> None:
-    """The reference tells of no check that there is not, and tells them in order."""
+    """The reference lists only checks that exist, in order."""
     assert re.findall(r"^\| `(numflow\.\w+)` \|", CHECKS, re.MULTILINE) == CODES
 
 
 def test_the_behaviours_of_the_table_are_those_with_a_test() -> None:
-    """An id stands in the table of behaviours if, and only if, it stands in the docstring of at least one test."""
+    """The table of behaviours has exactly the ids that are in the docstrings of tests."""
     assert set(BEHAVIOUR_IDS) == DOCSTRING_IDS
 
 
 def test_the_table_of_behaviours_is_whole() -> None:
-    """All of what a web developer knows from Numflow is in the table, and each id is there once, in order."""
+    """The table has all behaviours that a web developer knows from Numflow, and each id once, in order."""
     assert {f"A{number}" for number in range(1, 38)} <= set(BEHAVIOUR_IDS)
     assert sorted(set(BEHAVIOUR_IDS), key=lambda each: (each[0], int(each[1:]))) == BEHAVIOUR_IDS
 

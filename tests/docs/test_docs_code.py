@@ -1,4 +1,4 @@
-"""The code of the how-to pages, added to the README's feature as the pages tell, and run."""
+"""Runs the code of the how-to pages, added to the README's feature as the pages say."""
 
 import re
 import shutil
@@ -53,7 +53,7 @@ def text_of(page: str) -> str:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A project with the README's feature, whose orders have a reference and a total too."""
+    """A project with the README's feature, whose orders also have a reference and a total."""
     files = {name: text for name, text in FEATURE.items() if name.startswith("shop/")}
     return Site(tmp_path).write({**files, "urls.py": URLS, "shop/models.py": MODELS})
 
@@ -102,7 +102,7 @@ def test_add_a_task(site: Site) -> None:
 
 
 def test_return_early(site: Site) -> None:
-    """how-to/return-early.md: a success commits and runs the tasks, a refusal does neither, unless it is to be kept."""
+    """how-to/return-early.md: a success commits and runs the tasks; a refusal does not, unless it must be stored."""
     site.write(files_in(text_of("how-to/return-early.md")))
     create = "shop/features/create_order/steps/200_create_order.py"
     site.write({create: FEATURE[create].replace("sku=ctx.sku", "sku=ctx.sku, reference=ctx.reference")})
@@ -172,7 +172,7 @@ def error_site(site: Site) -> Site:
             "shop/features/import_prices/steps/100_fetch.py": """
                 def fetch(ctx, request, response):
                     if ctx.get("tries", 0) < request.data["works_after"]:
-                        raise ConnectionError("away")
+                        raise ConnectionError("down")
                     response.json({"tries": ctx.tries})
             """,
         }
@@ -180,7 +180,7 @@ def error_site(site: Site) -> Site:
 
 
 def test_handle_errors(error_site: Site) -> None:
-    """A28: how-to/handle-errors-and-retry.md: on_error answers, retries, and lets the waits grow."""
+    """A28: how-to/handle-errors-and-retry.md: on_error responds, retries, and makes the waits longer."""
     outcome = error_site.run("""
         from unittest import mock
         from django.test import RequestFactory
@@ -188,7 +188,7 @@ def test_handle_errors(error_site: Site) -> None:
         third = post("/api/orders/", {"sku": "A-1", "works_at": 3})
         never = post("/api/orders/", {"sku": "A-1", "works_at": 4})
         with mock.patch("numflow_django.request.handling.time.sleep") as sleep:
-            client = Client()  # this feature wants a CSRF token
+            client = Client()  # this feature requires a CSRF token
             prices = client.post("/api/prices/", {"works_after": 3}, content_type="application/json")
         result = {
             "declined": [declined.status_code, declined.json()],
@@ -209,17 +209,17 @@ def test_handle_errors(error_site: Site) -> None:
 
 
 def test_retry_a_task(error_site: Site) -> None:
-    """how-to/handle-errors-and-retry.md: tasks are tried again, by error or by asking, and failed runs are resumed."""
+    """how-to/handle-errors-and-retry.md: tasks are retried after an error or a Retry, and failed runs are resumed."""
     blocks = python_blocks(text_of("how-to/handle-errors-and-retry.md"))
     resume = next(block for block in blocks if "resume" in block)
 
     outcome = error_site.run(f"""
         from unittest import mock
-        away = mock.patch("django.core.mail.backends.locmem.EmailBackend.send_messages")
+        down = mock.patch("django.core.mail.backends.locmem.EmailBackend.send_messages")
         post("/api/orders/", {{"sku": "A-1"}})
         states = []
-        with away as send:
-            send.side_effect = OSError("away")
+        with down as send:
+            send.side_effect = OSError("down")
             states += run_tasks() + run_again()
             send.side_effect = ValueError("a mistake in the code")
             states += run_again()
@@ -245,17 +245,17 @@ def test_retry_a_task(error_site: Site) -> None:
 
 
 def test_fall_back_to_another_provider(site: Site) -> None:
-    """A28: how-to/fall-back-to-another-provider.md: the next provider gets the order, in under ten lines."""
+    """A28: how-to/fall-back-to-another-provider.md: the next provider gets the order, in less than ten lines."""
     page = text_of("how-to/fall-back-to-another-provider.md")
     site.write(files_in(page)).write(
         {
             "shop/payments.py": """
                 calls = []
-                away = set()
+                down = set()
                 def charge(provider, total, idempotency_key):
                     calls.append((provider, idempotency_key))
-                    if provider in away:
-                        raise ConnectionError(f"{provider} is away")
+                    if provider in down:
+                        raise ConnectionError(f"{provider} is down")
             """,
             "shop/messages.py": """
                 calls = []
@@ -269,13 +269,13 @@ def test_fall_back_to_another_provider(site: Site) -> None:
 
     outcome = site.run("""
         from shop import messages, payments
-        payments.away = {"toss", "kakao"}
+        payments.down = {"toss", "kakao"}
         answer = post("/api/orders/", {"sku": "A-1"})
         fallback = [answer.status_code, json.loads(FeatureRun.objects.get().context)["provider"]]
         orders, providers = Order.objects.count(), [provider for provider, key in payments.calls]
         keys = len({key for provider, key in payments.calls})
         run_tasks(), run_again(), run_again()
-        payments.away = {"toss", "kakao", "naver"}
+        payments.down = {"toss", "kakao", "naver"}
         result = [fallback, orders, providers, keys, messages.calls, post("/api/orders/", {"sku": "A-1"}).status_code]
     """)
 
@@ -286,7 +286,7 @@ def test_fall_back_to_another_provider(site: Site) -> None:
 
 
 def test_signals(site: Site) -> None:
-    """reference/signals.md: its receiver is told of a task that failed, and its LOGGING shows the run's lines."""
+    """reference/signals.md: its receiver is called for a failed task, and its LOGGING shows the run's lines."""
     files = files_in(text_of("reference/signals.md"))
     site.write(
         {
@@ -321,7 +321,7 @@ def test_signals(site: Site) -> None:
 
 
 def test_coming_from_numflow(site: Site) -> None:
-    """explanation/coming-from-numflow.md: its Python half answers, retries three executions, and mails."""
+    """explanation/coming-from-numflow.md: its Python half responds, makes three attempts, and sends a mail."""
     site.write(files_in(text_of("explanation/coming-from-numflow.md"))).write(
         {"shop/models.py": MODELS.replace("sku =", "user_id = models.IntegerField(default=0)\n        sku =")}
     )
@@ -352,7 +352,7 @@ def test_coming_from_numflow(site: Site) -> None:
 
 
 def test_write_an_idempotent_task(site: Site) -> None:
-    """how-to/write-an-idempotent-task.md: its three tasks do their work once, and pay under the same key."""
+    """how-to/write-an-idempotent-task.md: its three tasks do their work once, and pay with the same key."""
     blocks = python_blocks(text_of("how-to/write-an-idempotent-task.md"))
     prelude = (
         "from django.db.models import F\nfrom numflow_django import async_task\nfrom shop import payments\n"
@@ -382,7 +382,7 @@ RENAMING = "how-to/rename-or-remove-a-task.md"
 
 
 def test_rename_a_task(site: Site) -> None:
-    """how-to/rename-or-remove-a-task.md: runs of before and after send one mail each, and those in flight are found."""
+    """how-to/rename-or-remove-a-task.md: old and new runs send one mail each, and unfinished runs are found."""
     program = """
         from numflow_django import start_run
         waiting = start_run("shop.create_order", {"order": Order.objects.create(sku="A-1")}, start_after=3600)
@@ -408,7 +408,7 @@ def test_rename_a_task(site: Site) -> None:
 
 
 def test_remove_a_task(site: Site) -> None:
-    """how-to/rename-or-remove-a-task.md: new runs lack it, also on a worker that has it; runs in flight wait."""
+    """how-to/rename-or-remove-a-task.md: new runs do not have it, even on a worker that has it; old runs wait."""
     task = site.folder / "shop/features/create_order/async_tasks/100_send_email.py"
     source = task.read_text(encoding="utf-8")
     site.write({"shop/features/create_order/async_tasks/200_count.py": "def count(ctx): ...\n"})
@@ -434,7 +434,7 @@ def test_remove_a_task(site: Site) -> None:
 
 
 def test_rename_a_feature(site: Site) -> None:
-    """how-to/rename-or-remove-a-task.md: the runs of the old label end, no request reaches it, and no check objects."""
+    """how-to/rename-or-remove-a-task.md: the runs of the old label end, no request reaches it, and no check fails."""
     site.run("result = post('/api/orders/', {'sku': 'A-1'}).status_code")
     shutil.move(site.folder / "shop/features/create_order", site.folder / "shop/features/place_order")
     files = files_in(text_of(RENAMING))
@@ -484,7 +484,7 @@ def test_deploy(site: Site) -> None:
 
 @pages
 def test_every_page_with_code_is_run(page: Path) -> None:
-    """A page that shows Python code is named by a test that runs it."""
+    """Each page with Python code is named in a test that runs the code."""
     if not python_blocks(page.read_text(encoding="utf-8")):
         return
     name = str(page.relative_to(ROOT / "docs"))

@@ -1,4 +1,4 @@
-"""The reference of folders and URLs is what the code does."""
+"""The reference of folders and URLs describes what the code does."""
 
 import re
 
@@ -20,7 +20,7 @@ VALUES = {"order_id": 7, "slug": "news", "where": "a/b"}
 
 @pytest.fixture
 def site(tree, settings):
-    """The folders of the table, routed by the code block of the page."""
+    """The folders of the table, with the URLs of the page's code block."""
     for folder, *_ in ROWS:
         if folder.endswith("feature.py"):
             tree.write({f"shop/features/{folder}": VIEW})
@@ -32,7 +32,7 @@ def site(tree, settings):
 
 
 def test_each_row_of_the_table_is_true(site):
-    """A29, A31, A32: Each folder of the table answers its method at its URL, under its name."""
+    """A29, A31, A32: Each folder of the table has its method, its URL and its name."""
     assert len(ROWS) == 9
     for _, method, path, any_path, name in ROWS:
         named = name.replace("shop:", f"{site.package}.shop.features:")
@@ -44,7 +44,7 @@ def test_each_row_of_the_table_is_true(site):
 
 
 def test_the_table_is_all_there_is(site):
-    """A33: Nothing else is routed."""
+    """A33: There are no other routes."""
     [include] = get_resolver().url_patterns
 
     assert len(include.url_patterns) == len(ROWS)

@@ -1,4 +1,4 @@
-"""The tutorial, followed in an empty folder as it stands: its files, its commands, and what they are said to print."""
+"""Follows the tutorial in an empty folder: its files, its commands, and their output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def reader() -> Iterator[Reader]:
 
 
 def test_the_tutorial(reader: Reader) -> None:
-    """A reader who follows docs/tutorial.md sees what it says: a tested feature, its runs, a retry and a rollback."""
+    """A reader who follows docs/tutorial.md gets its results: a tested feature, its runs, a retry and a rollback."""
     done = []
     for title, section in sections(TUTORIAL).items():
         reader.follow(section)
@@ -45,12 +45,12 @@ TRIES = (
 
 
 def check_the_test(reader: Reader) -> None:
-    """Both tests have run."""
+    """Check that both tests have run."""
     assert "Ran 2 tests" in reader.output
 
 
 def check_the_run(reader: Reader) -> None:
-    """The run has succeeded, what its task printed is in the worker's terminal, and its page is in the admin."""
+    """Check that the run succeeded, the worker's terminal has the output of its task, and the admin has its page."""
     eventually(lambda: "succeeded" in reader.ask(STATES), timeout=PATIENCE)
     assert "Mail to minji@example.com: your order 1, 18000 won" in reader.log("rqworker")
     page = reader.ask(
@@ -64,14 +64,14 @@ def check_the_run(reader: Reader) -> None:
 
 
 def check_the_retry(reader: Reader) -> None:
-    """The second run has succeeded, after one failed try."""
+    """Check that the second run succeeded after one failed try."""
     eventually(lambda: reader.ask(STATES).count("succeeded") == 2, timeout=PATIENCE)
     tries = re.findall(r"'(\w+)', '(\w+)'\)", reader.ask(TRIES))
     assert tries == [("send_email", "failed"), ("send_email", "succeeded"), ("count_sales", "succeeded")]
 
 
 def check_the_rollback(reader: Reader) -> None:
-    """The third request has left a row and no order."""
+    """Check that the third request left a row and no order."""
     assert "rolled_back" in reader.ask(STATES)
     assert reader.ask("from shop.models import Order; print(Order.objects.count())") == "2"
 

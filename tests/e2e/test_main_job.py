@@ -218,7 +218,7 @@ def test_an_order_with_a_task_that_fails(site):
         ("publish", "succeeded", {"mailed": "bad luck x 1", "notified": False}),
     ]
     failed = run.executions.get(name="notify")
-    assert (failed.error_type, failed.error_message) == ("ConnectionError", "the gateway is away, password=********")
+    assert (failed.error_type, failed.error_message) == ("ConnectionError", "the gateway is down, password=********")
     assert "200_notify.py" in failed.traceback
 
 

@@ -1,4 +1,4 @@
-"""``manage.py startfeature``: what it writes, what it says, and what it refuses."""
+"""``manage.py startfeature``: what it writes, prints and refuses."""
 
 import re
 from io import StringIO
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.usefixtures("here")
 
 @pytest.fixture
 def here(app, monkeypatch):
-    """The working directory is the project's."""
+    """Make the project the working directory."""
     monkeypatch.chdir(Path(app.path).parent)
 
 
 @pytest.fixture
 def start(app):
-    """Run the command for a feature of the app; give what it printed."""
+    """Return a function that runs the command for a feature of the app and returns its output."""
 
     def run(feature, *options):
         out = StringIO()
@@ -32,7 +32,7 @@ def start(app):
 
 @pytest.fixture
 def files(app):
-    """The app's files, relative path -> text."""
+    """Return the app's files: relative path -> text."""
 
     def read():
         paths = [path for path in Path(app.path).rglob("*") if path.is_file() and path.suffix != ".pyc"]
@@ -42,7 +42,7 @@ def files(app):
 
 
 def routed(app, settings, prefix):
-    """Include the app's features into the URLconf, under *prefix*."""
+    """Include the app's features in the URLconf, under *prefix*."""
     Path(app.path, "urls.py").write_text(
         "from django.urls import include, path\nfrom numflow_django import feature_urls\n"
         f'urlpatterns = [path("{prefix}", include(feature_urls("{app.name}.features")))]\n'
@@ -70,7 +70,7 @@ def test_an_explicit_feature(start, files, app):
 
 
 def test_an_implicit_get_needs_no_feature_file(start, files):
-    """A folder named after GET gets its steps and nothing that it can do without; nobody is told of a GET."""
+    """A folder for GET gets only steps: no feature.py, and no async task, because nothing has changed."""
     start("api/orders/[order_id=int]/@get")
 
     folder = "features/api/orders/[order_id=int]/@get"
@@ -84,7 +84,7 @@ def test_an_implicit_get_needs_no_feature_file(start, files):
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
 def test_an_implicit_feature_that_writes_is_open_to_clients_without_cookies(start, files, method):
-    """Its feature.py says no more than that; method and path stay the folders'."""
+    """Its feature.py has only csrf_exempt; the folders define method and path."""
     start(f"orders/@{method}")
 
     assert files()[f"features/orders/@{method}/feature.py"] == (
@@ -97,7 +97,7 @@ def test_an_implicit_feature_that_writes_is_open_to_clients_without_cookies(star
 
 
 def test_the_test_goes_to_the_package_of_tests(start, files, app):
-    """Where the app has a package of tests, the test is in it, and the command to run it says so."""
+    """If the app has a package ``tests``, the test is in it, and the printed command names it."""
     Path(app.path, "tests.py").unlink()
     Path(app.path, "tests").mkdir()
     Path(app.path, "tests/__init__.py").touch()
@@ -109,7 +109,7 @@ def test_the_test_goes_to_the_package_of_tests(start, files, app):
 
 
 def test_options(start, files):
-    """``--path``, ``--method`` and ``--no-task`` do what they say."""
+    """``--path``, ``--method`` and ``--no-task`` work as documented."""
     start("buy", "--path", "/api/orders/<int:pk>/", "--method", "put", "--no-task")
 
     assert '    path = "api/orders/<int:pk>/"\n    method = "PUT"\n' in files()["features/buy/feature.py"]
@@ -120,14 +120,14 @@ def test_options(start, files):
 
 @pytest.mark.parametrize(("folder", "step"), [("import", "create"), ("validate", "create"), ("2fa", "create")])
 def test_a_name_that_no_function_can_have(start, files, folder, step):
-    """Where the folder's name is none for a function or is taken, the step is called by its method."""
+    """If the folder's name is no valid function name, or is taken, the step is named after the method."""
     start(folder)
 
     assert f"features/{folder}/steps/200_{step}.py" in files()
 
 
 def test_what_to_do_next_where_no_url_leads_to_it(start, app):
-    """The lines for the URLconf, with its file, then check, test, curl and worker."""
+    """The output has the lines for the URLconf and its file, then check, test, curl and worker."""
     printed = start("create_order")
 
     assert re.search(r"^No URL reaches it yet\. Add this to \S*tests/urls\.py:$", printed, re.MULTILINE)
@@ -144,7 +144,7 @@ def test_what_to_do_next_where_no_url_leads_to_it(start, app):
 
 
 def test_the_embedded_broker_is_named_where_it_is_needed(start, settings):
-    """A worker would find no Redis: the command that runs the embedded broker stands before that of the worker."""
+    """Without REDIS_URL, the command of the embedded broker is printed before that of the worker."""
     settings.RQ_QUEUES = {"default": {"UNIX_SOCKET_PATH": "/somewhere/broker.sock"}}
 
     printed = start("create_order")
@@ -154,7 +154,9 @@ def test_the_embedded_broker_is_named_where_it_is_needed(start, settings):
 
 
 def test_where_the_urlconf_leads_to_it(start, files, app, settings):
-    """With an include there already, test and curl have the whole URL, and nothing is said about the URLconf."""
+    """
+    If the URLconf includes the features already, test and curl have the whole URL, and no lines for it are printed.
+    """
     routed(app, settings, "v1/<int:tenant>/")
 
     printed = start("orders/[order_id=uuid]/@delete")
@@ -166,7 +168,7 @@ def test_where_the_urlconf_leads_to_it(start, files, app, settings):
 
 
 def test_a_dry_run_writes_nothing(start, files):
-    """``--dry-run`` prints the tree."""
+    """``--dry-run`` prints the tree and writes nothing."""
     before = files()
 
     printed = start("create_order", "--dry-run")
@@ -203,7 +205,7 @@ def test_a_dry_run_writes_nothing(start, files):
     ],
 )
 def test_refusals(start, files, tree, feature, options, message):
-    """What cannot be a feature is refused with what to write instead, and leaves nothing behind."""
+    """A target that cannot be a feature is refused with what to write instead, and no file is left."""
     tree.feature("features/there", steps={"100_go.py": "def go(ctx): ...\n"}, path="there/", method="POST")
     before = files()
 
@@ -225,13 +227,13 @@ def test_refusals(start, files, tree, feature, options, message):
     ],
 )
 def test_only_into_an_app_of_ones_own(label, message):
-    """An app that is unknown, or that pip would overwrite, is refused."""
+    """An unknown app, or one that pip would overwrite, is refused."""
     with pytest.raises(CommandError, match=re.escape(message)):
         call_command("startfeature", f"{label}/buy")
 
 
 def test_nothing_is_overwritten(start, files):
-    """Where there is a feature, its parts are named and nothing is changed."""
+    """If the feature exists, the error lists its files, and nothing is changed."""
     start("create_order")
     before = files()
 
@@ -245,7 +247,7 @@ def test_nothing_is_overwritten(start, files):
 
 
 def test_a_test_of_that_name(start, files, app):
-    """A file that is there already refuses the whole, the feature too."""
+    """If the test's file exists, nothing is written, not even the feature."""
     Path(app.path, "test_create_order.py").write_text("mine\n")
 
     with pytest.raises(CommandError, match=re.escape(f"delete them:\n  {app.label}/test_create_order.py")):
@@ -266,7 +268,7 @@ def test_a_broken_urlconf(start, files, app, settings):
 
 
 def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
-    """A converter that accepts none of the samples, or returns a value that JSON cannot represent, is refused."""
+    """A converter that accepts no sample, or whose value JSON cannot represent, is refused."""
     from django.urls import converters
 
     odd = type("Odd", (), {"regex": "odd", "to_python": lambda self, value: value})
@@ -285,7 +287,7 @@ def test_a_parameter_of_which_no_value_is_known(start, files, monkeypatch):
 
 
 def test_a_creation_that_fails_leaves_nothing(tmp_path):
-    """All files are made or none, and what was there stays."""
+    """Either all files are created or none, and existing files stay."""
     tmp_path /= "site"
     (tmp_path / "mine").mkdir(parents=True)
     (tmp_path / "mine/old.py").write_text("old")

@@ -1,4 +1,4 @@
-"""A site made by following the how-to page: its commands, what they print, and what the features do."""
+"""Follows the how-to page in a new site: its commands, their output, and the behaviour of the features."""
 
 import json
 import os
@@ -23,13 +23,13 @@ SETTINGS = """
     RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
 """
-#: The same site, where a visitor without a login sees nothing.
+#: The same site, where every page requires a login.
 CLOSED_SETTINGS = """
     from config.settings import *
     MIDDLEWARE += ["django.contrib.auth.middleware.LoginRequiredMiddleware"]
 """
 CLOSED = ("stall/close", "--typed")
-#: Asks what the printed curl lines ask, as a client without cookies.
+#: Sends the requests of the printed curl lines, as a client without cookies.
 ASK = """
     import django, json, sys
     django.setup()
@@ -55,7 +55,7 @@ MORE = (
     ("shop/CloseDoor", "--path", "doors/<slug:door>/", "--no-task", "--typed"),
     ("shop/[task]/[class]/[name]/@post",),
 )
-#: Writes them in one process: only the first of them finds a URLconf that is not loaded yet, and none needs it.
+#: Writes them in one process. Only for the first one the URLconf is not loaded yet, and none needs it.
 START = """
     import django, json, sys
     django.setup()
@@ -74,14 +74,14 @@ ANSWERS = {
 
 
 class Site:
-    """A new project, and its commands."""
+    """A new project, with functions for its commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.printed: dict[str, str] = {}
 
     def python(self, *arguments: str, settings: str = "config.settings") -> str:
-        """Run Python in the site; give what it printed to stdout and, where nothing may fail, to stderr."""
+        """Run Python in the site. Return its stdout and, unless it may fail, its stderr."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -103,7 +103,7 @@ class Site:
         return self.python("manage.py", *arguments, **options)
 
     def follow(self, page: list[tuple[str, str]]) -> None:
-        """Do what the blocks of *page* say; ``test`` is left to the test that is about it."""
+        """Do what the blocks of *page* say, except ``test``, which has a test of its own."""
         for language, text in page:
             if language == "python":
                 with (self.folder / "config/urls.py").open("a") as urls:
@@ -116,7 +116,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The site of the page, and the features that it does not show."""
+    """The site of the page, with more features than the page shows."""
     site = Site(tmp_path_factory.mktemp("site"))
     subprocess.run([sys.executable, "-m", "django", "startproject", "config", site.folder], check=True)
     site.manage("startapp", "shop")
@@ -137,7 +137,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_the_page_prints_what_the_commands_print(site: Site) -> None:
-    """Each block of output on the page is what the command before it printed."""
+    """Each block of output on the page is the output of the command before it."""
     commands = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
     outputs = [text for language, text in BLOCKS if language == "text"]
 
@@ -149,18 +149,18 @@ def test_the_page_prints_what_the_commands_print(site: Site) -> None:
 
 
 def url_lines() -> list[str]:
-    """The lines for the URLconf, as the page shows them."""
+    """Return the lines for the URLconf, as the page shows them."""
     block = next(text for language, text in BLOCKS if language == "python")
     return [line for line in block.splitlines() if line and not line.startswith("#")]
 
 
 def test_the_checks_pass(site: Site) -> None:
-    """``manage.py check`` finds nothing wrong with any of the features."""
+    """``manage.py check`` finds no mistake in any of the features."""
     assert "no issues" in site.manage("check")
 
 
 def test_the_curl_lines_are_answered(site: Site) -> None:
-    """The features answer the curl lines that were printed when they were written."""
+    """The features respond to the curl lines that the command printed."""
     lines = [line for text in site.printed.values() for line in text.splitlines() if line.startswith("  curl -i ")]
     printed = site.python("-c", dedent(ASK), json.dumps([asked(shlex.split(line)) for line in lines]))
 
@@ -171,7 +171,7 @@ def test_the_curl_lines_are_answered(site: Site) -> None:
 
 
 def asked(words: list[str]) -> list[str]:
-    """Method, URL and data of a curl line."""
+    """Return method, URL and data of a curl line."""
     data = words[words.index("-d") + 1] if "-d" in words else ""
     method = words[words.index("-X") + 1] if "-X" in words else "POST" if data else "GET"
     return [method, words[-1].removeprefix("http://127.0.0.1:8000"), data]
@@ -186,7 +186,7 @@ def test_the_tests_pass(site: Site) -> None:
 
 
 def test_a_test_logs_in_where_the_site_asks_for_it(site: Site) -> None:
-    """Under LoginRequiredMiddleware the generated test has a user; what curl will meet is said."""
+    """Under LoginRequiredMiddleware, the generated test logs in, and the output warns about curl."""
     assert "\nOK" in site.manage("test", "stall.tests.test_close", settings="config.closed")
     assert "# LoginRequiredMiddleware sends curl to the login, unless" in site.printed["closed"]
     assert "LoginRequiredMiddleware" not in site.printed["stall"]
@@ -204,24 +204,24 @@ def test_ruff_passes(site: Site) -> None:
     """ruff's own rules, its import order and its format accept every generated file."""
     generated = [str(path) for path in site.folder.rglob("*.py") if is_generated(path)]
 
-    # A Korean module name is the user's wish
+    # The user chose a Korean module name
     site.python("-m", "ruff", "check", "--isolated", "--extend-select=I", "--ignore=N999", *generated)
     site.python("-m", "ruff", "format", "--isolated", "--check", *generated)
 
 
 def is_generated(path: Path) -> bool:
-    """Whether startfeature wrote *path*."""
+    """Return whether startfeature wrote *path*."""
     return "features" in path.parts or path.name.startswith("test_")
 
 
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
 def test_mypy_passes_what_is_typed(site: Site) -> None:
-    """``--typed`` satisfies mypy in its strict mode."""
+    """mypy in strict mode accepts the files of ``--typed``."""
     typed = [arguments[0] for arguments in [*MORE, CLOSED] if "--typed" in arguments]
     tests = [
         str(test) for test in site.folder.rglob("test_*.py") if "self) -> None" in test.read_text(encoding="utf-8")
     ]
-    # The package is silent: its own types are held by its own run of mypy
+    # Ignore the package's own types, which the project's run of mypy checks
     settings = "[mypy]\nstrict = true\nfollow_imports = silent\ncache_dir = cache\n"
     (site.folder / "mypy.ini").write_text(settings)
 
@@ -230,7 +230,7 @@ def test_mypy_passes_what_is_typed(site: Site) -> None:
 
 
 def test_nothing_else_was_left(site: Site) -> None:
-    """The commands leave no file but those that they name."""
+    """The commands leave only the files that they name."""
     written = {path.name for path in site.folder.rglob("*.py") if is_generated(path)}
 
     assert all(any(name in text for text in site.printed.values()) for name in written)

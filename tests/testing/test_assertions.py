@@ -1,4 +1,4 @@
-"""assert_run() and assert_no_runs(): what they hold, and what they say when it does not."""
+"""assert_run() and assert_no_runs(): what they check, and their messages."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -26,14 +26,16 @@ def bought(client):
 
 
 def message(*arguments, **expected):
-    """What assert_run() says."""
+    """Return the message of assert_run()."""
     with pytest.raises(AssertionError) as caught:
         assert_run(*arguments, **expected)
     return str(caught.value)
 
 
 def test_a_run_by_any_name(bought):
-    """A run, its id, as text or not, and the label of a feature with one run; the row is given, read again."""
+    """
+    It accepts a run, its id as UUID or text, and the label of a feature with one run; it returns the run, read again.
+    """
     stale = FeatureRun(pk=bought.pk, feature="market.buy", state="queued")
     stale._state.db = "default"
 
@@ -42,7 +44,7 @@ def test_a_run_by_any_name(bought):
 
 
 def test_all_that_can_be_asked(bought):
-    """State, tasks in order or by name, attempts, and values of the context."""
+    """It checks state, tasks in order or by name, attempts, and values of the context."""
     assert_run(
         bought,
         state="succeeded",
@@ -54,7 +56,7 @@ def test_all_that_can_be_asked(bought):
 
 
 def test_a_failed_run_shows_its_whole_log(client):
-    """The difference first; then reason, request, steps, and every execution, with the task's traceback."""
+    """The message has the difference, then reason, request, steps and every execution, with the task's traceback."""
     run = buy(client, "bad luck")["Numflow-Run"]
     run_pending()
 
@@ -72,12 +74,12 @@ def test_a_failed_run_shows_its_whole_log(client):
     assert lines[7] == "  task mail, attempt 1: succeeded, returned {'to': 'buyer@example.com'}"
     assert lines[8] == "  task notify, attempt 1: failed"
     assert "200_notify.py" in text
-    assert "ConnectionError: the gateway is away" in text
+    assert "ConnectionError: the gateway is down" in text
     assert lines[-1].startswith("  task publish, attempt 1: succeeded, returned ")
 
 
 def test_all_differences_at_once(bought):
-    """Nobody has to run the test once for each."""
+    """The message has all differences, so that one run of the test is enough."""
     text = message(bought, state="failed", tasks=["mail"], attempts={"mail": 2}, context={"item": "cup", "gone": 1})
 
     assert text.splitlines()[:5] == [
@@ -89,8 +91,8 @@ def test_all_differences_at_once(bought):
     ]
 
 
-def test_a_run_that_nobody_has_run(client):
-    """The message says what to do, and which tasks were not run."""
+def test_a_run_that_has_not_run(client):
+    """The message says what to do, and which tasks have not run."""
     run = buy(client)["Numflow-Run"]
 
     text = message(run, tasks={"mail": "succeeded"})
@@ -102,7 +104,7 @@ def test_a_run_that_nobody_has_run(client):
 
 
 def test_a_run_that_waits():
-    """The message says how not to."""
+    """The message says how to skip the waits."""
     start_run("market.buy", start_after=timedelta(hours=1))
 
     assert "run_pending(waiting=True) skips all waits, run_pending(until=60) those of the next minute" in message(
@@ -110,27 +112,27 @@ def test_a_run_that_waits():
     )
 
 
-def test_a_lost_try_is_told(bought):
-    """An execution without a traceback shows what is known of it."""
+def test_a_lost_try_is_shown(bought):
+    """For an execution without a traceback, the message has its error message."""
     bought.executions.filter(name="mail").update(state="lost", error_message="its worker died")
 
     assert "task mail, attempt 1: lost: its worker died" in message(bought, tasks={"mail": "succeeded"})
 
 
 def test_no_run_of_a_feature():
-    """The message says so, and what other runs there are."""
+    """If the feature has no run, the message says so and shows the other runs."""
     assert message("market.buy").startswith("there is no run of market.buy\n\nthere is no run at all")
 
 
 def test_an_id_that_no_run_has(bought):
-    """The same by id."""
+    """If no run has the id, the message says so and shows the other runs."""
     key = uuid4()
 
     assert message(key).startswith(f"there is no run {key}\n\nrun {bought.pk} of market.buy is succeeded")
 
 
 def test_two_runs_of_a_feature(client):
-    """Which one is meant?"""
+    """If the feature has two runs, the message asks for one of them."""
     buy(client)
     buy(client)
 
@@ -138,7 +140,7 @@ def test_two_runs_of_a_feature(client):
 
 
 def test_a_rolled_back_request(client):
-    """It is found by its state, and stands in the way of no run of its feature."""
+    """A rolled-back request is found by its state, and is ignored when other runs of its feature are looked for."""
     client.raise_request_exception = False
     buy(client, "boom")
 
@@ -153,7 +155,7 @@ def test_a_rolled_back_request(client):
 
 
 def test_no_runs(client):
-    """A request without one passes; with one, the message shows it."""
+    """assert_no_runs() passes without a run; with one, the message shows it."""
     assert_no_runs()
     buy(client)
 
@@ -163,7 +165,7 @@ def test_no_runs(client):
 
 
 def test_no_runs_of_this_feature(client, feature):
-    """Those of others do not matter."""
+    """With a label, runs of other features are ignored."""
     buy(client)
 
     assert_no_runs(feature(only="pass").label)
@@ -171,13 +173,13 @@ def test_no_runs_of_this_feature(client, feature):
 
 @pytest.mark.parametrize("ask", [assert_run, assert_no_runs])
 def test_a_label_that_no_feature_has(ask):
-    """A typo must not pass for "there is none"."""
+    """A misspelt label raises an error and does not pass as "no run"."""
     with pytest.raises(UnknownFeature, match=r"there is no feature 'market.byu'; did you mean 'market.buy'\?"):
         ask("market.byu")
 
 
 def test_names_that_do_not_exist(bought):
-    """A typo in a state or a task is distinguished from a difference."""
+    """A misspelt state or task raises ValueError, not AssertionError."""
     with pytest.raises(ValueError, match=r"state='done'\): the states are pending, queued"):
         assert_run(bought, state="done")
     with pytest.raises(ValueError, match=r"market.buy has no async task 'mial'; it has mail, notify, publish"):
@@ -188,7 +190,7 @@ def test_names_that_do_not_exist(bought):
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_runs_of_all_databases(feature):
-    """They are found wherever they are."""
+    """Runs of all databases are found."""
     run = start_run(feature("shop", using="other", only="pass").label)
 
     run_pending()

@@ -1,4 +1,4 @@
-"""Tasks in a test's own transaction: they see what they would see in a worker, and leave what they would leave."""
+"""Tasks in a test's own transaction see and leave the same data as in a worker."""
 
 import pytest
 from django.db import connection, transaction
@@ -45,9 +45,7 @@ NEXT = "Sale.objects.create(item='next')"
 
 @BOTH
 def test_a_database_error_fails_the_task_only(run_of, database):
-    """
-    A query that fails aborts PostgreSQL's transaction; in a worker there is none, and here it is as if there were none.
-    """
+    """A failed query aborts PostgreSQL's transaction. A worker has no open transaction, and tests behave like that."""
     run = run_of(first="Sale.objects.create(item='before')\nSale.objects.create(item=None)", second=NEXT)
 
     assert failure(run, "first")[:2] == ("failed", "django.db.utils.IntegrityError")
@@ -56,9 +54,7 @@ def test_a_database_error_fails_the_task_only(run_of, database):
 
 @BOTH
 def test_a_database_error_that_the_task_survives(run_of, database):
-    """
-    Outside of a transaction, a query that failed hinders no other.
-    """
+    """Outside of a transaction, a failed query does not affect other queries."""
     body = """\
         try:
             Sale.objects.create(item=None)
@@ -76,9 +72,7 @@ def test_a_database_error_that_the_task_survives(run_of, database):
 
 @BOTH
 def test_raw_sql_that_fails(run_of, database):
-    """
-    The same with SQL that Django's models know nothing of.
-    """
+    """The same is true for raw SQL."""
     body = """\
         try:
             with connection.cursor() as cursor:
@@ -95,9 +89,7 @@ def test_raw_sql_that_fails(run_of, database):
 
 @BOTH
 def test_an_atomic_block_of_the_task_is_the_outermost(run_of, journal, database):
-    """
-    It may be durable, it rolls back alone, and its on_commit callbacks are called as it ends.
-    """
+    """A task's atomic block may be durable, rolls back alone, and calls its on_commit callbacks at its end."""
     body = """\
         with transaction.atomic(durable=True):
             Sale.objects.create(item="kept")
@@ -121,9 +113,7 @@ def test_an_atomic_block_of_the_task_is_the_outermost(run_of, journal, database)
 
 @BOTH
 def test_an_atomic_task_that_fails(run_of, database):
-    """
-    Its work is rolled back, and that of the others stands.
-    """
+    """The work of a failed atomic task is rolled back; that of the other tasks stays."""
     rules = (
         "from numflow_django import async_task\nfrom tests.market.models import Sale\n\n\n@async_task(atomic=True)\n"
     )
@@ -147,9 +137,7 @@ def test_an_atomic_task_that_fails(run_of, database):
     ],
 )
 def test_a_transaction_left_open(run_of, opening, database):
-    """
-    What it holds is rolled back, the task fails, and the next one is none the worse for it.
-    """
+    """A transaction that a task leaves open is rolled back, the task fails, and the next task is not affected."""
     run = run_of(first=f"{opening}\nSale.objects.create(item='lost')", second=NEXT)
 
     assert failure(run, "first")[1] == "numflow_django.exceptions.TransactionLeftOpen"
@@ -158,9 +146,7 @@ def test_a_transaction_left_open(run_of, opening, database):
 
 @BOTH
 def test_a_transaction_by_hand(run_of, database):
-    """
-    Autocommit off, commit and rollback do what they say.
-    """
+    """With autocommit off, a task can commit and roll back by itself."""
     body = """\
         transaction.set_autocommit(False)
         Sale.objects.create(item="committed")
@@ -179,9 +165,7 @@ def test_a_transaction_by_hand(run_of, database):
 
 @BOTH
 def test_a_connection_closed_by_the_task(run_of, database):
-    """
-    The task gets a new one, or believes so; the test's transaction outlives it.
-    """
+    """After a task closed its connection, it can go on, and the test's transaction stays."""
     run = run_of(first="Sale.objects.create(item='before')\nconnections.close_all()\nSale.objects.create(item='after')")
 
     assert_run(run)
@@ -190,9 +174,7 @@ def test_a_connection_closed_by_the_task(run_of, database):
 
 @BOTH
 def test_a_connection_closed_in_a_block(run_of, database):
-    """
-    What the block did is rolled back, as the server would, and it can do no more.
-    """
+    """If a task closes the connection in a block, the block is rolled back and its next query fails."""
     body = """\
         with transaction.atomic():
             Sale.objects.create(item="lost")
@@ -208,9 +190,7 @@ def test_a_connection_closed_in_a_block(run_of, database):
 
 @BOTH
 def test_a_block_marked_for_rollback(run_of, database):
-    """
-    set_rollback(True) takes back the task's block and no more.
-    """
+    """set_rollback(True) rolls back only the task's block."""
     body = "with transaction.atomic():\n    Sale.objects.create(item='lost')\n    transaction.set_rollback(True)"
 
     assert_run(run_of(first=body, second=NEXT))
@@ -220,9 +200,7 @@ def test_a_block_marked_for_rollback(run_of, database):
 
 @BOTH
 def test_a_lock_needs_a_block(run_of, database):
-    """
-    select_for_update() outside of one fails, as in a worker, although the test's own transaction is open.
-    """
+    """select_for_update() outside of a block fails, as in a worker, although the test's own transaction is open."""
     run = run_of(first="list(Sale.objects.select_for_update())")
 
     expected = "failed" if connection.features.has_select_for_update else "succeeded"
@@ -231,9 +209,7 @@ def test_a_lock_needs_a_block(run_of, database):
 
 @BOTH
 def test_a_coroutine(run_of, database):
-    """
-    An async task uses the same connection.
-    """
+    """An async task uses the same connection."""
     source = """\
 from numflow_django import async_task
 from tests.market.models import Sale
@@ -298,9 +274,7 @@ def {{name}}(ctx):
 
 @pytest.mark.django_db
 def test_a_callback_that_leaves_a_transaction_open():
-    """
-    What it holds is rolled back before the test goes on.
-    """
+    """A transaction that an on_commit callback leaves open is rolled back before the test goes on."""
     transaction.on_commit(lambda: (transaction.set_autocommit(False), Sale.objects.create(item="lost")))
 
     run_pending()
@@ -310,9 +284,7 @@ def test_a_callback_that_leaves_a_transaction_open():
 
 @pytest.mark.django_db
 def test_the_tests_transaction_is_as_before(run_of):
-    """
-    Afterwards the test's own blocks, callbacks and flags are where they were.
-    """
+    """Afterwards the test's own blocks, callbacks and flags are as before."""
     blocks, savepoints = list(connection.atomic_blocks), list(connection.savepoint_ids)
 
     run_of(first="transaction.atomic().__enter__()", second="connection.close()")

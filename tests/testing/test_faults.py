@@ -43,7 +43,7 @@ COROUTINE = RETRIED.replace("def {name}", "async def {name}").replace(
 
 
 def begin(feature, **tasks):
-    """A run of these tasks."""
+    """Start a run of these tasks."""
     return start_run(feature(**tasks).label)
 
 
@@ -56,7 +56,7 @@ def buy(client):
 
 @pytest.mark.parametrize("source", [RETRIED, COROUTINE], ids=["def", "async def"])
 def test_a_task_that_fails_twice(feature, source):
-    """D9: A task is made to fail n times; its retries then do their work."""
+    """D9: A task fails n times, and then its retry does the work."""
     run = begin(feature, mail=source, last="pass")
 
     with fail_task(run.feature, "mail", times=2, error=SMTPException("down")):
@@ -68,7 +68,7 @@ def test_a_task_that_fails_twice(feature, source):
 
 
 def test_a_task_that_fails_for_good(feature):
-    """times=None: always. The error may be a class, or left out."""
+    """With times=None, every execution fails. The error may be a class, or left out."""
     run = begin(feature, mail=RETRIED, last="pass")
 
     with fail_task(run.feature, "mail", times=None):
@@ -80,7 +80,7 @@ def test_a_task_that_fails_for_good(feature):
 
 
 def test_retry_on_is_asked(feature):
-    """The fault is an error like any other: one that is not to be tried again fails at once."""
+    """The fault is an ordinary error: if retry_on does not include it, the task fails at once."""
     run = begin(feature, mail=RETRIED.replace("max_attempts=3", "max_attempts=3, retry_on=OSError"))
 
     with fail_task(run.feature, "mail", error=ValueError("no")):
@@ -90,7 +90,7 @@ def test_retry_on_is_asked(feature):
 
 
 def test_a_fault_ends_with_its_block(feature):
-    """Also after an error, and nested ones one by one."""
+    """A fault ends with its block, also after an error; nested faults end one by one."""
     run = begin(feature, mail="pass", notify="pass")
     before = registry.find(run.feature)
 
@@ -103,7 +103,7 @@ def test_a_fault_ends_with_its_block(feature):
 
 
 def test_faults_nest(feature):
-    """Two faults, of two tasks or of one, happen both."""
+    """Two faults, of two tasks or of one, both happen."""
     run = begin(feature, mail=RETRIED, notify=RETRIED)
 
     with (
@@ -117,11 +117,11 @@ def test_faults_nest(feature):
 
 
 class Decorated(TestCase):
-    """Faults as decorators of tests."""
+    """Uses faults as decorators of tests."""
 
     @fail_task("market.buy", "mail")
     def test_a_test(self):
-        """The fault is there for the test."""
+        """The fault happens during the test."""
         run = start_run("market.buy", {"item": "tea"})
 
         run_pending()
@@ -130,7 +130,7 @@ class Decorated(TestCase):
 
     @fail_task("market.buy", "mail")
     async def test_a_coroutine(self):
-        """And for an async one."""
+        """The fault happens during an async test too."""
         run = await sync_to_async(start_run)("market.buy", {"item": "tea"})
         await sync_to_async(run_pending)()
 
@@ -138,7 +138,7 @@ class Decorated(TestCase):
 
 
 def test_a_fault_that_never_happens(feature):
-    """The test would prove nothing; the error says what is missing."""
+    """A fault that never happens fails the test, and the message says what is missing."""
     label = feature(mail="pass").label
 
     with (
@@ -149,7 +149,7 @@ def test_a_fault_that_never_happens(feature):
 
 
 def test_a_fault_that_happens_too_seldom(feature):
-    """It is asked for twice, and the task has only one attempt."""
+    """A fault that is requested twice fails the test if the task has only one attempt."""
     run = begin(feature, mail="pass")
 
     with (
@@ -161,7 +161,7 @@ def test_a_fault_that_happens_too_seldom(feature):
 
 @pytest.mark.parametrize("fault", [fail_task, worker_dies_in, worker_dies_after])
 def test_a_feature_that_does_not_exist(fault):
-    """The error asks what was meant."""
+    """The error suggests the right label."""
     with (
         pytest.raises(UnknownFeature, match=r"there is no feature 'market.bye'; did you mean 'market.buy'\?"),
         fault("market.bye", "mail"),
@@ -171,7 +171,7 @@ def test_a_feature_that_does_not_exist(fault):
 
 @pytest.mark.parametrize("fault", [fail_task, worker_dies_in, worker_dies_after])
 def test_a_task_that_does_not_exist(fault):
-    """The error asks what was meant, or lists what there is."""
+    """The error suggests the right task, or lists all tasks."""
     with pytest.raises(UnknownTask, match=r"market.buy has no async task 'mial'; did you mean 'mail'\?"):
         fault("market.buy", "mial").enable()
     with pytest.raises(UnknownTask, match=r"its async tasks are: mail, notify, publish"):
@@ -179,7 +179,7 @@ def test_a_task_that_does_not_exist(fault):
 
 
 def test_times():
-    """Fewer than one makes no sense."""
+    """times must be at least 1."""
     with pytest.raises(ValueError, match=r"fail_task\(times=0\): pass at least 1, or None for every time"):
         fail_task("market.buy", "mail", times=0)
 
@@ -189,7 +189,9 @@ def test_times():
 
 @pytest.mark.parametrize("source", [RETRIED, COROUTINE], ids=["def", "async def"])
 def test_a_worker_that_dies_after_a_task(feature, source):
-    """D9: The worker dies after a task: the try is lost, the run resumes at that task, and its work is done twice."""
+    """
+    D9: The worker dies after a task: the execution is lost, the run resumes at that task, and its work is done twice.
+    """
     run = begin(feature, mail=source, last="pass")
 
     with worker_dies_after(run.feature, "mail"):
@@ -202,7 +204,7 @@ def test_a_worker_that_dies_after_a_task(feature, source):
 
 
 def test_a_worker_that_dies_after_an_atomic_task(feature):
-    """Its work is rolled back with the checkpoint that was not written, and done once."""
+    """The work of an atomic task is rolled back with its missing checkpoint, and is done once."""
     run = begin(feature, count=ATOMIC)
 
     with worker_dies_after(run.feature, "count"):
@@ -213,7 +215,7 @@ def test_a_worker_that_dies_after_an_atomic_task(feature):
 
 
 def test_a_worker_that_dies_in_a_task(feature):
-    """It has done nothing of it."""
+    """If the worker dies at the start of a task, none of its work is done."""
     run = begin(feature, mail=RETRIED)
 
     with worker_dies_in(run.feature, "mail"):
@@ -224,7 +226,7 @@ def test_a_worker_that_dies_in_a_task(feature):
 
 
 def test_a_task_that_kills_each_worker(feature, settings):
-    """After TASK_MAX_CRASHES it fails for good, and the rest goes on."""
+    """After TASK_MAX_CRASHES the task fails for good, and the other tasks run."""
     settings.NUMFLOW = {"TASK_MAX_CRASHES": 2}
     run = begin(feature, mail="pass", last="pass")
 
@@ -238,7 +240,7 @@ def test_a_task_that_kills_each_worker(feature, settings):
 
 
 def test_redis_is_down_at_the_commit(client):
-    """D9: The request answers all the same, its run is pending, and is run later."""
+    """D9: The request gets its response, and its run is pending and is run later."""
     with redis_down():
         answer = buy(client)
 
@@ -250,7 +252,7 @@ def test_redis_is_down_at_the_commit(client):
 
 
 def test_run_pending_where_redis_is_down(client):
-    """run_pending() needs no job in Redis."""
+    """run_pending() works inside redis_down()."""
     with redis_down():
         answer = buy(client)
         run_pending()
@@ -258,8 +260,8 @@ def test_run_pending_where_redis_is_down(client):
     assert_run(answer["Numflow-Run"])
 
 
-def test_what_was_before_redis_was_down(client):
-    """Only what the block did is committed under it."""
+def test_what_was_done_before_redis_was_down(client):
+    """redis_down() commits only what its block did."""
     earlier = buy(client)["Numflow-Run"]
 
     with redis_down():
@@ -270,7 +272,7 @@ def test_what_was_before_redis_was_down(client):
 
 
 def test_no_pause_remains(client):
-    """After the block, the queue is tried again at once, and the pauses from before it go on."""
+    """After the block, Redis is used again at once."""
     note_failure("mail", OSError("down"))
 
     with redis_down():
@@ -280,14 +282,14 @@ def test_no_pause_remains(client):
     assert (is_paused("default"), is_paused("mail")) == (False, True)
 
 
-def test_a_block_that_enqueues_nothing():
-    """A block that dispatches nothing proves nothing."""
+def test_a_block_without_a_dispatch():
+    """If nothing was dispatched in the block, redis_down() fails the test."""
     with pytest.raises(AssertionError, match=r"redis_down\(\): nothing was dispatched in the block"), redis_down():
         pass
 
 
 def test_an_error_in_the_block_is_the_one_to_be_seen():
-    """It is not hidden by a complaint of redis_down()."""
+    """An error in the block is raised, and not replaced by one of redis_down()."""
     with pytest.raises(ZeroDivisionError), redis_down():
         _ = 1 / 0
 
@@ -296,7 +298,7 @@ def test_an_error_in_the_block_is_the_one_to_be_seen():
 
 @pytest.mark.django_db(transaction=True)
 def test_redis_is_down_for_what_is_committed(client):
-    """In a TransactionTestCase, the request's own COMMIT finds no Redis."""
+    """In a TransactionTestCase, the request's own COMMIT finds Redis down."""
     with redis_down():
         answer = buy(client)
         assert_run(answer["Numflow-Run"], state="pending")
@@ -307,7 +309,7 @@ class WithoutRedis(TransactionTestCase):
     """A class whose requests are committed but not enqueued."""
 
     def test_nothing_is_enqueued(self):
-        """The run is queued for all that the row knows, and nothing connects."""
+        """The row says that the run is queued, and nothing connects to Redis."""
         buy(self.client)
 
         assert not connection.in_atomic_block
@@ -326,7 +328,7 @@ class WithoutRedis(TransactionTestCase):
 
 
 def test_redis_is_down_where_there_is_none(client):
-    """The inner one counts."""
+    """Inside without_redis(), redis_down() has priority."""
     with without_redis(), redis_down():
         answer = buy(client)
 

@@ -1,4 +1,4 @@
-"""run_pending(): the runs of a test, without Redis, without a worker, without sleep."""
+"""run_pending(): executes the runs of a test without Redis, worker or sleep."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Nothing may try to connect to Redis, and nothing may sleep."""
+    """Fail if anything connects to Redis or sleeps."""
 
     def refuse(*args, **kwargs):
         tried.append(args)
@@ -39,7 +39,7 @@ def buy(client, **data):
 
 
 def test_a_request_and_its_tasks(client):
-    """C15: What a request leaves for the worker is run in a plain test's transaction, and the runs are given."""
+    """C15: The tasks of a request run in a plain test's transaction, and the run is returned."""
     answer = buy(client)
 
     [run] = run_pending()
@@ -54,12 +54,12 @@ def test_a_request_and_its_tasks(client):
 
 
 def test_nothing_to_run():
-    """No runs, no list."""
+    """Without runs, the list is empty."""
     assert run_pending() == []
 
 
 def test_a_run_is_run_once(client):
-    """The second call finds nothing to do."""
+    """The second call finds no run."""
     buy(client)
     run_pending()
 
@@ -67,14 +67,14 @@ def test_a_run_is_run_once(client):
 
 
 def test_runs_are_given_in_their_order(client):
-    """The oldest first."""
+    """The oldest run comes first."""
     ids = [buy(client)["Numflow-Run"] for _ in range(3)]
 
     assert [str(run.pk) for run in run_pending()] == ids
 
 
 def test_a_failed_task_is_a_failed_run(client, caplog):
-    """Its error is logged and in the run, and not raised."""
+    """A task's error is logged and stored in the run, and not raised."""
     buy(client, item="bad luck")
 
     [run] = run_pending()
@@ -85,10 +85,10 @@ def test_a_failed_task_is_a_failed_run(client, caplog):
 
 
 def test_raise_errors(client):
-    """The task's own error is raised, with its traceback and a note of where it comes from; after all is done."""
+    """After all runs, the task's own error is raised, with its traceback and a note that names the task."""
     buy(client, item="bad luck")
 
-    with pytest.raises(ConnectionError, match="the gateway is away") as caught:
+    with pytest.raises(ConnectionError, match="the gateway is down") as caught:
         run_pending(raise_errors=True)
 
     assert caught.value.__notes__ == ["async task notify of market.buy, attempt 1"]
@@ -97,7 +97,7 @@ def test_raise_errors(client):
 
 
 def test_raise_errors_of_what_is_no_exception(feature):
-    """SystemExit would end the whole test run; it is reported as a TaskError."""
+    """SystemExit would end the whole test run, so it is raised as a TaskError."""
     start_run(feature(only="sys.exit('enough')").label)
 
     with pytest.raises(TaskError, match=r"failed: 1 of 1 tasks failed: only") as caught:
@@ -107,7 +107,7 @@ def test_raise_errors_of_what_is_no_exception(feature):
 
 
 def test_raise_errors_of_a_task_that_recovers(feature):
-    """A retry that helped is no error."""
+    """An error before a successful retry is not raised."""
     body = "if ctx.task.attempt == 1:\n    raise ValueError"
     start_run(feature(only=retried(body)).label)
 
@@ -127,7 +127,7 @@ def retried(body, rules="max_attempts=3"):
 @pytest.mark.django_db(databases=["default", "other"])
 @pytest.mark.parametrize("alias", ["default", "other"])
 def test_on_commit_callbacks_are_called_in_order(client, feature, journal, alias):
-    """The user's own too, of every database, before the tasks; each once."""
+    """The user's own callbacks, of every database, are called once each, before the tasks."""
     run = start_run(feature(only="lines.append('task')").label)
     for number in (1, 2):
         transaction.on_commit(lambda number=number: journal().append(number), using=alias)
@@ -140,7 +140,7 @@ def test_on_commit_callbacks_are_called_in_order(client, feature, journal, alias
 
 
 def test_a_callback_sees_no_transaction():
-    """As after a COMMIT: what it registers is called at once, and its own blocks are outermost."""
+    """As after a COMMIT, a callback that it registers is called at once, and its own blocks are outermost."""
     seen = []
 
     def callback():
@@ -156,7 +156,7 @@ def test_a_callback_sees_no_transaction():
 
 
 def test_a_callback_of_a_block_that_was_rolled_back():
-    """It is not called, as Django has it."""
+    """The callback of a rolled-back block is not called."""
     called = []
     with transaction.atomic():
         transaction.on_commit(lambda: called.append(1))
@@ -168,7 +168,7 @@ def test_a_callback_of_a_block_that_was_rolled_back():
 
 
 def test_a_callback_that_raises():
-    """Its error is raised, as it is by COMMIT; those behind it are called the next time."""
+    """A callback's error is raised, as by COMMIT; the callbacks behind it are called the next time."""
     called = []
     transaction.on_commit(lambda: 1 / 0)
     transaction.on_commit(lambda: called.append("next"))
@@ -182,7 +182,7 @@ def test_a_callback_that_raises():
 
 
 def test_a_robust_callback_that_raises(caplog):
-    """It is logged, and the others are called."""
+    """A robust callback's error is logged, and the others are called."""
     called = []
     transaction.on_commit(lambda: 1 / 0, robust=True)
     transaction.on_commit(lambda: called.append("next"))
@@ -194,7 +194,7 @@ def test_a_robust_callback_that_raises(caplog):
 
 
 def test_in_a_block_of_the_test():
-    """What the block did is not committed; the error says so and what to do."""
+    """In an open block of the test, the error says that its changes are not committed, and what to do."""
     with (
         transaction.atomic(),
         pytest.raises(RuntimeError, match=r"an atomic\(\) block is open on 'default'.*after the block"),
@@ -203,7 +203,7 @@ def test_in_a_block_of_the_test():
 
 
 class SharedData(TestCase):
-    """Rows and callbacks of setUpTestData belong to all tests of a class."""
+    """The rows and callbacks of setUpTestData belong to all tests of a class."""
 
     called: list[str]
 
@@ -220,19 +220,19 @@ class SharedData(TestCase):
         assert self.called == []
 
     def test_one(self):
-        """The run is run, and the callback, which no COMMIT follows, is not called, in this test."""
+        """The run is run, and the callback of setUpTestData is not called in this test."""
         self.check()
 
     def test_another(self):
-        """And in this one, whichever is first."""
+        """The same holds in a second test, in any order."""
         self.check()
 
 
-# Runs that beget runs, and runs that wait
+# Runs that start runs, and runs that wait
 
 
 def test_tasks_that_start_runs(feature):
-    """Those are run as well, until nothing is due."""
+    """Runs that tasks start are run too, until none is due."""
     feature("second", only="Sale.objects.create(item='second')")
     label = feature("first", only="pass").label.replace("first", "second")
     first = feature("first", only=f"from numflow_django import start_run\nstart_run({label!r})")
@@ -248,8 +248,8 @@ def run_pending_after(feature, **options):
     return run_pending()
 
 
-def test_a_run_that_begets_itself(feature):
-    """It would go on for ever; the error names it."""
+def test_a_run_that_starts_itself(feature):
+    """A run that starts itself without end is an error that names it."""
     label = feature(only="pass").label
     start_run(feature(only=f"from numflow_django import start_run\nstart_run({label!r})").label)
 
@@ -258,7 +258,7 @@ def test_a_run_that_begets_itself(feature):
 
 
 def test_a_retry_waits(feature):
-    """Its time does not come in a test, unless the test says that nothing waits; then order is kept."""
+    """A retry waits, unless the test skips all waits; then the order is kept."""
     label = feature(first=retried("if ctx.task.attempt < 3:\n    raise ValueError"), second="pass").label
     start_run(label)
 
@@ -271,7 +271,7 @@ def test_a_retry_waits(feature):
 
 
 def test_a_retry_without_a_wait(feature):
-    """It is due at once."""
+    """A retry without a wait is due at once."""
     body = retried("if ctx.task.attempt < 3:\n    raise ValueError", "max_attempts=3, delay=0")
 
     [run] = run_pending_after(feature(only=body))
@@ -280,7 +280,7 @@ def test_a_retry_without_a_wait(feature):
 
 
 def test_a_start_that_is_to_come(feature):
-    """A run that starts tomorrow waits, and is run where nothing waits."""
+    """A run that starts tomorrow waits, unless the test skips all waits."""
     assert run_pending_after(feature(only="pass"), start_after=timedelta(days=1)) == []
 
     [run] = run_pending(waiting=True)
@@ -289,7 +289,7 @@ def test_a_start_that_is_to_come(feature):
 
 
 def test_a_task_that_starts_later(feature):
-    """Each task's own hour is treated the same, the first one's and a later one's."""
+    """The start time of a first task and that of a later task are treated alike."""
     later = retried("pass", "start_after=3600")
     start_run(feature(first=later, second=later, third="pass").label)
 
@@ -299,8 +299,8 @@ def test_a_task_that_starts_later(feature):
     assert_run(run, tasks=["first", "second", "third"])
 
 
-def test_runs_that_wait_are_taken_by_their_hour(feature, journal):
-    """The shortest wait first, and what is due before all that wait."""
+def test_waiting_runs_are_taken_by_their_start_time(feature, journal):
+    """The shortest wait is skipped first, and a due run comes before all waiting runs."""
     label = feature(only="lines.append(ctx.name)").label
     for name, wait in {"tomorrow": 86_400, "soon": 60, "now": 0}.items():
         start_run(label, {"name": name}, start_after=wait)
@@ -310,7 +310,7 @@ def test_runs_that_wait_are_taken_by_their_hour(feature, journal):
     assert journal() == ["now", "soon", "tomorrow"]
 
 
-# A limit to what is skipped
+# The limit of the skipped waits
 
 RETRIES = "max_attempts=9, delay=10, factor=2, jitter=0"
 FAIL = "from ...journal import lines\nlines.append(ctx.task.attempt)\nraise ValueError"
@@ -322,7 +322,7 @@ FAIL = "from ...journal import lines\nlines.append(ctx.task.attempt)\nraise Valu
     ids=str,
 )
 def test_the_waits_of_a_run_add_up(feature, journal, until, attempts):
-    """Retries after 10, 20, 40, ... s: only those that come due within the time are run, though no time passes."""
+    """Retries after 10, 20, 40, ... s: only those that are due within the time are run, though no time passes."""
     start_run(feature(only=retried(FAIL, RETRIES)).label)
 
     run_pending(until=until)
@@ -331,7 +331,7 @@ def test_the_waits_of_a_run_add_up(feature, journal, until, attempts):
 
 
 def test_a_run_beyond_the_limit_stays_as_it_is(feature):
-    """A test of a retry does not run tomorrow's reminder, and run_pending() does not return that run."""
+    """A test of a retry does not run a reminder that is due tomorrow, and run_pending() does not return its run."""
     shop = feature(only=retried("if ctx.task.attempt < 2:\n    raise ValueError"))
     tomorrow, now = start_run(shop.label, start_after=timedelta(days=1)), start_run(shop.label)
 
@@ -378,7 +378,7 @@ def test_a_run_that_a_task_starts_at_once_waits_from_there(feature, until, attem
 
 
 def test_a_task_that_starts_later_adds_up(feature):
-    """Waits between tasks add up: of three tasks, each an hour after the one before, two hours run two."""
+    """Waits between tasks add up: of three tasks with an hour before each, two hours run two."""
     later = retried("pass", "start_after=3600")
     run = start_run(feature(first=later, second=later, third=later).label)
 
@@ -389,7 +389,9 @@ def test_a_task_that_starts_later_adds_up(feature):
 
 @pytest.mark.parametrize("limit", [{"waiting": True}, {"until": timedelta(days=1)}], ids=str)
 def test_waits_end_in_their_order(feature, journal, limit):
-    """What starts in 25 s comes before a third attempt 30 s from now, although that one's last wait is only 20 s."""
+    """
+    A run that starts in 25 s comes before a third attempt in 30 s, although that attempt's last wait is only 20 s.
+    """
     retry = FAIL.replace("raise", "if ctx.task.attempt < 4:\n    raise")
     start_run(feature("retried", only=retried(retry, RETRIES)).label)
     for seconds in (5, 25):
@@ -401,7 +403,7 @@ def test_waits_end_in_their_order(feature, journal, limit):
 
 
 def test_each_call_counts_from_its_beginning(feature, journal):
-    """What a call has skipped is not remembered by the next one."""
+    """Each call counts from its own start and does not remember the waits that an earlier call skipped."""
     start_run(feature(only=retried(FAIL, RETRIES)).label)
 
     attempts = []
@@ -444,7 +446,7 @@ def test_until_a_datetime_without_time_zones(feature, settings):
 
 
 def test_a_task_that_the_code_does_not_know(feature):
-    """The run waits for a deploy, which no haste brings; its reason says so."""
+    """A run waits for the code of its task, and waiting=True does not help; its reason says so."""
     run = start_run(feature(gone="pass").label)
     feature(other="pass")
 
@@ -460,7 +462,7 @@ def test_a_task_that_the_code_does_not_know(feature):
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_another_database(feature):
-    """Runs of all databases that the test may use are run."""
+    """The runs of all databases that the test may use are run."""
     one, other = (start_run(feature(alias, using=alias, only="pass").label) for alias in ("default", "other"))
 
     assert {run.pk for run in run_pending()} == {one.pk, other.pk}
@@ -468,14 +470,14 @@ def test_another_database(feature):
 
 @pytest.mark.django_db(databases=["other"])
 def test_only_another_database(feature):
-    """A test that may not use the default one is no worse off."""
+    """It works in a test that may not use the default database."""
     run = start_run(feature("shop", using="other", only="pass").label)
 
     assert [row.pk for row in run_pending()] == [run.pk]
 
 
 def test_a_database_that_the_test_may_not_use(client, feature):
-    """There can be no run in it, and it is passed over."""
+    """A database that the test may not use has no runs of the test, and is skipped."""
     feature("shop", using="other", only="pass")
     buy(client)
 
@@ -486,7 +488,7 @@ def test_a_database_that_the_test_may_not_use(client, feature):
 
 
 def test_no_lease_is_renewed(client, monkeypatch):
-    """A thread that renewed it would wait for the test's own lock on SQLite, and see no run elsewhere."""
+    """No thread renews leases: on SQLite it would wait for the test's own lock, and elsewhere it would see no run."""
     monkeypatch.setattr(runner, "Lease", None)
     monkeypatch.setattr("threading.Thread.start", None)
     buy(client)
@@ -495,7 +497,7 @@ def test_no_lease_is_renewed(client, monkeypatch):
 
 
 def test_queries_are_those_of_a_worker(client, django_assert_max_num_queries):
-    """assertNumQueries does not count what holds the test's transaction apart."""
+    """assertNumQueries counts only the queries of a worker, not the savepoints of run_pending()."""
     buy(client)
 
     with django_assert_max_num_queries(100) as captured:
@@ -506,7 +508,7 @@ def test_queries_are_those_of_a_worker(client, django_assert_max_num_queries):
 
 @pytest.mark.django_db(transaction=True)
 def test_without_a_transaction_around_the_test(feature):
-    """In a TransactionTestCase everything is committed, and run just the same."""
+    """In a TransactionTestCase, the runs are committed and run as well."""
     from numflow_django.testing import without_redis
 
     with without_redis():

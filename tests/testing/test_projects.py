@@ -1,4 +1,4 @@
-"""The how-to page "Test a feature", word for word, in a new Django project without Redis."""
+"""Follows the how-to page "Test a feature" in a new Django project without Redis."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.support.sites import ROOT
 
 PAGE = (ROOT / "docs" / "how-to/test-a-feature.md").read_text(encoding="utf-8")
 
-#: What startproject gives, as far as it matters: the tests' database is SQLite in memory.
+#: The settings of startproject that matter here: the tests' database is SQLite in memory.
 SITE = {
     "settings.py": """
         SECRET_KEY = "scratch"
@@ -81,7 +81,7 @@ SITE = {
 
 @pytest.fixture
 def site(tmp_path):
-    """A project with one feature, and with the files that the page shows."""
+    """A project with one feature and the files of the page."""
     parts = re.split(r"^```python\n# (\S+\.py)\n(.*?)^```\n", PAGE, flags=re.MULTILINE | re.DOTALL)
     shown = dict(zip(parts[1::3], parts[2::3], strict=True))
     assert len(shown) == PAGE.count("```python")
@@ -93,7 +93,7 @@ def site(tmp_path):
 
 
 def run(site, *arguments):
-    """Run python there; give its exit code and what it said."""
+    """Run Python there; return its exit code and output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=site,
@@ -107,7 +107,7 @@ def run(site, *arguments):
 
 
 def test_manage_py_test(site):
-    """C15, D9: The page's tests pass under Django's own runner, with no Redis to be had, in any order."""
+    """C15, D9: The page's tests pass under Django's own runner, without a Redis, in any order."""
     for order in ([], ["--reverse"]):
         code, output = run(site, "manage.py", "test", "--pattern", "test_[!w]*.py", *order)
 
@@ -116,7 +116,7 @@ def test_manage_py_test(site):
 
 
 def test_pytest(site):
-    """The same and the page's fixture under pytest-django; the plugin loads before Django's apps are ready."""
+    """The page's tests and its fixture work with pytest-django; the plugin loads before Django's apps are ready."""
     code, output = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "shop")
 
     assert code == 0, output
@@ -124,7 +124,9 @@ def test_pytest(site):
 
 
 def test_what_cannot_be_patched(site):
-    """As the page says: a dotted name with a number is a ValueError, and a step's or task's own function is kept."""
+    """
+    As the page says: a dotted name with a number is a ValueError, and a step's or task's own function is not replaced.
+    """
     (site / "shop/tests/test_patching.py").write_text(
         dedent("""
         from importlib import import_module
@@ -157,7 +159,7 @@ def test_what_cannot_be_patched(site):
 
 
 def test_an_assertion_that_fails(site):
-    """What a person sees is the difference and the task's traceback, and none of our own lines."""
+    """The output has the difference and the task's traceback, and no line of our own code."""
     (site / "shop/tests/test_fails.py").write_text(
         dedent("""
         from django.test import TestCase
@@ -183,14 +185,14 @@ def test_an_assertion_that_fails(site):
 
 @pytest.mark.parametrize("module", ["numflow_django.testing", "numflow_django.testing.plugin"])
 def test_importing_it_needs_no_django(site, module):
-    """The plugin is imported before there are settings."""
+    """The plugin can be imported before there are settings."""
     code, output = run(site, "-c", f"import {module}, sys; print([m for m in sys.modules if 'models' in m])")
 
     assert (code, output) == (0, "[]\n")
 
 
 def test_production_imports_none_of_it(site):
-    """A site that answers requests never loads what is for its tests."""
+    """A site that serves requests never imports the test helpers."""
     program = "import django, sys; django.setup(); import urls, numflow_django.jobs, numflow_django.worker; "
     code, output = run(
         site, "-c", program + "print([m for m in sys.modules if m.startswith('numflow_django.testing')])"

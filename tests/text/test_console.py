@@ -1,4 +1,4 @@
-"""The console in development: this package's log is seen there, unless the site's LOGGING says otherwise."""
+"""The console in development shows this package's log, unless the site's LOGGING handles it."""
 
 import io
 import logging
@@ -30,7 +30,7 @@ OWN |= {"formatters": {"own": {"format": "own: %(message)s"}}, "disable_existing
 
 
 def shown(*, debug=True, logging=None, numflow=None, then="", **environment):
-    """What a new process with these settings writes to standard error, without the times."""
+    """Return what a new process with these settings writes to standard error, without the times."""
     code = PROGRAM.format(debug=debug, logging=logging or {}, numflow=numflow or {}, then=then)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -43,7 +43,7 @@ def shown(*, debug=True, logging=None, numflow=None, then="", **environment):
 
 
 def test_a_new_project_in_development_shows_everything():
-    """With DEBUG and no LOGGING, the trace and the worker's lines are on the console."""
+    """With DEBUG and no LOGGING, the console shows the trace and the worker's log."""
     assert shown() == ["INFO task succeeded", "[Feature] ✓", "WARNING task retried"]
 
 
@@ -56,7 +56,7 @@ def test_a_new_project_in_development_shows_everything():
     ],
 )
 def test_outside_development_python_s_own_rules_hold(debug, trace, seen):
-    """With DEBUG off, or TRACE off, only what Python shows by itself is shown: warnings, and nothing twice."""
+    """With DEBUG off, or TRACE off, the console shows what Python shows by itself: warnings, and nothing twice."""
     lines = ["INFO task succeeded", "[Feature] ✓", "WARNING task retried"] if seen else ["task retried"]
 
     assert shown(debug=debug, numflow={"TRACE": trace}) == lines
@@ -71,7 +71,7 @@ def test_outside_development_python_s_own_rules_hold(debug, trace, seen):
     ids=["root", "logger"],
 )
 def test_a_handler_of_the_site_gets_it_all(own):
-    """A handler in LOGGING, be it the root's, shows the trace in its own way, and nothing is shown twice."""
+    """A handler in LOGGING, even the root's, gets the trace, and nothing is shown twice."""
     assert shown(logging=OWN | own) == ["own: task succeeded", "own: [Feature] ✓", "own: task retried"]
 
 
@@ -111,7 +111,7 @@ def test_a_level_or_a_null_handler_silences_it(loggers, lines):
 
 
 def test_a_console_that_cannot_show_the_marks_gets_words():
-    """On a console of ASCII the marks are words and other characters escapes; nothing fails."""
+    """On an ASCII console, the marks become words and other characters become escapes; nothing fails."""
     then = "logging.getLogger('numflow_django.trace').info('\u2717 \ub179\ucc28')"
 
     assert shown(then=then, PYTHONIOENCODING="ascii")[1::2] == ["[Feature] ok", r"FAILED \ub179\ucc28"]
@@ -127,7 +127,7 @@ class Stream(io.StringIO):
 
 @pytest.fixture
 def marks(monkeypatch):
-    """What is written of the two marks to a terminal, or to a file."""
+    """Return what is written for the two marks to a terminal or to a file."""
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
 
@@ -147,21 +147,21 @@ def test_a_terminal_shows_the_marks_in_colour(marks):
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_a_terminal_that_wants_no_colour_gets_none(marks, monkeypatch, name, value):
-    """NO_COLOR and a dumb terminal are honoured."""
+    """With NO_COLOR, or on a dumb terminal, there is no colour."""
     monkeypatch.setenv(name, value)
 
     assert marks() == "✓ ✗\n"
 
 
 def test_a_file_gets_no_colour(marks):
-    """What is no terminal gets no colour."""
+    """Output to something other than a terminal has no colour."""
     assert marks(terminal=False) == "✓ ✗\n"
 
 
 def test_the_test_runner_of_django_shows_no_info(settings):
-    """With DEBUG off, as in tests, a handler that was installed shows warnings only."""
+    """With DEBUG off, as in tests, an installed handler shows warnings only."""
     handler = ConsoleHandler()
-    name = "somebody"  # whose logger no other handler serves
+    name = "somebody"  # no other handler gets the records of this logger
     logging.getLogger(name).propagate = False
     info, warning = (logging.LogRecord(name, level, "", 0, "", (), None) for level in (logging.INFO, logging.WARNING))
 

@@ -1,4 +1,4 @@
-"""Secrets are masked, and texts are made fit for every database."""
+"""Secrets are masked, and texts are changed so that every database can store them."""
 
 import pytest
 
@@ -8,19 +8,19 @@ from numflow_django.text.redaction import MASK, is_secret, mask, plain, scrub
 
 @pytest.mark.parametrize("word", DEFAULT_REDACT)
 def test_the_default_words_are_secret(word):
-    """A key that contains one of the words, in any case and place, is secret."""
+    """A key that contains one of the words, in any case and at any place, is secret."""
     assert is_secret(word)
     assert is_secret(f"the_{word.upper()}_2")
 
 
 @pytest.mark.parametrize("key", ["name", "passenger", "", 1, None, ("password",)])
 def test_other_keys_are_not_secret(key):
-    """A key that contains no such word, or is no text, is not secret."""
+    """A key that contains no such word, or is not a text, is not secret."""
     assert not is_secret(key)
 
 
 def test_the_words_are_the_settings(settings):
-    """``NUMFLOW["REDACT"]`` replaces the words and is read at each use; its characters are no patterns."""
+    """``NUMFLOW["REDACT"]`` replaces the words and is read at each use. Its words are not patterns."""
     settings.NUMFLOW = {"REDACT": ["pin.code"]}
 
     assert is_secret("PIN.code")
@@ -30,7 +30,7 @@ def test_the_words_are_the_settings(settings):
 
 @pytest.mark.parametrize("key", ["card_number", "card-number", "cardNumber", "CARDNUMBER", "X-Card-Number-2"])
 def test_an_underscore_in_a_word_is_any_separator(settings, key):
-    """The word ``card_number`` finds the key in the ways of Python, HTTP and JavaScript."""
+    """The word ``card_number`` matches the spellings of Python, HTTP and JavaScript."""
     settings.NUMFLOW = {"REDACT": ["card_number"]}
 
     assert is_secret(key)
@@ -46,7 +46,7 @@ def test_an_empty_list_masks_nothing(settings):
 
 
 def test_values_of_secret_keys_are_masked_at_any_depth():
-    """The values of secret keys are replaced whatever they are, in a copy, and nothing else is."""
+    """The values of secret keys are replaced in a copy, whatever they are. Other values stay."""
     value = {"user": {"password": {"old": 1}, "name": "kim"}, "rows": [{"api_key": None}, "token"], "비밀번호": ["a"]}
 
     masked = mask(value)
@@ -83,7 +83,7 @@ def test_values_of_secret_keys_are_masked_at_any_depth():
     ids=lambda value: value if value and "hunter2" in value else "",
 )
 def test_secrets_in_a_text_are_masked(text, scrubbed):
-    """What stands after a secret word and ``=`` or ``:``, and a URL's password, are masked; the rest is kept."""
+    """The text after a secret word and ``=`` or ``:``, and a URL's password, are masked; the rest stays."""
     result = scrub(text, 1_000)
 
     assert "hunter2" not in result
@@ -92,18 +92,18 @@ def test_secrets_in_a_text_are_masked(text, scrubbed):
 
 @pytest.mark.parametrize("text", ["no password here", "http://host:80/path", "a = 1", "", "==::"])
 def test_a_text_without_secrets_is_kept(text):
-    """A text in which nothing follows a secret word stays as it is."""
+    """A text without a value after a secret word stays as it is."""
     assert scrub(text, 1_000) == text
 
 
 @pytest.mark.parametrize("text", ["a", "token", "password=", "'", "\\", "token='", "://a:", "a://b:"])
 def test_masking_is_linear(text):
-    """A text of one repeated part, such as a file in an error's message, does not take quadratic time (hours)."""
+    """A text with one repeated part, such as a file in an error's message, does not take quadratic time (hours)."""
     assert len(scrub(text * 200_000, 20_000)) <= 20_000
 
 
 def test_the_cut_leaves_no_half_of_a_secret():
-    """A secret that the limit would cut in two is masked before the cut."""
+    """A secret is masked before the limit could cut it in two."""
     text = f"{'a ' * 40}password={'hunter2' * 20}"
 
     assert "hunter2" not in scrub(text, 100)
@@ -111,7 +111,7 @@ def test_the_cut_leaves_no_half_of_a_secret():
 
 @pytest.mark.parametrize("limit", [40, 100])
 def test_a_masked_text_keeps_to_the_limit(limit):
-    """Masks may be longer than what they hide; the text is cut after them."""
+    """A mask may be longer than the secret. The text is cut after masking."""
     assert len(scrub("token=a " * 20, limit)) == limit
 
 
@@ -132,5 +132,5 @@ def test_a_plain_text_is_cut_in_the_middle():
     ids=ascii,
 )
 def test_a_plain_text_fits_every_database(text, kept):
-    """NUL and lone surrogates, which PostgreSQL refuses, are replaced; everything else is kept."""
+    """NUL and lone surrogates, which PostgreSQL refuses, are replaced; everything else stays."""
     assert plain(text, 100) == kept

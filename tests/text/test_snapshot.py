@@ -1,4 +1,4 @@
-"""Pictures of values: compared and shown without running the values' own code."""
+"""Snapshots of values are compared and shown without running the values' own code."""
 
 import enum
 from collections import OrderedDict, namedtuple
@@ -22,7 +22,7 @@ class Colour(enum.StrEnum):
 
 
 class Loud:
-    """Its own code fails the test."""
+    """A value whose own code fails the test."""
 
     def __repr__(self):
         raise AssertionError
@@ -96,7 +96,7 @@ Point = namedtuple("Point", "x y")
     ids=lambda value: value[:30] if type(value) is str else type(value).__name__,  # and not the repr of Loud
 )
 def test_a_value_is_shown_in_a_line(value, text):
-    """A value is shown as its type shows it; the code of other classes is not run."""
+    """A built-in value is shown as its type shows it. The code of other classes is not run."""
     assert show(snapshot_of(value)) == text
 
 
@@ -112,7 +112,7 @@ def test_a_model_instance_is_shown_by_the_fields_that_it_holds(db, django_assert
 
 
 def test_a_lazy_object_that_was_used_is_shown():
-    """A lazy object that has found what it stands for is shown as that."""
+    """A lazy object that has loaded its object is shown as that object."""
     lazy = SimpleLazyObject(lambda: [1])
     len(lazy)
 
@@ -129,24 +129,24 @@ def test_a_lazy_object_that_was_used_is_shown():
     ],
 )
 def test_secrets_are_masked(value, text):
-    """What stands under a secret key, or after a secret word in a text, is masked at any depth."""
+    """The value of a secret key, and the text after a secret word, are masked at any depth."""
     assert show(snapshot_of(value)) == text
 
 
 def test_the_value_of_a_secret_key_is_masked():
-    """A whole value is masked if its own key is a secret one."""
+    """The whole value is masked if its own key is secret."""
     assert show(snapshot_of("hunter2"), "password") == "********"
     assert show(snapshot_of("tea"), "item") == "'tea'"
 
 
 @pytest.mark.parametrize("value", ["long " * 10_000, ["x" * 100] * 10_000, {str(n): "x" * 100 for n in range(10_000)}])
 def test_what_is_long_is_capped(value):
-    """However large a value is, what is shown of it is a line."""
+    """A value of any size is shown as one short line."""
     assert len(show(snapshot_of(value))) <= 404
 
 
 def test_a_cycle_and_a_depth_end():
-    """A list that holds itself, and one nested deeply, are shown up to there."""
+    """A list that contains itself, and a deeply nested one, are shown up to that place."""
     cycle = [1]
     cycle.append(cycle)
     deep = []
@@ -157,8 +157,8 @@ def test_a_cycle_and_a_depth_end():
     assert show(snapshot_of(deep)).startswith("[[[[[")
 
 
-def test_a_value_that_breaks_the_camera_is_named():
-    """A value that cannot even be looked at is named with what went wrong."""
+def test_a_value_that_breaks_its_snapshot_is_named():
+    """A value whose snapshot fails is shown as its type and the error."""
     lazy = SimpleLazyObject(list)
     del lazy.__dict__["_wrapped"]
 
@@ -186,7 +186,7 @@ def changed(value, change):
     ids=["append", "1 is not True", "deep", "set", "dataclass", "model", "long", "object"],
 )
 def test_a_change_in_place_is_seen(value, change):
-    """Two pictures of a value differ after it was changed in place."""
+    """Snapshots before and after a change in place are different."""
     assert changed(value, change)
 
 
@@ -194,12 +194,12 @@ def test_a_change_in_place_is_seen(value, change):
     "value", [[float("nan")], [Decimal("sNaN"), Loud()], {"b", "a", "c"}, Sale(item="tea"), LoudDict(a=[LoudText("b")])]
 )
 def test_no_change_is_no_change(value):
-    """Two pictures of an unchanged value are equal, whatever its own == says."""
+    """Two snapshots of an unchanged value are equal, whatever its own == returns."""
     assert not changed(value, lambda value: None)
 
 
 def test_an_equal_set_is_the_same():
-    """A set that was built again in another order is no change."""
+    """A set that was built again in another order is unchanged."""
     numbers = [*range(0, 4_000, 100)]
     backwards = sorted(numbers, reverse=True)
 

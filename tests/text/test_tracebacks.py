@@ -13,7 +13,7 @@ def caught(function):
 
 
 def test_our_own_frames_are_left_out():
-    """The traceback has the author's own frames, and none of this package."""
+    """The traceback has the author's own frames and none of this package."""
 
     def fail():
         Registry().register(None)
@@ -26,7 +26,7 @@ def test_our_own_frames_are_left_out():
 
 
 def test_the_frames_of_linked_errors_are_left_out_too():
-    """What led to an error, and the members of a group, are shown in the same way."""
+    """The errors that led to an error, and the members of a group, are shown in the same way."""
 
     def fail():
         try:
@@ -41,7 +41,7 @@ def test_the_frames_of_linked_errors_are_left_out_too():
 
 
 def test_a_chain_of_thousands_is_no_error():
-    """An error that cannot be shown still has a text."""
+    """An error that cannot be shown still returns a text."""
     error = ValueError("last")
     link = error
     for number in range(5_000):
@@ -52,7 +52,7 @@ def test_a_chain_of_thousands_is_no_error():
 
 
 def test_an_error_whose_text_fails_has_a_traceback():
-    """An error whose str() raises is shown without it."""
+    """An error whose str() raises is shown without its text."""
 
     class Mute(Exception):
         def __str__(self):

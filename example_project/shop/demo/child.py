@@ -1,5 +1,5 @@
 """
-A command of manage.py that ends with the process which started it, whatever ended that.
+Runs a command of manage.py that ends when its parent process ends for any reason.
 
 ``python -m example_project.shop.demo.child manage.py runserver``, with a pipe as its standard input.
 """
@@ -13,14 +13,14 @@ from django.core.management import execute_from_command_line
 
 
 def end_with_parent() -> None:
-    """Wait for the end of the pipe: the kernel closes it when the parent is gone."""
-    # Not sys.stdin: a thread that waits in it keeps its lock and fails the interpreter's shutdown
+    """Wait for the end of the pipe, which the kernel closes when the parent ends, and end this process."""
+    # Not sys.stdin: a thread that waits in it keeps its lock and breaks the interpreter's shutdown
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def watch() -> None:
-    """Begin to wait, in a thread."""
+    """Start to wait, in a thread."""
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

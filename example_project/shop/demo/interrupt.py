@@ -5,15 +5,15 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """The user, or the system, wants the demo to end."""
+    """The user or the system wants the demo to end."""
 
 
 class Interrupt:
     """
-    Remembers that the demo is to end; waiting code calls check().
+    Stores that the demo must end. Code that waits calls check().
 
-    The KeyboardInterrupt that Python raises in any line at all is lost if the line is in a callback, such as those of
-    an import. A second Ctrl+C raises it nevertheless.
+    Python raises KeyboardInterrupt in any line, and it is lost if the line is in a callback, such as one of an import.
+    A second Ctrl+C raises it anyway.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Interrupt:
             signal.signal(number, self._remember)
 
     def check(self) -> None:
-        """Raise Interrupted if it came."""
+        """Raise Interrupted if the demo must end."""
         if self._came:
             raise Interrupted
 

@@ -1,4 +1,4 @@
-"""One order, sent to the shop as a customer's program would."""
+"""Sends one order to the shop, as a customer's program would."""
 
 import json
 import time
@@ -17,28 +17,28 @@ TIMEOUT = 10
 
 
 class OrderFailed(Exception):
-    """The shop gave no answer to the order, or refused it."""
+    """The shop did not respond to the order, or refused it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the shop answered."""
+    """The response of the shop."""
 
     status: int
     text: str
-    run_id: str  # of the run whose async tasks now follow
-    milliseconds: float  # until the answer was there
+    run_id: str  # the id of the run
+    milliseconds: float  # until the response arrived
 
 
 def example_order() -> dict[str, Any]:
-    """Return an order for one each of the two products that are best in stock."""
+    """Return an order for one piece each of the two products with the most stock."""
     products = Product.objects.order_by("-stock", "pk")[:2]
     items = [{"product": product.pk, "quantity": 1} for product in products]
     return {"email": "minji@example.com", "items": items}
 
 
 def send(order: dict[str, Any], port: int) -> Answer:
-    """Post *order* and give the answer. Raise OrderFailed if there is none, or if it says no."""
+    """Post *order* and return the response. Raise OrderFailed if there is none, or if the shop refuses the order."""
     body = json.dumps(order)
     started = time.perf_counter()
     try:

@@ -1,20 +1,20 @@
-"""A port of this machine for the web server."""
+"""Finds a free port for the web server."""
 
 import socket
 
 HOST = "127.0.0.1"
-#: Where Django's own server listens: an address that people know.
+#: The address of Django's own server, which people know.
 FAMILIAR = 8000
-#: The system chooses one that is free.
+#: With this number, the system chooses a free port.
 ANY = 0
 
 
 class PortTaken(Exception):
-    """The port that was asked for is not to be had."""
+    """The requested port is not free."""
 
 
 def ports_to_try(wanted: int | None) -> list[int]:
-    """Return *wanted* alone, or raise PortTaken; without a wish 8000 if it is free, and then any."""
+    """Return only *wanted*, or raise PortTaken. Without it, return 8000 if that is free, and then any free port."""
     try:
         _bind(FAMILIAR if wanted is None else wanted)
     except (OSError, OverflowError) as error:
@@ -29,6 +29,6 @@ def ports_to_try(wanted: int | None) -> list[int]:
 
 def _bind(port: int) -> None:
     with socket.socket() as listener:
-        # As the web server does: a port that only has connections in TIME_WAIT is free
+        # As the web server does, because a port that only has connections in TIME_WAIT is free
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))

@@ -1,4 +1,4 @@
-"""A command of manage.py as a child process that shares the terminal and never outlives us."""
+"""A command of manage.py as a child process, which shares the terminal and ends with its parent."""
 
 import os
 import subprocess
@@ -16,9 +16,7 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "DJANGO_RUN
 
 
 class Process:
-    """
-    ``manage.py`` with *arguments*, for as long as the ``with`` block lasts; *write* gets each line of its output.
-    """
+    """``manage.py`` with *arguments*, during a ``with`` block. It passes each line of output to *write*."""
 
     def __init__(self, name: str, *arguments: str, write: Callable[[str], None]) -> None:
         self.name = name
@@ -35,7 +33,7 @@ class Process:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            # Ctrl+C in the terminal is for us alone; we end the children in order
+            # Only we get Ctrl+C from the terminal, and we end the children in order
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._pass_on, args=[self._child.stdout], daemon=True)
@@ -53,7 +51,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """Return the exit code; None while it runs."""
+        """Return the exit code, or None while the process runs."""
         return self._child.poll()
 
     def _pass_on(self, output: IO[str]) -> None:

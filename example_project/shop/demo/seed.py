@@ -1,4 +1,4 @@
-"""What the demo's shop begins with; what is there already stays as it is."""
+"""The first data of the demo's shop. Existing data stay as they are."""
 
 from django.contrib.auth.models import User
 

@@ -1,4 +1,4 @@
-"""The whole site at work: a broker, a web server and a worker."""
+"""The whole running site: a broker, a web server and a worker."""
 
 import os
 import re
@@ -16,22 +16,22 @@ from .interrupt import Interrupt
 from .port import HOST
 from .process import Process
 
-#: Seconds until what is waited for must have happened.
+#: The most seconds of a wait.
 PATIENCE = 30
 
 LISTENS = re.compile(rf"server at http://{re.escape(HOST)}:([0-9]+)/")
 
 
 class SiteError(Exception):
-    """A part of the site has ended by itself, or what it was to do takes too long."""
+    """A part of the site has ended, or takes too long."""
 
 
 class Site:
     """
-    Broker (unless REDIS_URL names one), worker and web server, for as long as the ``with`` block lasts.
+    Broker (unless REDIS_URL is set), worker and web server, during a ``with`` block.
 
-    The web server is on *port*, the first of *ports* that is to be had. *write* gets each line of their output.
-    Everything here raises SiteError if a process has ended, and Interrupted; the start also EmbeddedBrokerError.
+    The web server uses the first free port of *ports*, which *port* returns. *write* gets each line of their output.
+    Each method raises SiteError if a process has ended, and Interrupted; the start also raises EmbeddedBrokerError.
     """
 
     def __init__(self, ports: Sequence[int], write: Callable[[str], None], interrupt: Interrupt) -> None:
@@ -92,7 +92,7 @@ class Site:
         return bool(self.port) or web.exit_code is not None
 
     def _hear(self, line: str) -> None:
-        # Only the server itself knows that the port is its own, and which one the system chose
+        # Only the server itself knows whether it got the port, and which one the system chose
         found = LISTENS.search(line)
         if found:
             self.port = int(found[1])

@@ -1,4 +1,4 @@
-"""A run as a tree: the request and its steps, COMMIT, and the async tasks after it."""
+"""Draws a run as a tree: the request and its steps, COMMIT, and the async tasks."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ from numflow_django.models import ExecutionState, FeatureRun, TaskExecution
 
 from .order import Answer
 
-#: Columns of the left part, and of the remark on the right: with the time between them, 100.
+#: Columns of the left part and of the remark on the right. With the time between them there are 100.
 LABEL, REMARK = 41, 46
 BRANCH, LAST_BRANCH = "├─ ", "└─ "
 
 
 def draw(run: FeatureRun, answer: Answer, style: Style) -> str:
-    """Return the tree of *run*, which *answer* belongs to."""
-    head = _row(f"{run.method} {run.path} -> {answer.status}", answer.milliseconds, "this long the customer waited")
-    commit = style.WARNING(_row(f"{BRANCH}COMMIT", None, "the answer leaves"))
+    """Return the tree of *run*, whose response is *answer*."""
+    head = _row(f"{run.method} {run.path} -> {answer.status}", answer.milliseconds, "the customer waited this long")
+    commit = style.WARNING(_row(f"{BRANCH}COMMIT", None, "the response is sent"))
     rows = [head, *_steps(run, style), commit, *_tasks(run, style)]
     rows[-1] = rows[-1].replace(BRANCH, LAST_BRANCH)
     return "\n".join(rows)
@@ -41,7 +41,7 @@ def _tasks(run: FeatureRun, style: Style) -> Iterator[str]:
 
 
 def _title(run: FeatureRun, task_name: str) -> str:
-    """The task with its number, as its file is called."""
+    """Return the task's name with its number, as in its file name."""
     feature = registry.find(run.feature)
     return str((feature and feature.task(task_name)) or task_name)
 

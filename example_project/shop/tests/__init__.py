@@ -14,7 +14,7 @@ from numflow_django.testing import run_pending
 
 @override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}})
 class ShopTestCase(TestCase):
-    """A shop with two products, and what a customer does in it."""
+    """A shop with two products, and the actions of its users."""
 
     tea: Product
     cup: Product
@@ -26,12 +26,12 @@ class ShopTestCase(TestCase):
         cls.cup = Product.objects.create(name="Celadon cup", name_ko="청자 찻잔", price=35_000, stock=1)
 
     def setUp(self) -> None:
-        """Begin in English: a request in Korean leaves its language to the thread."""
+        """Begin in English, because a Korean request leaves its language in the thread."""
         translation.activate("en")
         cache.clear()
 
     def log_in_as_staff(self) -> None:
-        """Log in as somebody who may do everything."""
+        """Log in as a superuser."""
         self.client.force_login(User.objects.create_superuser("sora"))
 
     def placed_order(self) -> Order:
@@ -39,16 +39,16 @@ class ShopTestCase(TestCase):
         return Order.objects.create(email="minji@example.com", language="en", total=36_000)
 
     def post(self, path: str, data: Any, language: str = "en") -> Any:
-        """Post *data* as JSON and give the answer."""
+        """Post *data* as JSON and return the response."""
         return self.client.post(path, data, content_type="application/json", headers={"accept-language": language})
 
     def run_tasks(self, answer: Any) -> FeatureRun:
-        """Run the async tasks that the request has left for the worker; give their run."""
+        """Run the async tasks of the request, and return their run."""
         run_pending()
         return FeatureRun.objects.get(pk=answer.headers["Numflow-Run"])
 
     def run_again(self, run: FeatureRun) -> FeatureRun:
-        """Let the time come for which *run* waits, and go on with its tasks."""
+        """Skip the wait of *run*, and run its next tasks."""
         run_pending(waiting=True)
         run.reread()
         return run

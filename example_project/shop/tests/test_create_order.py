@@ -20,17 +20,17 @@ class CreateOrderTests(ShopTestCase):
     """POST api/orders/."""
 
     def order(self, *items: Any, language: str = "en") -> Any:
-        """Order *items*, each (product, quantity)."""
+        """Order *items*: pairs of product and quantity."""
         lines = [{"product": product.pk, "quantity": quantity} for product, quantity in items]
         return self.post("/api/orders/", {"email": "minji@example.com", "items": lines}, language)
 
     def stock(self, product: Product) -> int:
-        """What is left of *product*."""
+        """Return the stock of *product*."""
         product.refresh_from_db()
         return product.stock
 
     def test_an_order_is_stored_and_taken_from_the_stock(self) -> None:
-        """The customer gets 201 with the order, which holds the items at today's prices."""
+        """The customer gets 201 with the order, whose items have the prices of today."""
         answer = self.order((self.tea, 2), (self.cup, 1))
 
         order = Order.objects.get()
@@ -55,10 +55,12 @@ class CreateOrderTests(ShopTestCase):
         assert DailySales.objects.values_list("day", "orders", "revenue").get() == (localdate(), 1, 36_000)
 
     def test_the_order_mail(self) -> None:
-        """A23: An order mail: what was bought goes to the customer; it is retried while the mail server is down."""
+        """
+        A23: An order mail: the customer gets the list of items, and the task is retried while the mail server is down.
+        """
         answer = self.order((self.tea, 2))
 
-        with fail_task("shop.create_order", "send_email", times=4, error=OSError("the mail server is away")):
+        with fail_task("shop.create_order", "send_email", times=4, error=OSError("the mail server is down")):
             run = self.run_tasks(answer)
             assert_run(run, state="waiting", tasks=[])
             run_pending(waiting=True)
@@ -79,7 +81,7 @@ class CreateOrderTests(ShopTestCase):
         assert run.executions.get(name="publish_analytics").result == {"day": str(localdate()), "orders": 1}
 
     def test_a_count_that_fails_takes_the_others_back(self) -> None:
-        """A23: Analytics: when the second count fails, the first is not there either."""
+        """A23: Analytics: if the second count fails, the first one is rolled back."""
         answer = self.order((self.tea, 2))
 
         with mock.patch.object(DailySales.objects, "get_or_create", side_effect=RuntimeError("no")):
@@ -89,14 +91,14 @@ class CreateOrderTests(ShopTestCase):
         assert not ProductSales.objects.exists()
 
     def test_a_korean_order_gets_a_korean_mail(self) -> None:
-        """The mail is in the language of the request, though the worker has no request."""
+        """The mail is in the language of the request, although the worker has no request."""
         self.run_tasks(self.order((self.cup, 1), language="ko"))
 
         assert mail.outbox[0].subject == f"주문 {Order.objects.get().pk}번이 접수되었습니다"
         assert "1 x 청자 찻잔: 35,000 원" in mail.outbox[0].body
 
     def test_a_mail_holds_names_as_they_are(self) -> None:
-        """The mail is plain text: nothing in it is escaped for HTML."""
+        """The mail is plain text, so nothing in it is escaped for HTML."""
         Product.objects.filter(pk=self.tea.pk).update(name="Tea & <honey>")
 
         self.run_tasks(self.order((self.tea, 1)))
@@ -104,7 +106,7 @@ class CreateOrderTests(ShopTestCase):
         assert "1 x Tea & <honey>" in mail.outbox[0].body
 
     def test_two_orders_are_counted_on_one_day(self) -> None:
-        """The day's row adds up."""
+        """Two orders are added up in the row of the day."""
         for _ in range(2):
             self.run_tasks(self.order((self.tea, 1)))
 
@@ -113,7 +115,7 @@ class CreateOrderTests(ShopTestCase):
     @worker_dies_after("shop.create_order", "send_notification")
     @worker_dies_after("shop.create_order", "publish_analytics")
     def test_a_worker_that_dies(self) -> None:
-        """The staff is notified once and the sale counted once, although both tasks run twice."""
+        """The staff is notified once and the sale is counted once, although both tasks run twice."""
         run = self.run_tasks(self.order((self.tea, 2)))
 
         assert_run(run, attempts={"send_email": 1, "send_notification": 2, "publish_analytics": 2})
@@ -121,7 +123,7 @@ class CreateOrderTests(ShopTestCase):
         assert DailySales.objects.values_list("orders", "revenue").get() == (1, 36_000)
 
     def test_redis_is_down(self) -> None:
-        """The customer does not notice, and the tasks are run later."""
+        """The customer gets the same response, and the tasks run later."""
         with redis_down():
             answer = self.order((self.tea, 1))
 
@@ -129,7 +131,7 @@ class CreateOrderTests(ShopTestCase):
         self.run_tasks(answer)
 
     def test_sold_out(self) -> None:
-        """With too little of one product the order is refused as a whole: 409, no task, and the stock is as before."""
+        """With too little of one product the whole order is refused: 409, no task, and the stock is unchanged."""
         answer = self.order((self.tea, 1), (self.cup, 2))
 
         assert answer.status_code == 409
@@ -145,13 +147,13 @@ class CreateOrderTests(ShopTestCase):
         assert_no_runs()
 
     def test_messages_are_in_the_customers_language(self) -> None:
-        """A Korean browser gets Korean."""
+        """A Korean browser gets Korean messages."""
         answer = self.order((self.cup, 2), language="ko")
 
         assert answer.json()["error"]["message"] == "품절된 상품입니다: 청자 찻잔"
 
     def test_of_two_requests_for_the_last_piece_one_gets_it(self) -> None:
-        """Both have seen it in stock; the second to take it is refused."""
+        """Both requests see the last piece in stock; the second one to take it is refused."""
         first, second = (Context(cart=[{"product": self.cup, "quantity": 1}]) for _ in range(2))
 
         check_stock(first)
@@ -161,14 +163,14 @@ class CreateOrderTests(ShopTestCase):
         assert self.stock(self.cup) == 0
 
     def test_an_unknown_product(self) -> None:
-        """It is a 400 that says so."""
+        """An unknown product is a 400 that says so."""
         answer = self.post("/api/orders/", {"email": "a@example.com", "items": [{"product": 0, "quantity": 1}]})
 
         assert answer.status_code == 400
         assert answer.json()["error"]["details"] == {"product": ["There is no such product."]}
 
     def test_invalid_orders(self) -> None:
-        """Each is a 400 that names the field."""
+        """An invalid order is a 400 that names the field."""
         item = {"product": self.tea.pk, "quantity": 1}
         for data, field in [
             ({}, "email"),

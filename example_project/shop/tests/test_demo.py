@@ -1,4 +1,4 @@
-"""The parts of the demo that need no second process."""
+"""The parts of the demo that need no other process."""
 
 import re
 import socket
@@ -22,10 +22,10 @@ from . import ShopTestCase
 
 
 class PortTests(TestCase):
-    """Which port the web server gets."""
+    """The port of the web server."""
 
     def test_a_wish_that_cannot_be_met(self) -> None:
-        """The error names the port and the option."""
+        """The error for a taken port names the port and the option."""
         with socket.create_server((HOST, 0)) as other:
             taken = other.getsockname()[1]
 
@@ -35,26 +35,26 @@ class PortTests(TestCase):
         assert "--port" in str(caught.exception)
 
     def test_a_port_that_is_none(self) -> None:
-        """It is the same error."""
+        """The error for an invalid port is the same."""
         with self.assertRaisesMessage(PortTaken, "Port 70000 is not free"):
             ports_to_try(70_000)
 
     def test_without_a_wish(self) -> None:
-        """If another program has the familiar port, any will do."""
+        """If another program has port 8000, any free port is used."""
         with socket.create_server((HOST, 0)) as other, mock.patch.object(port, "FAMILIAR", other.getsockname()[1]):
             assert ports_to_try(None) == [ANY]
 
     def test_the_familiar_port(self) -> None:
-        """It is the first choice, and may still be lost to another program before the server has it."""
+        """Port 8000 is the first choice, but another program may take it before the server starts."""
         with mock.patch("socket.socket.bind"):
             assert ports_to_try(None) == [8000, ANY]
 
 
 class SeedTests(TestCase):
-    """What the shop begins with."""
+    """The first data of the shop."""
 
     def test_seeding_twice(self) -> None:
-        """What is there stays as it is: a stock that was sold is not filled up again."""
+        """Existing data stay: the stock of sold products is not filled up again."""
         seed()
         Product.objects.update(stock=7)
         seed()
@@ -63,7 +63,7 @@ class SeedTests(TestCase):
         assert sorted(User.objects.values_list("username", flat=True)) == ["alex", "demo", "minji"]
 
     def test_the_login(self) -> None:
-        """It opens the admin."""
+        """The login opens the admin."""
         seed()
 
         assert self.client.login(username="demo", password="demo")
@@ -71,31 +71,31 @@ class SeedTests(TestCase):
 
 
 class TreeTests(ShopTestCase):
-    """A run as a tree."""
+    """The tree of a run."""
 
     def draw(self, run: FeatureRun) -> list[str]:
-        """The tree's lines, without the times."""
+        """Return the tree's lines, without the times."""
         answer = Answer(status=201, text="{}", run_id=str(run.pk), milliseconds=12.34)
         return [re.sub(" +([0-9.]+ ms)? *", " ", line) for line in draw(run, answer, no_style()).splitlines()]
 
     def test_a_run_that_succeeded(self) -> None:
-        """It shows the request, its steps, COMMIT, and the tasks with their results."""
+        """The tree has the request, its steps, COMMIT, and the tasks with their results."""
         run = self.run_tasks(self.post("/api/orders/", example_order()))
 
         assert self.draw(run) == [
-            "POST /api/orders/ -> 201 this long the customer waited",
+            "POST /api/orders/ -> 201 the customer waited this long",
             "├─ step 100 validate ",
             "├─ step 200 check_stock ",
             "├─ step 300 create_order ",
             "├─ step 400 respond ",
-            "├─ COMMIT the answer leaves",
+            "├─ COMMIT the response is sent",
             '├─ task 100 send_email succeeded {"to": "minji@example.com"}',
             "├─ task 200 send_notification succeeded",
             f'└─ task 300 publish_analytics succeeded {{"day": "{localdate()}", "orders": 1}}',
         ]
 
     def test_a_run_whose_tasks_have_not_run(self) -> None:
-        """They are there all the same."""
+        """The tree has tasks that have not run, too."""
         self.post("/api/orders/", example_order())
 
         assert self.draw(FeatureRun.objects.get())[-3:] == [
@@ -105,9 +105,9 @@ class TreeTests(ShopTestCase):
         ]
 
     def test_a_task_that_failed(self) -> None:
-        """Its error is there, cut to the line."""
+        """The tree has the error of a failed task, cut to the width of the line."""
         self.post("/api/orders/", example_order())
-        refused = NotImplementedError("the mail server is away, and this is told at great length")
+        refused = NotImplementedError("the mail server is down, and this message is very long")
 
         with fail_task("shop.create_order", "send_email", error=refused):
             [run] = run_pending()
@@ -115,7 +115,7 @@ class TreeTests(ShopTestCase):
         assert self.draw(run)[-3] == "├─ task 100 send_email failed: NotImplementedError: the mail ..."
 
     def test_the_width(self) -> None:
-        """A line fits into 100 columns."""
+        """A line is at most 100 columns wide."""
         run = self.run_tasks(self.post("/api/orders/", example_order()))
         run.steps[0]["error"] = "an error " * 50
 

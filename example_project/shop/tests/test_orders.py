@@ -1,4 +1,4 @@
-"""What can be done with one order: api/orders/<id>/."""
+"""The features of one order: api/orders/<id>/."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ class ShowOrderTests(ShopTestCase):
     """GET api/orders/<id>/."""
 
     def test_an_order(self) -> None:
-        """It tells how far the order is, and nothing about the customer."""
+        """The response has the status of the order, and nothing about the customer."""
         order = self.placed_order()
 
         answer = self.client.get(f"/api/orders/{order.pk}/")
@@ -32,7 +32,7 @@ class ShowOrderTests(ShopTestCase):
         assert answer.json() == {"id": order.pk, "status": "placed"}
 
     def test_no_such_order(self) -> None:
-        """It is a 404."""
+        """An unknown order is a 404."""
         assert self.client.get("/api/orders/0/").status_code == 404
 
 
@@ -40,7 +40,7 @@ class ShipOrderTests(ShopTestCase):
     """POST api/orders/<id>/shipment/."""
 
     def setUp(self) -> None:
-        """Record what the subscriber would get in a folder of the test's own."""
+        """Record the webhooks in a folder of this test."""
         super().setUp()
         self.webhooks = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(override_settings(SHOP_WEBHOOK_URL=self.webhooks.as_uri(), SHOP_WEBHOOK_SECRET="bears"))
@@ -50,7 +50,7 @@ class ShipOrderTests(ShopTestCase):
         return self.post(f"/api/orders/{order.pk}/shipment/", {})
 
     def test_the_staff_ship_an_order(self) -> None:
-        """The order is marked."""
+        """The order is marked as shipped."""
         self.log_in_as_staff()
         order = self.placed_order()
 
@@ -74,7 +74,7 @@ class ShipOrderTests(ShopTestCase):
         assert FeatureRun.objects.count() == 1
 
     def test_customers_may_not(self) -> None:
-        """Without the permission it is a 403, and nothing is done."""
+        """Without the permission it is a 403, and nothing is changed."""
         self.client.force_login(User.objects.create_user("minji"))
         order = self.placed_order()
 
@@ -84,7 +84,7 @@ class ShipOrderTests(ShopTestCase):
         assert order.status == Order.Status.PLACED
 
     def test_the_webhook(self) -> None:
-        """A23: Signed webhooks: the subscriber can tell that the message is ours, whole, and no repetition."""
+        """A23: Signed webhooks: the subscriber can verify that the message is ours, complete, and not repeated."""
         self.log_in_as_staff()
         order = self.placed_order()
 
@@ -99,7 +99,7 @@ class ShipOrderTests(ShopTestCase):
         assert request["body"] == {"type": "order.shipped", "data": {"id": order.pk, "total": 36_000}}
 
     def test_the_subscriber_is_away(self) -> None:
-        """A23: Signed webhooks: the second try has the same id, and the tasks after it wait for it."""
+        """A23: Signed webhooks: the second try has the same id, and the following tasks wait for it."""
         self.log_in_as_staff()
         answer = self.ship(self.placed_order())
 
@@ -112,7 +112,7 @@ class ShipOrderTests(ShopTestCase):
         assert len({call.args[2]["webhook-id"] for call in post.call_args_list}) == 1
 
     def test_the_activity_log(self) -> None:
-        """A23: Activity log: a line says who did what, exactly once."""
+        """A23: Activity log: a row says who did what, exactly once."""
         self.log_in_as_staff()
         order = self.placed_order()
 

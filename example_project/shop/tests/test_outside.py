@@ -1,4 +1,4 @@
-"""Requests to other people's servers, against one of this machine."""
+"""Requests to other servers, tested with a server on this machine."""
 
 import json
 import tempfile
@@ -19,7 +19,7 @@ class Handler(BaseHTTPRequestHandler):
     seen: ClassVar[list[tuple[str, str | None, bytes]]]
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Send the next prepared answer."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append((self.headers["Content-Type"], self.headers["Idempotency-Key"], body))
         self.send_response(self.status)
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Be silent."""
+        """Log nothing."""
 
 
 class PostTests(SimpleTestCase):
@@ -43,13 +43,13 @@ class PostTests(SimpleTestCase):
         self.addCleanup(server.shutdown)
 
     def test_what_is_sent(self) -> None:
-        """The body is JSON in UTF-8, with the headers."""
+        """The body is JSON in UTF-8, and the headers are sent."""
         post(self.url, to_json({"name": "민지"}), {"Idempotency-Key": "k"})
 
         assert Handler.seen == [("application/json", "k", '{"name": "민지"}'.encode())]
 
     def test_refusals(self) -> None:
-        """A refusal that may pass is Unreachable, every other one Refused; no redirect is followed."""
+        """A temporary refusal is Unreachable, and any other one is Refused; no redirect is followed."""
         for status, error in [(503, Unreachable), (429, Unreachable), (422, Refused), (302, Refused)]:
             with self.subTest(status=status):
                 Handler.status = status
@@ -60,12 +60,12 @@ class PostTests(SimpleTestCase):
         assert len(Handler.seen) == 4
 
     def test_nobody_there(self) -> None:
-        """It is Unreachable."""
+        """Without a server, the error is Unreachable."""
         with self.assertRaisesMessage(Unreachable, "http://127.0.0.1:1/ did not answer"):
             post("http://127.0.0.1:1/", b"{}", {})
 
     def test_the_recorder(self) -> None:
-        """A file: URL records the request in its folder, and sends nothing."""
+        """With a file: URL, the request is recorded in the folder, and nothing is sent."""
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()), "a folder")
 
         post(folder.as_uri(), to_json({"name": "민지"}), {"Idempotency-Key": "k"})

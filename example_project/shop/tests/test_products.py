@@ -1,4 +1,4 @@
-"""What the shop sells: api/products/."""
+"""The products of the shop: api/products/."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class ListProductsTests(ShopTestCase):
     """GET api/products/."""
 
     def test_the_list(self) -> None:
-        """It has the names in the user's language, and the prices."""
+        """The list has the names in the user's language, and the prices."""
         answer = self.client.get("/api/products/", headers={"accept-language": "ko"})
 
         assert answer.json() == {
@@ -25,7 +25,7 @@ class ListProductsTests(ShopTestCase):
         }
 
     def test_the_second_time(self) -> None:
-        """It comes from the cache: the first step answers, and the database is not asked."""
+        """The second list comes from the cache: the first step responds, without a query."""
         first = self.client.get("/api/products/").json()
 
         with self.assertNumQueries(0):
@@ -42,7 +42,7 @@ class ChangePriceTests(ShopTestCase):
         return self.client.patch(f"/api/products/{product.pk}/", {"price": price}, content_type="application/json")
 
     def tea_price(self) -> int:
-        """The price of the tea as customers see it."""
+        """Return the price of the tea that customers see."""
         products: list[dict[str, int]] = Client().get("/api/products/").json()["products"]
         return products[0]["price"]
 
@@ -61,7 +61,7 @@ class ChangePriceTests(ShopTestCase):
         assert self.tea_price() == 19_000
 
     def test_bad_prices(self) -> None:
-        """Each is a 400 that names the field."""
+        """An invalid price is a 400 that names the field."""
         self.log_in_as_staff()
         for price in (0, -1, "free", None, 10**30):
             with self.subTest(price=price):
@@ -71,13 +71,13 @@ class ChangePriceTests(ShopTestCase):
                 assert "price" in answer.json()["error"]["details"]
 
     def test_no_such_product(self) -> None:
-        """It is a 404."""
+        """An unknown product is a 404."""
         self.log_in_as_staff()
 
         assert self.change(Product(pk=0), 1).status_code == 404
 
     def test_customers_may_not(self) -> None:
-        """It is a 403, and the price is as before."""
+        """Without the permission it is a 403, and the price is unchanged."""
         assert self.change(self.tea, 1).status_code == 403
 
         self.tea.refresh_from_db()

@@ -21,7 +21,7 @@ class RegisterTests(ShopTestCase):
     """POST api/users/."""
 
     def setUp(self) -> None:
-        """Record what goes to the sales department in a folder of the test's own."""
+        """Record the requests to the sales department in a folder of this test."""
         super().setUp()
         self.crm = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(override_settings(SHOP_CRM_URL=self.crm.as_uri()))
@@ -33,7 +33,7 @@ class RegisterTests(ShopTestCase):
         return self.post("/api/users/", data | changes, language)
 
     def test_a_new_user(self) -> None:
-        """The user is stored, and the password neither in clear nor with the run."""
+        """The user is stored; the password is neither in plain text nor in the run."""
         answer = self.register()
 
         user = User.objects.get()
@@ -43,7 +43,7 @@ class RegisterTests(ShopTestCase):
         assert "bears" not in FeatureRun.objects.get().context
 
     def test_the_welcome_mail(self) -> None:
-        """A23: A welcome mail: the worker sends it after the answer."""
+        """A23: A welcome mail: the worker sends it after the response."""
         answer = self.register()
         assert mail.outbox == []
 
@@ -53,14 +53,14 @@ class RegisterTests(ShopTestCase):
         assert mail.outbox[0].body == "Hello minji, your account is ready."
 
     def test_the_welcome_mail_in_korean(self) -> None:
-        """It is in the language of the request."""
+        """The mail is in the language of the request."""
         self.run_tasks(self.register(language="ko"))
 
         assert mail.outbox[0].subject == "가입을 환영합니다"
 
     @override_settings(SHOP_CRM_URL="https://crm.example.com/customers/")
     def test_the_sales_department_is_told(self) -> None:
-        """A23: CRM sync: the customer is posted to the configured URL, under the task's idempotency key."""
+        """A23: CRM sync: the customer is posted to the configured URL, with the task's idempotency key."""
         answer = self.register()
 
         with mock.patch("example_project.shop.crm.post") as post:
@@ -86,7 +86,7 @@ class RegisterTests(ShopTestCase):
         assert first == second
 
     def test_the_sales_department_refuses(self) -> None:
-        """A23: CRM sync: what is refused once is not sent again, and the task log says what was answered."""
+        """A23: CRM sync: a refused request is not sent again, and the task log has the response."""
         answer = self.register()
 
         with mock.patch("example_project.shop.crm.post", side_effect=Refused("crm answered 422")):
@@ -96,7 +96,7 @@ class RegisterTests(ShopTestCase):
         assert run.executions.get(name="sync_crm").error_message == "crm answered 422"
 
     def test_a_taken_name(self) -> None:
-        """It is a 400 in the user's language, and no mail follows."""
+        """A taken name is a 400 in the user's language, and no mail is sent."""
         User.objects.create_user("minji")
 
         answer = self.register(language="ko")
@@ -106,7 +106,7 @@ class RegisterTests(ShopTestCase):
         assert_no_runs()
 
     def test_invalid_registrations(self) -> None:
-        """Each is a 400 that names the field."""
+        """An invalid registration is a 400 that names the field."""
         for changes, field in [
             ({"username": ""}, "username"),
             ({"email": "minji"}, "email"),

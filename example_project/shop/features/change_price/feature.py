@@ -8,5 +8,5 @@ class ChangePrice(FeatureView):
 
     path = "api/products/<int:product_id>/"
     method = "PATCH"
-    # No csrf_exempt: the staff come with the cookie of the admin
+    # No csrf_exempt: the staff use the cookie of the admin
     decorators = [permission_required("shop.change_product", raise_exception=True)]

@@ -2,8 +2,8 @@ from numflow_django import FeatureView
 
 
 class ListProducts(FeatureView):
-    """What there is to buy."""
+    """The products of the shop."""
 
     path = "api/products/"
     method = "GET"
-    atomic = False  # it only reads: no transaction, and with the answer in the cache no database at all
+    atomic = False  # it only reads: it needs no transaction, and no database if the cache has the list

@@ -1,4 +1,4 @@
-"""``manage.py demo``: the example project at work, in one terminal."""
+"""``manage.py demo``: the example project, running in one terminal."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.ROLLE
 
 
 class Command(BaseCommand):
-    """Start the site, order something, and show what came of it."""
+    """Start the site, send an order, and show its run."""
 
     help = "Starts a broker, a web server and a worker, posts one order and shows its run. Ctrl+C ends it."
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help="The web server's port. Default: 8000, or else a free one.")
 
     def handle(self, *, once: bool, port: int | None, **options: Any) -> None:
-        """Run the demo until Ctrl+C or SIGTERM or, with *once*, to its end."""
+        """Run the demo until Ctrl+C or SIGTERM or, with *once*, until its end."""
         self.lock = threading.Lock()
         try:
             self.play(ports_to_try(port), once)
@@ -43,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def play(self, ports: list[int], once: bool) -> None:
-        """Prepare the data, start the site, show one order, and stay unless it is to be done *once*."""
+        """Prepare the data, start the site, show one order, and keep running unless *once* is set."""
         interrupt = Interrupt()
         self.write(f"Preparing {settings.DEMO_DIR}: database, products, login")
         call_command("migrate", verbosity=0)
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(f"The run has ended as {run.state}: {run.reason}")
 
     def show_order(self, site: Site, farewell: str) -> FeatureRun:
-        """Post an order, wait for its tasks and draw its run; give that."""
+        """Post an order, wait for its tasks, draw its run, and return the run."""
         order = example_order()
         answer = send(order, site.port)
         runs = FeatureRun.objects.filter(pk=answer.run_id)
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         return run
 
     def directions(self, run: FeatureRun, port: int) -> str:
-        """Where to look further."""
+        """Return where to look further."""
         page = reverse("admin:numflow_django_featurerun_change", args=[run.pk])
         return (
             f"The run:  http://{HOST}:{port}{page}\n"
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def write(self, text: str) -> None:
-        """Print *text* in one piece; the threads of the processes write too."""
+        """Print *text* in one piece, because the threads of the processes print too."""
         with self.lock:
             self.stdout.write(text)
             self.stdout.flush()

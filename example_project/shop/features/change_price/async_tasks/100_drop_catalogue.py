@@ -4,5 +4,5 @@ from numflow_django import Context, async_task
 
 @async_task(max_attempts=5, delay=1)
 def drop_catalogue(ctx: Context) -> None:
-    """Drop what the cache has, after COMMIT: dropped before, a request between would store the old price again."""
+    """Delete the cached list after COMMIT. Before, another request could store the old price again."""
     catalogue.drop()

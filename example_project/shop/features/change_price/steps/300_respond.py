@@ -4,5 +4,5 @@ from numflow_django import Context
 
 
 def respond(ctx: Context) -> JsonResponse:
-    """Answer 200."""
+    """Respond 200."""
     return JsonResponse({"id": ctx.product.pk, "price": ctx.product.price})

@@ -7,7 +7,7 @@ from numflow_django import Context
 
 
 def validate(ctx: Context, request: Any) -> None:
-    """Read the order, or answer 400."""
+    """Read the order, or respond 400."""
     order = fill(OrderForm, request.data).cleaned_data
     ctx.email = order["email"]
     ctx.language = get_language()

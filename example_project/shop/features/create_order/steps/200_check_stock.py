@@ -6,8 +6,8 @@ from numflow_django import Context, StepError
 
 
 def check_stock(ctx: Context) -> None:
-    """Take the products out of the stock, or answer 409."""
-    # Everybody takes them in the same order, so that no two requests wait for each other
+    """Take the products out of the stock, or respond 409."""
+    # All requests take them in the same order, so that no two requests wait for each other
     for line in sorted(ctx.cart, key=lambda line: line["product"].pk):
         product, quantity = line["product"], line["quantity"]
         # One UPDATE checks and takes: of two requests for the last piece, only one gets it

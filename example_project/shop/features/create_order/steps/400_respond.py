@@ -4,6 +4,6 @@ from numflow_django import Context
 
 
 def respond(ctx: Context) -> JsonResponse:
-    """Answer 201; the answer leaves after COMMIT."""
+    """Respond 201. Django sends the response after COMMIT."""
     order = ctx.order
     return JsonResponse({"id": order.pk, "status": order.status, "total": order.total}, status=201)

@@ -5,6 +5,6 @@ from numflow_django import Context
 
 
 def look_into_the_cache(ctx: Context, request: HttpRequest) -> JsonResponse | None:
-    """Answer from the cache; the steps after an answer are not run."""
+    """Respond from the cache. The steps after a response do not run."""
     products = catalogue.cached()
     return None if products is None else JsonResponse({"products": products})

@@ -5,5 +5,5 @@ from numflow_django import Context
 
 
 def read_products(ctx: Context) -> JsonResponse:
-    """Answer from the database, and fill the cache for the next request."""
+    """Respond from the database, and fill the cache for the next request."""
     return JsonResponse({"products": catalogue.store()})

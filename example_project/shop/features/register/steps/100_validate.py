@@ -7,7 +7,7 @@ from numflow_django import Context
 
 
 def validate(ctx: Context, request: Any) -> None:
-    """Read the registration, or answer 400."""
+    """Read the registration, or respond 400."""
     # A key with "_" stays in this request: the password is never stored with the run
     ctx._form = fill(RegistrationForm, request.data)
     ctx.language = get_language()

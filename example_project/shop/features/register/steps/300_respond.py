@@ -4,5 +4,5 @@ from numflow_django import Context
 
 
 def respond(ctx: Context) -> JsonResponse:
-    """Answer 201."""
+    """Respond 201."""
     return JsonResponse({"id": ctx.user.pk, "username": ctx.user.username}, status=201)

@@ -1,4 +1,4 @@
 def notify(ctx):
     if ctx.item == "bad luck":
-        raise ConnectionError("the gateway is away, password=hunter2")
+        raise ConnectionError("the gateway is down, password=hunter2")
     ctx.notified = True

@@ -4,5 +4,5 @@ from numflow_django import Context
 
 
 def show_order(ctx: Context) -> JsonResponse:
-    """Answer with the status of the order; a guessed number reveals nothing about the customer."""
+    """Respond with the status of the order. A guessed number reveals nothing about the customer."""
     return JsonResponse({"id": ctx.order.pk, "status": ctx.order.status})

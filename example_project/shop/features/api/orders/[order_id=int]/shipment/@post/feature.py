@@ -4,7 +4,7 @@ from numflow_django import FeatureView
 
 
 class ShipOrder(FeatureView):
-    """Hand an order over to the post; for the staff. Method and path come from the folders."""
+    """Ship an order; for the staff. The folders define method and path."""
 
-    # No csrf_exempt: the staff come with the cookie of the admin
+    # No csrf_exempt: the staff use the cookie of the admin
     decorators = [permission_required("shop.change_order", raise_exception=True)]

@@ -5,6 +5,6 @@ from numflow_django import Context, async_task
 
 @async_task(max_attempts=10, delay=30, retry_on=(Unreachable,), timeout=30)
 def send_webhook(ctx: Context) -> None:
-    """Tell the subscriber; the key is the same at every try, so that he can ignore what he has already."""
+    """Notify the subscriber. The key is the same at every try, so that a repeated message can be ignored."""
     order = ctx.order
     webhooks.send_webhook("order.shipped", {"id": order.pk, "total": order.total}, key=ctx.task.idempotency_key)

@@ -4,5 +4,5 @@ from numflow_django import Context, async_task
 
 @async_task(atomic=True)
 def log_activity(ctx: Context) -> None:
-    """Write down who did it, exactly once: with ``atomic`` the line and the task's checkpoint commit together."""
+    """Log who did it, exactly once: with ``atomic`` the row and the task's checkpoint commit together."""
     Activity.objects.create(who=ctx.who, what=f"shipped order {ctx.order.pk}")

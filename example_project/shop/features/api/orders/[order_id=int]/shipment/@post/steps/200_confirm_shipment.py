@@ -4,5 +4,5 @@ from numflow_django import Context
 
 
 def confirm_shipment(ctx: Context) -> JsonResponse:
-    """Answer 200."""
+    """Respond 200."""
     return JsonResponse({"id": ctx.order.pk, "status": "shipped"})
