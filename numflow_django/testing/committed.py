@@ -187,7 +187,7 @@ def _finish_query(connection: BaseDatabaseWrapper) -> None:
 
 
 def _execute(connection: Any, sql: str) -> None:
-    # On the driver's own cursor, because assertNumQueries counts Django's: those of the code under test
+    # On the driver's own cursor, so that assertNumQueries counts only the queries of the code under test
     with connection.wrap_database_errors:
         cursor = connection.connection.cursor()
         cursor.execute(sql)
