@@ -167,7 +167,7 @@ def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _execute(connection: Any, sql: str) -> None:
-    # On the driver's own cursor, because assertNumQueries counts Django's: those of the code under test
+    # On the driver's own cursor, so that assertNumQueries counts only the queries of the code under test
     with connection.wrap_database_errors:
         cursor = connection.connection.cursor()
         cursor.execute(sql)

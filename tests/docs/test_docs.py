@@ -32,6 +32,7 @@ BEHAVIOURS = (ROOT / "docs/reference/behaviours.md").read_text()
 API = (ROOT / "docs/reference/api.md").read_text()
 ERRORS = (ROOT / "docs/reference/errors.md").read_text()
 SIGNALS = (ROOT / "docs/reference/signals.md").read_text()
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 REFERENCE = "\n".join(page.read_text() for page in sorted((ROOT / "docs/reference").glob("*.md")))
 
 CODES = sorted(
@@ -168,15 +169,29 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def links_of(page: Path) -> list[tuple[str, str]]:
+    """Return the links of *page* to other pages: target and anchor, each of which may be empty."""
+    found = re.findall(r"\]\(((?!http)[^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    return [(target, anchor) for target, anchor in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """
     A link from one page to another, or to a heading, has an existing target. Sphinx does not report such mistakes.
     """
-    for target, _, anchor in re.findall(r"\]\(((?!http)[^)#]*)(#([^)]*))?\)", page.read_text()):
+    for target, anchor in links_of(page):
         file = (page.parent / target).resolve() if target else page
         assert file.is_file(), target
         assert not anchor or anchor in anchors(file)
+
+
+def test_the_pages_have_links() -> None:
+    """The test above finds links between the pages, also to a heading."""
+    links = [link for page in PAGES for link in links_of(page)]
+
+    assert ("../reference/commands.md", "") in links
+    assert ("scaling.md", "a-host-that-is-cut-off") in links
 
 
 def test_no_link_of_the_readme_is_relative() -> None:

@@ -79,6 +79,6 @@ def check_the_rollback(reader: Reader) -> None:
 CHECKS = {
     "A test": check_the_test,
     "See it run": check_the_run,
-    "A task that fails, and is tried again": check_the_retry,
+    "A task that fails and is retried": check_the_retry,
     "A step that fails": check_the_rollback,
 }

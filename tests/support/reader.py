@@ -70,6 +70,7 @@ class Reader:
     def follow(self, page: str) -> None:
         """Do what the blocks of *page* say, one after another."""
         blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        assert blocks, f"no code block is in:\n{page}"
         for (kind, block), (following, _) in pairwise([*blocks, ("", "")]):
             if kind == "python":
                 self.write(block)
