@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("result", [None, True, False, "", 0, [], {}, 'it\'s 100 % \\ "quoted" 한글', [None, True]])
 def test_any_result_is_written_as_it_is(feature, result):
-    """What a task returns is kept, be it a word of SQL or full of signs that mean something in SQL."""
+    """The value that a task returns is stored unchanged, also if it is a word or a sign of SQL."""
     run = run_through(feature(mail=f"return {result!r}"))
 
     assert [(execution.state, execution.result) for execution in executions(run)] == [("succeeded", result)]
 
 
 def test_what_is_known_of_a_row_that_was_inserted(django_assert_num_queries):
-    """What was given, and plain defaults, are known without a query; what the database filled in is read at need."""
+    """Values of the caller, and plain defaults, need no query; values of the database are read at first use."""
     run = FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default", task_names=["mail"], steps=[])
 
     with django_assert_num_queries(0):
@@ -45,8 +45,8 @@ def test_defaults_that_can_be_changed_belong_to_one_row():
     assert rows[1].task_names == []
 
 
-def test_values_come_to_their_columns_in_any_order():
-    """The shape of a statement is known again by its columns and their order, and each value comes to its own."""
+def test_values_reach_their_columns_in_any_order():
+    """A statement is cached by its columns and their order, and each value reaches its own column."""
     facts = {"feature": "market.buy", "queue": "mail", "path": "/a/", "method": "PUT", "status_code": 202}
 
     for order in (list(facts), list(facts)[::-1]):
