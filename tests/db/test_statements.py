@@ -92,3 +92,14 @@ def test_a_row_is_not_inserted_without_its_key():
     """A key's default would be the same for all rows, so it is refused with the names of the model and the field."""
     with pytest.raises(ValueError, match="insert a FeatureRun with its id: defaults are cached for all rows"):
         statements.insert(FeatureRun.objects.all(), {"feature": "market.buy", "queue": "default"})
+
+
+def test_a_claim_where_an_update_returns_no_rows(monkeypatch):
+    """A database whose UPDATE cannot return rows, such as SQLite before 3.35, claims and then reads what it claimed."""
+    runs = [FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default") for _ in range(2)]
+    monkeypatch.setitem(vars(connection.features), "can_return_columns_from_insert", False)
+
+    claimed = [FeatureRun.objects.claim(runs[0].pk, 1, worker=worker) for worker in ("w1", "w2")]
+
+    assert claimed == [runs[0], None]
+    assert (claimed[0].worker, claimed[0].token, claimed[0].state) == ("w1", 1, RunState.RUNNING)
