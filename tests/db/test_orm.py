@@ -130,6 +130,16 @@ def test_the_clock_goes_forward_and_back():
     assert wait < timedelta(minutes=-50)
 
 
+def test_oracle_keeps_its_own_clock(monkeypatch):
+    """On Oracle a time that is some seconds ahead is Django's LOCALTIMESTAMP plus an interval."""
+    monkeypatch.setitem(vars(connections["default"]), "vendor", "oracle")
+
+    statements = [str(FeatureRun.objects.values(clock=Now(seconds)).query) for seconds in (0, 5.0)]
+
+    assert all("LOCALTIMESTAMP" in statement for statement in statements)
+    assert statements[0] != statements[1]
+
+
 def test_a_run_goes_through_all_its_tasks(feature):
     """A worker executes the tasks of a run: one fails and is logged, one is in a transaction, the run ends."""
     shop = feature(mail="raise ValueError('no')", notify="ctx.sent = True\nreturn {'sent': True}")
