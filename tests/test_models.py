@@ -1,4 +1,4 @@
-"""The state changes of a run, each of which another process may have made first."""
+"""The state changes of a run; another process may have been first at each of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -102,7 +102,7 @@ def test_no_claim_in_any_other_state(state):
 
 
 @pytest.mark.parametrize("dispatch_no", [0, 1, 3])
-def test_only_the_last_doorbell_counts(dispatch_no):
+def test_only_the_last_dispatch_counts(dispatch_no):
     """Only the last dispatch number of a run can be claimed."""
     row = run_row(dispatch_no=2)
 
@@ -145,7 +145,7 @@ def test_the_lease_is_set_by_the_clock_of_the_database(settings, monkeypatch):
 
 
 def test_a_checkpoint_writes_executions_and_row():
-    """A checkpoint moves the row on past its executions and keeps the context, and the run goes on."""
+    """A checkpoint advances the row past its executions and stores the context, and the run goes on."""
     run = claimed_run()
 
     run.remember(run.checkpoint([execution(run)], context='{"mailed":true}'))
@@ -157,7 +157,7 @@ def test_a_checkpoint_writes_executions_and_row():
 
 
 def test_the_last_checkpoint_ends_the_run():
-    """A checkpoint with an end sets state, reason and the time of the end, and gives the lease up."""
+    """A checkpoint with an end sets state, reason and the time of the end, and clears the lease."""
     run = claimed_run()
 
     run.remember(run.checkpoint([execution(run), execution(run, 1)], end=RunState.FAILED, reason="mail failed"))
@@ -220,7 +220,7 @@ def test_row_and_executions_are_written_together():
 # release
 
 
-def test_a_release_gives_the_run_back():
+def test_a_released_run_is_pending():
     """A released run is pending with a reason, without a lease, at the same task."""
     run = claimed_run(position=1)
 
@@ -233,7 +233,7 @@ def test_a_release_gives_the_run_back():
 
 
 def test_a_stale_holder_releases_nothing():
-    """A worker whose claim is outdated cannot take the run from the one that has it."""
+    """A worker whose claim is outdated cannot release the run of the worker that holds it."""
     run = claimed_run()
     taken_over(run)
 
@@ -248,8 +248,8 @@ def test_a_stale_holder_releases_nothing():
 
 
 @pytest.mark.parametrize("state", [RunState.PENDING, RunState.WAITING])
-def test_a_run_that_is_due_is_announced(state):
-    """A pending or waiting run whose time has come is queued under the next number, by the one that was first."""
+def test_a_due_run_is_queued(state):
+    """A pending or waiting run that is due is queued under the next number, by the first process that tries."""
     row = run_row(state=state, available_at=Now())
     first, second = FeatureRun.objects.get(), FeatureRun.objects.get()
 
@@ -262,7 +262,7 @@ def test_a_run_that_is_due_is_announced(state):
 
 
 @pytest.mark.parametrize("state", sorted(set(RunState) - {RunState.PENDING, RunState.WAITING}))
-def test_no_other_run_is_announced(state):
+def test_no_other_run_is_queued(state):
     """A run in any other state is not enqueued and stays unchanged."""
     row = run_row(state=state, available_at=Now())
 
@@ -270,7 +270,7 @@ def test_no_other_run_is_announced(state):
     assert list(FeatureRun.objects.values_list("state", "dispatch_no")) == [(state, 1)]
 
 
-def test_a_run_is_not_announced_before_its_time():
+def test_a_run_is_not_queued_before_it_is_due():
     """A run that waits is not dispatched before it is due."""
     row = run_row(state=RunState.WAITING, available_at=Now() + timedelta(minutes=1))
 
@@ -278,7 +278,7 @@ def test_a_run_is_not_announced_before_its_time():
     assert FeatureRun.objects.get().state == RunState.WAITING
 
 
-def test_a_doorbell_that_did_not_ring():
+def test_a_run_that_was_not_enqueued_is_pending():
     """A queued run that could not be enqueued is pending again."""
     row = run_row(queued_at=Now())
 
@@ -290,8 +290,8 @@ def test_a_doorbell_that_did_not_ring():
 
 
 @pytest.mark.parametrize("fields", [{"state": RunState.RUNNING}, {"state": RunState.SUCCEEDED}, {"dispatch_no": 2}])
-def test_a_doorbell_that_rang_after_all(fields):
-    """A run that a worker has, has done, or that was announced again meanwhile, is left alone."""
+def test_a_run_that_was_enqueued_after_all(fields):
+    """A run that a worker holds or has ended, or that was dispatched again meanwhile, stays unchanged."""
     row = run_row()
     FeatureRun.objects.update(**fields)
 
@@ -304,7 +304,7 @@ def test_a_doorbell_that_rang_after_all(fields):
 
 
 def test_a_postponed_run_waits():
-    """A run is put off by the database's clock, at its task, with what the execution left, and without a lease."""
+    """A postponed run waits by the database's clock, at its task, with its new context and without a lease."""
     run = claimed_run()
 
     run.remember(run.postpone([execution(run, state="failed")], seconds=60, reason="again", context='{"tried":1}'))
@@ -318,7 +318,7 @@ def test_a_postponed_run_waits():
 
 
 def test_a_wait_that_is_skipped():
-    """Its wait is over, and its reason says why."""
+    """A run whose wait was ended by hand is due, and its reason says so."""
     run = run_row(state=RunState.WAITING, available_at=timezone.now() + timedelta(hours=1), reason="mail starts later")
 
     assert run.skip_wait() is True
@@ -329,7 +329,7 @@ def test_a_wait_that_is_skipped():
 
 
 def test_a_run_that_fails_unsettled():
-    """A run can fail with its tasks unsettled: it has ended, where it was, with the reason."""
+    """A run can fail before its tasks have run: it ends at its position, with the reason."""
     run = claimed_run(position=1)
 
     run.remember(run.fail("unknown task notify"))
@@ -366,7 +366,7 @@ def test_a_transition_that_was_written_is_not_written_again(write):
     assert (run.state, run.position) == (state, position)
 
 
-# lose
+# recover
 
 
 def lapsed(run):
@@ -388,7 +388,7 @@ def test_a_lost_holder_s_run_is_released():
 
 @pytest.mark.parametrize("lapse", [True, False])
 def test_a_holder_that_has_renewed_its_lease_is_alive(lapse):
-    """A relay that saw an expired lease takes nothing from a holder that has renewed it meanwhile."""
+    """A relay that saw an expired lease leaves the run to a worker that has renewed the lease meanwhile."""
     run = claimed_run()
     if lapse:
         lapsed(run)
@@ -401,7 +401,7 @@ def test_a_holder_that_has_renewed_its_lease_is_alive(lapse):
 
 
 def test_a_checkpoint_renews_the_lease():
-    """A holder that was kept from renewing its lease, and comes to a checkpoint all the same, is alive again."""
+    """A worker that could not renew its lease in time, but reaches a checkpoint, keeps the run."""
     run = claimed_run()
     lapsed(run)
     run.held_at -= conf.LEASE_SECONDS
@@ -427,7 +427,7 @@ def test_a_lease_that_is_fresh_is_left_alone():
 
 
 @pytest.mark.parametrize("state", [RunState.PENDING, RunState.QUEUED, RunState.WAITING])
-def test_a_run_that_nobody_has_is_cancelled_at_once(state):
+def test_a_run_that_no_worker_holds_is_cancelled_at_once(state):
     """C9: a run that waits for a worker is cancelled at once and cannot be claimed any more."""
     row = run_row(state=state)
 
@@ -448,7 +448,7 @@ def test_a_run_that_nobody_has_is_cancelled_at_once(state):
     ],
     ids=["checkpoint", "postpone", "release"],
 )
-def test_a_run_that_a_worker_has_is_cancelled_between_two_tasks(go_on):
+def test_a_run_that_a_worker_holds_is_cancelled_between_two_tasks(go_on):
     """C9: a run whose cancellation was requested ends at its worker's next state change, whichever it is."""
     run = claimed_run()
 
@@ -476,7 +476,7 @@ def test_a_cancelled_run_whose_holder_dies_is_not_resumed():
 
 
 def test_a_cancellation_that_comes_too_late():
-    """C9: a run whose last task has ended has succeeded, whatever was asked for while it ran."""
+    """C9: a run whose last task has ended has succeeded, even if its cancellation was requested meanwhile."""
     run = claimed_run(position=1)
     run.cancel()
 
@@ -518,7 +518,7 @@ RESUMES = {
 @pytest.mark.parametrize("case", RESUMES)
 @pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
 def test_a_resumed_run(case, state):
-    """C9: a resumed run is pending, and the tasks that are to run again stand behind those that are not."""
+    """C9: a resumed run is pending, and the tasks that are to run again come after those that are not."""
     states, only_failed, names, position = RESUMES[case]
     run = ended_run(*states, state=state)
     FeatureRun.objects.update(cancel_requested=True)
@@ -565,7 +565,7 @@ class LaggingReplica:
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_the_log_is_read_where_it_was_written(settings):
-    """A router that sends reads to a replica which lags changes nothing about what a resumed run does again."""
+    """A resumed run repeats the right tasks even if a router sends reads to a replica that lags."""
     run = ended_run("succeeded", "failed", "succeeded")
     settings.DATABASE_ROUTERS = ["tests.test_models.LaggingReplica"]
 
@@ -575,11 +575,11 @@ def test_the_log_is_read_where_it_was_written(settings):
     assert (run.state, run.task_names) == (RunState.PENDING, ["mail", "publish", "notify"])
 
 
-# open
+# create_run
 
 
 def test_a_run_that_begins_later():
-    """A run that is to wait is born waiting, by the database's clock, and is not due."""
+    """A run with a delay is inserted as waiting, by the database's clock, and is not due."""
     FeatureRun.objects.create_run(wait=60, feature="market.buy", queue="default", task_names=["mail"])
 
     row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()

@@ -1,4 +1,4 @@
-"""Random lives of a run, against a small model of what the state diagram allows."""
+"""Random lives of a run, compared with a small model of what the state diagram allows."""
 
 from datetime import timedelta
 
@@ -39,7 +39,7 @@ EDGES = {
 
 
 class Life(RuleBasedStateMachine):
-    """One run; workers that have claimed it, dead ones among them; and everybody else."""
+    """One run, the workers that have claimed it, also dead ones, and all other processes."""
 
     @initialize(waits=st.booleans())
     def begin(self, waits):
@@ -81,8 +81,8 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.seen["state"] == RunState.RUNNING and not self.seen["cancel_requested"])
     @rule()
     def take_over(self):
-        """The holder is taken for dead, and another worker has the run; the first one is still at work."""
-        self.lose(gives_up=False, expired=False, lapse=False)
+        """The worker is assumed dead and another one claims the run; the first one still works."""
+        self.recover(gives_up=False, expired=False, lapse=False)
         self.dispatch()
         self.claim()
 
@@ -101,7 +101,7 @@ class Life(RuleBasedStateMachine):
             return
         worker.remember(changes)
         if not holds:
-            self.expect_nothing()  # it had written just this before, and is told so again
+            self.expect_nothing()  # it had written the same before, and gets the same answer
             return
         wanted = {"postpone": RunState.WAITING, "release": RunState.PENDING, "fail": RunState.FAILED}.get(how)
         if how == "checkpoint":
@@ -135,11 +135,11 @@ class Life(RuleBasedStateMachine):
         assert worker.renew_lease() is holds
         self.expect(self.seen["state"]) if holds else self.expect_nothing()
 
-    # Everybody else's
+    # Transitions by other processes
 
     @precondition(lambda self: self.seen["state"] == RunState.RUNNING)
     @rule(gives_up=st.booleans(), expired=st.booleans(), lapse=st.booleans())
-    def lose(self, gives_up, expired, lapse):
+    def recover(self, gives_up, expired, lapse):
         """The relay, or a worker's parent, finds the holder dead."""
         if lapse:
             FeatureRun.objects.filter(pk=self.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
@@ -224,7 +224,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(behind=st.integers(min_value=1, max_value=3))
     def what_the_state_does_not_allow(self, behind):
-        """Everything is tried in the wrong moment, and stale RQ jobs run."""
+        """Everything is tried at the wrong moment, and stale RQ jobs run."""
         state, number = self.seen["state"], self.seen["dispatch_no"]
         assert FeatureRun.objects.claim(self.run.pk, number - behind, worker="late") is None
         if state not in {RunState.QUEUED, RunState.PENDING}:
@@ -246,7 +246,7 @@ class Life(RuleBasedStateMachine):
     # What always holds
 
     def expect(self, state, *, position=None, executions=0):
-        """Take note of what has become of the run, which is what it should."""
+        """Check that the run has changed as expected, and remember its row."""
         before, after = self.seen, self.row()
         assert after["state"] == state
         assert before["state"] == state or (before["state"], state) in EDGES
@@ -277,5 +277,5 @@ class Life(RuleBasedStateMachine):
 @pytest.mark.django_db
 @pytest.mark.timeout(300)
 def test_the_life_of_a_run():
-    """C13: in whatever order things happen, only the diagram's arrows are gone, and stale holders change nothing."""
+    """C13: in whatever order things happen, only the diagram's arrows are used, and stale workers change nothing."""
     run_state_machine_as_test(Life, settings=settings(max_examples=80, stateful_step_count=30, deadline=None))

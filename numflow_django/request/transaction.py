@@ -39,8 +39,8 @@ def commit_block(using: str, after_commit: Callable[[], None]) -> Iterator[None]
                     f"a step left an atomic() block open on {using!r}; use it as `with transaction.atomic():`"
                 )
     finally:
-        # A block that a step left open makes Django take the end of ours for the end of it: the thread's next requests
-        # would run in our transaction, and never be committed
+        # If a step left a block open, Django ends that block where ours ends. The thread's next requests would run in
+        # our transaction and never be committed
         transactions.leave_blocks(connection, depth=depth)
     if outermost and not committed:
         raise TransactionNotCommitted(f"the transaction on {using!r} ended without a COMMIT; {_REMEDY}")

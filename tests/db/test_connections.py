@@ -51,7 +51,7 @@ def test_nothing_is_left_of_a_good_task(database):
 
 @pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
 def test_an_open_transaction_is_rolled_back(database, begin):
-    """Whichever way a task left a transaction open, it is rolled back, named, and what follows is committed."""
+    """A transaction that a task left open, in any way, is rolled back and named; later writes are committed."""
     watch = Watch()
     begin(database)
     write("lost")
@@ -66,7 +66,7 @@ def test_an_open_transaction_is_rolled_back(database, begin):
 
 
 def test_autocommit_is_switched_on_again(database):
-    """A task that switched autocommit off, and wrote nothing, does not cost others what they write."""
+    """If a task switched autocommit off and wrote nothing, later writes are committed all the same."""
     watch = Watch()
     database.set_autocommit(False)
 
@@ -79,8 +79,8 @@ def test_autocommit_is_switched_on_again(database):
 
 
 @pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
-def test_a_connection_that_the_task_opened_is_looked_at_too(database, begin):
-    """A transaction is found also on a connection that was not there when the task began."""
+def test_a_connection_that_the_task_opened_is_checked_too(database, begin):
+    """An open transaction is found on a connection that did not exist when the task began, too."""
     database.close()
     watch = Watch()
     begin(database)
@@ -106,7 +106,7 @@ def test_what_was_open_before_the_task_stays_open(database):
 
 
 def test_a_database_error_in_a_transaction_that_is_left_open(database):
-    """An open transaction that an error has made useless is rolled back like any other."""
+    """An open transaction that an error has aborted is rolled back like any other."""
     write("kept")
     same = FeatureRun.objects.using(ALIAS).get()
     watch = Watch()
@@ -119,7 +119,7 @@ def test_a_database_error_in_a_transaction_that_is_left_open(database):
 
 
 def test_a_task_that_uses_no_database_opens_no_connection(database):
-    """Looking at the connections connects to nothing."""
+    """Checking the connections opens none."""
     database.close()
 
     left = Watch().clean_up()

@@ -15,7 +15,7 @@ QUOTE = "'; DROP TABLE numflow_django_featurerun; --"
 
 
 class Plain(Enum):
-    """An Enum of somebody else's."""
+    """An Enum of a site."""
 
     MAIL = QUOTE
 

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("result", [None, True, False, "", 0, [], {}, 'it\'s 100 % \\ "quoted" 한글', [None, True]])
 def test_any_result_is_written_as_it_is(feature, result):
-    """What a task returns is kept, be it a word of SQL or full of signs that mean something in SQL."""
+    """The value that a task returns is stored unchanged, also if it is a word or a sign of SQL."""
     run = run_through(feature(mail=f"return {result!r}"))
 
     assert [(execution.state, execution.result) for execution in executions(run)] == [("succeeded", result)]
 
 
 def test_what_is_known_of_a_row_that_was_inserted(django_assert_num_queries):
-    """What was given, and plain defaults, are known without a query; what the database filled in is read at need."""
+    """Values of the caller, and plain defaults, need no query; values of the database are read at first use."""
     run = FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default", task_names=["mail"], steps=[])
 
     with django_assert_num_queries(0):
@@ -45,8 +45,8 @@ def test_defaults_that_can_be_changed_belong_to_one_row():
     assert rows[1].task_names == []
 
 
-def test_values_come_to_their_columns_in_any_order():
-    """The shape of a statement is known again by its columns and their order, and each value comes to its own."""
+def test_values_reach_their_columns_in_any_order():
+    """A statement is cached by its columns and their order, and each value reaches its own column."""
     facts = {"feature": "market.buy", "queue": "mail", "path": "/a/", "method": "PUT", "status_code": 202}
 
     for order in (list(facts), list(facts)[::-1]):
@@ -92,3 +92,14 @@ def test_a_row_is_not_inserted_without_its_key():
     """A key's default would be the same for all rows, so it is refused with the names of the model and the field."""
     with pytest.raises(ValueError, match="insert a FeatureRun with its id: defaults are cached for all rows"):
         statements.insert(FeatureRun.objects.all(), {"feature": "market.buy", "queue": "default"})
+
+
+def test_a_claim_where_an_update_returns_no_rows(monkeypatch):
+    """A database whose UPDATE cannot return rows, such as SQLite before 3.35, claims and then reads what it claimed."""
+    runs = [FeatureRun.objects.create_run(wait=0, feature="market.buy", queue="default") for _ in range(2)]
+    monkeypatch.setitem(vars(connection.features), "can_return_columns_from_insert", False)
+
+    claimed = [FeatureRun.objects.claim(runs[0].pk, 1, worker=worker) for worker in ("w1", "w2")]
+
+    assert claimed == [runs[0], None]
+    assert (claimed[0].worker, claimed[0].token, claimed[0].state) == ("w1", 1, RunState.RUNNING)

@@ -1,4 +1,4 @@
-"""One form of times on each database: equal times are equal, whether the database or Django wrote them."""
+"""One format of times on each database: equal times are equal, whether the database or Django wrote them."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -29,7 +29,7 @@ def run_row(**fields):
 
 
 def text_of(run, column="available_at"):
-    """What SQLite holds of a time."""
+    """The text of a time in SQLite."""
     return FeatureRun.objects.annotate(text=Cast(column, CharField())).values_list("text", flat=True).get(pk=run.pk)
 
 
@@ -55,8 +55,8 @@ def test_a_time_is_written_with_six_digits(fields):
     assert len(text_of(row)) == len("2026-11-29 12:00:00.000000")
 
 
-def test_a_time_that_is_ahead_can_be_taken_away():
-    """The wait is a part of the time, whatever stands before it: now minus (now plus an hour) is minus an hour."""
+def test_a_time_in_the_future_can_be_subtracted():
+    """The seconds belong to the time, also after a minus sign: now minus (now plus an hour) is minus an hour."""
     run_row()
 
     [wait] = FeatureRun.objects.annotate(wait=F("created_at") - Now(3600.0)).values_list("wait", flat=True)
@@ -87,7 +87,7 @@ def test_the_clock_goes_forward_and_back():
 
 
 def test_a_run_without_a_wait_is_due_at_once():
-    """A run whose wait is of no seconds is due in the statement that follows, within the same millisecond too."""
+    """A run with a wait of zero seconds is due in the next statement, also within the same millisecond."""
     row = run_row(state=RunState.WAITING)
 
     for _ in range(200):
@@ -125,7 +125,7 @@ def test_the_migration_rewrites_the_times_of_earlier_versions():
 
 
 def test_the_schema_knows_a_plain_time():
-    """To migrations the column is Django's own: they outlive this class."""
+    """Migrations see Django's own field, because they outlive this class."""
     _, path, _, _ = TimestampField().deconstruct()
 
     assert path == "django.db.models.DateTimeField"

@@ -1,4 +1,4 @@
-"""A transaction of which one knows whether it was committed."""
+"""A transaction block that knows whether it was committed."""
 
 from contextlib import suppress
 
@@ -13,15 +13,15 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "othe
 
 
 @pytest.fixture
-def told():
+def calls():
     """What after_commit received, and whether a transaction was open then."""
     return []
 
 
 @pytest.fixture
-def block(told):
+def block(calls):
     """A commit_block on a database."""
-    return lambda using="default": commit_block(using, lambda: told.append(connections[using].in_atomic_block))
+    return lambda using="default": commit_block(using, lambda: calls.append(connections[using].in_atomic_block))
 
 
 def within(block, *actions):
@@ -43,27 +43,27 @@ def ensure():
 
 
 @pytest.mark.parametrize("using", ["default", "other"])
-def test_after_commit_is_called_once_it_is_committed(block, told, using):
+def test_after_commit_is_called_once_it_is_committed(block, calls, using):
     """after_commit is called after the COMMIT on that database, once."""
     with block(using):
         Sale.objects.using(using).create(item="tea")
-        early = list(told)
+        early = list(calls)
 
-    assert (early, told) == ([], [False])
+    assert (early, calls) == ([], [False])
     assert Sale.objects.using(using).exists()
 
 
-def test_an_error_rolls_back(block, told):
-    """An error in the body rolls back, goes on as it is, and after_commit is not called."""
+def test_an_error_rolls_back(block, calls):
+    """An error in the body rolls back and is raised unchanged, and after_commit is not called."""
     with pytest.raises(OSError, match="away"):
         within(block(), sell, fail)
 
-    assert told == []
+    assert calls == []
     assert not Sale.objects.exists()
 
 
-def test_a_failed_commit_goes_on_as_it_is(block, told, monkeypatch):
-    """An error of the COMMIT itself goes on, and after_commit is not called."""
+def test_an_error_of_the_commit_is_raised(block, calls, monkeypatch):
+    """An error of the COMMIT itself is raised unchanged, and after_commit is not called."""
 
     def commit():
         raise IntegrityError("refused")
@@ -74,12 +74,12 @@ def test_a_failed_commit_goes_on_as_it_is(block, told, monkeypatch):
         within(block(), sell)
     monkeypatch.undo()
 
-    assert told == []
+    assert calls == []
     assert not Sale.objects.exists()
 
 
 @pytest.mark.parametrize("using", ["default", "other"])
-def test_an_end_without_a_commit_is_an_error(block, told, using):
+def test_an_end_without_a_commit_is_an_error(block, calls, using):
     """A block that Django ends without an error and without a COMMIT raises, and names the database."""
     with pytest.raises(TransactionNotCommitted) as caught:
         within(block(using), lambda: sell(using), lambda: transaction.set_rollback(True, using=using))
@@ -88,37 +88,37 @@ def test_an_end_without_a_commit_is_an_error(block, told, using):
         f"the transaction on {using!r} ended without a COMMIT; the steps' work was rolled back; let no step close the "
         "connection or end the transaction"
     )
-    assert told == []
+    assert calls == []
     assert not Sale.objects.using(using).exists()
 
 
-def test_inside_another_block_the_outermost_counts(block, told):
+def test_inside_another_block_the_outermost_counts(block, calls):
     """Inside an outer atomic block, after_commit is called when that has committed."""
     with transaction.atomic():
         with block():
             Sale.objects.create(item="tea")
-        early = list(told)
+        early = list(calls)
 
-    assert (early, told) == ([], [False])
+    assert (early, calls) == ([], [False])
 
 
-def test_inside_another_block_that_rolls_back_nothing_is_called(block, told):
+def test_inside_another_block_that_rolls_back_nothing_is_called(block, calls):
     """Inside an outer atomic block that rolls back, after_commit is never called."""
     with transaction.atomic():
         with block():
             Sale.objects.create(item="tea")
         transaction.set_rollback(True)
 
-    assert told == []
+    assert calls == []
     assert not Sale.objects.exists()
 
 
-def test_after_commit_goes_before_other_callbacks(block, told):
+def test_after_commit_goes_before_other_callbacks(block, calls):
     """after_commit is called before the callbacks of the body, also when one of those raises."""
     with pytest.raises(ZeroDivisionError):
-        within(block(), lambda: transaction.on_commit(lambda: told.append(1 / 0)))
+        within(block(), lambda: transaction.on_commit(lambda: calls.append(1 / 0)))
 
-    assert told == [False]
+    assert calls == [False]
 
 
 def test_an_error_of_after_commit_is_logged_only(caplog):
@@ -131,7 +131,7 @@ def test_an_error_of_after_commit_is_logged_only(caplog):
 
 @pytest.mark.parametrize("outer", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
-def test_blocks_that_were_left_open_are_rolled_back(block, told, count, outer):
+def test_blocks_that_were_left_open_are_rolled_back(block, calls, count, outer):
     """An atomic block that the body left open is an error, and the connection is as it was before."""
     with transaction.atomic() if outer else block("other"):
         before = list(connection.atomic_blocks)
