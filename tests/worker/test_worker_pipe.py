@@ -1,7 +1,6 @@
 """The work-horse's end of the pipe: jobs that arrive, and a worker that has ended."""
 
 from multiprocessing import Pipe
-from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +21,7 @@ def closed(monkeypatch):
     """How often idle connections were closed; IDLE_SECONDS is over at once."""
     calls = []
     monkeypatch.setattr(module, "IDLE_SECONDS", 0)
-    monkeypatch.setattr(module, "connections", SimpleNamespace(close_all=lambda: calls.append("closed")))
+    monkeypatch.setattr(module, "close_connections", lambda: calls.append("closed"))
     return calls
 
 
