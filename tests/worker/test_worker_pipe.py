@@ -1,6 +1,7 @@
 """The work-horse's end of the pipe: jobs that arrive, and a worker that has ended."""
 
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import pytest
 
