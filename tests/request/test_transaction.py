@@ -54,7 +54,7 @@ def test_after_commit_is_called_once_it_is_committed(block, told, using):
 
 
 def test_an_error_rolls_back(block, told):
-    """An error in the body rolls back, goes on as it is, and after_commit is not called."""
+    """An error in the body rolls back, is raised as it is, and after_commit is not called."""
     with pytest.raises(OSError, match="away"):
         within(block(), sell, fail)
 
@@ -63,7 +63,7 @@ def test_an_error_rolls_back(block, told):
 
 
 def test_a_failed_commit_goes_on_as_it_is(block, told, monkeypatch):
-    """An error of the COMMIT itself goes on, and after_commit is not called."""
+    """An error of the COMMIT itself is raised, and after_commit is not called."""
 
     def commit():
         raise IntegrityError("refused")
