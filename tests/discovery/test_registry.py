@@ -9,7 +9,8 @@ from django.test import override_settings
 
 from numflow_django import FeatureView
 from numflow_django.db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
-from numflow_django.discovery.registry import JOB_MARGIN, Registry, label_of, registry
+from numflow_django.discovery.label import label_of
+from numflow_django.discovery.registry import JOB_MARGIN, Registry, registry
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.models import FeatureRun, TaskExecution
 from numflow_django.routing.scan import scan
