@@ -1,4 +1,4 @@
-"""FeatureFormView: a form on GET, the steps on POST, and every error of theirs back in the form."""
+"""FeatureFormView: a form on GET, the steps on POST, and each error of a step back in the form."""
 
 import json
 import re
@@ -187,7 +187,7 @@ def test_a_file_or_form_on_ctx_is_refused(sell, client, body, message):
 
 @pytest.mark.django_db
 def test_a_step_may_answer_itself(sell, client):
-    """A10: When a step answers, form_valid is not asked."""
+    """A10: When a step answers, form_valid is not called."""
     sell(SAVE, "return HttpResponseRedirect(f'/sold/?id={ctx.sale.pk}')", form_valid=None)
 
     assert post(client).headers["Location"] == f"/sold/?id={Sale.objects.get().pk}"
@@ -452,7 +452,7 @@ def test_htmx_is_sent_on_by_a_header(sell, client, bodies):
 
 @pytest.mark.django_db
 def test_without_a_part_nothing_is_special_about_htmx(sell, client):
-    """A form that names no part answers htmx as it answers everybody."""
+    """A form that names no part has the same response for htmx as for other clients."""
     sell(SAVE)
 
     assert post(client, headers=HTMX).status_code == 302
@@ -509,7 +509,7 @@ def test_a_form_in_a_folder_of_a_method(sell, tree, method, served):
         ({"method": "PUT"}, "method = 'PUT': a form is sent by POST; remove method, or set it to 'POST'"),
     ],
 )
-def test_what_a_form_lacks_is_told_at_start_up(sell, tree, rf, attributes, message):
+def test_what_a_form_lacks_is_shown_at_start_up(sell, tree, rf, attributes, message):
     """A4: A form without its class or page, or for a method that sends none, is a mistake and answers nothing."""
     view = sell(SAVE, **attributes)
 

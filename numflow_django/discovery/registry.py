@@ -1,8 +1,6 @@
 """The registry of this process: every feature by its label, and the mistakes found in the features."""
 
-import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFea
 from ..text.suggestions import did_you_mean
 from .attributes import DeclaredAttributes, FeatureAttributes
 from .errors import ConfigurationErrors
+from .label import label_of, label_of_class, package_of
 from .modules import Module, find_steps, find_tasks
 from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
@@ -199,8 +198,8 @@ def load_routes() -> None:
 
 
 def _read(view: type[FeatureAttributes], key: str, package: str | None, mistakes: ConfigurationErrors) -> Feature:
-    home = package or _package_of(view.__module__)
-    label = label_of(home) if view.__module__ == f"{home}.feature" or package else _label_of_class(view)
+    home = package or package_of(view.__module__)
+    label = label_of(home) if view.__module__ == f"{home}.feature" or package else label_of_class(view)
     where = f"feature {label}: {getattr(sys.modules.get(view.__module__), '__file__', None) or key}"
     mistakes += [InvalidFeature(f"{where}: {problem}") for problem in problems(view, home)]
     feature = Feature(
@@ -228,30 +227,3 @@ def _tasks(declared: Any, home: str, label: str, mistakes: ConfigurationErrors) 
     if package_problem("async_tasks", declared, home):
         return ()
     return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)
-
-
-def _package_of(module: str) -> str:
-    # An __init__.py is in the package with its own name
-    package: str | None = getattr(sys.modules.get(module), "__package__", None)
-    return package or module.rpartition(".")[0] or module
-
-
-def label_of(package: str) -> str:
-    """
-    Return the label of the feature whose folder is *package*: the app's label and the folder's path in it.
-
-    ``shop.features.create_order`` is ``"shop.create_order"``; a package outside all apps keeps its dotted name.
-    """
-    package = unicodedata.normalize("NFC", package)
-    config = apps.get_containing_app_config(package)
-    if config is None:
-        return package
-    inner = package.removeprefix(config.name).strip(".")
-    return f"{config.label}.{inner.removeprefix('features.')}".rstrip(".")
-
-
-def _label_of_class(view: type[FeatureAttributes]) -> str:
-    """Return the label of a feature declared outside a ``feature.py``: app and class, ``"shop.create_order"``."""
-    config = apps.get_containing_app_config(view.__module__)
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", view.__name__).lower()
-    return f"{config.label if config else _package_of(view.__module__)}.{name}"

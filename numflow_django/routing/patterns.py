@@ -13,7 +13,8 @@ from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from ..conf import conf
-from ..discovery.registry import label_of, registry
+from ..discovery.label import label_of
+from ..discovery.registry import registry
 from ..exceptions import DuplicateURLName, InvalidRoute
 from .paths import parameters_of, precedence, problems_of, shape_of
 from .route import Route

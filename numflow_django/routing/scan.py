@@ -18,10 +18,11 @@ from django.apps import apps
 
 from ..conf import conf
 from ..discovery.errors import ConfigurationErrors, import_failed, missing_features, package_folder
+from ..discovery.label import label_of
 from ..discovery.listing import PARTS, Folder
 from ..discovery.modules import import_folder, import_package
 from ..discovery.options import BUILT_IN, METHODS
-from ..discovery.registry import label_of, registry
+from ..discovery.registry import registry
 from ..exceptions import InvalidFeature, InvalidRoute
 from ..text.suggestions import one_of
 from ..views import FeatureView

@@ -188,7 +188,7 @@ def test_tables_that_django_takes_for_made_are_told_how_to_make(registered, monk
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_tables_that_are_there_are_fine(registered):
-    """Where our tables are, nothing is said; nor of a database that is not asked for, or that holds no run."""
+    """Where our tables are, nothing is said; also for a database that is not checked, or that holds no run."""
     assert found("default", "other") == []
     assert found() == []
 

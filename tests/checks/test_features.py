@@ -73,7 +73,7 @@ def test_every_mistake_has_a_code_and_a_remedy():
 
 
 def test_features_beside_their_empty_package_are_an_error(tree, errors, settings):
-    """An empty package of features is an error if features lie beside it: one level too high."""
+    """An empty package of features is an error if there are features beside it, one level too high."""
     tree.write({"features/__init__.py": "", "buy/feature.py": "", "api/orders/@post/steps/100_answer.py": STEP})
     scan(f"{tree.package}.features")
 

@@ -177,7 +177,7 @@ def test_an_embedded_broker_in_production_is_a_warning(errors, settings):
 
 
 def test_the_settings_of_the_embedded_broker_are_known_as_such(errors, settings, tmp_path, monkeypatch):
-    """What rq_queues() gives is taken for the embedded broker, also where its socket is in a temporary directory."""
+    """The result of rq_queues() is recognised as the embedded broker, also with its socket in a temporary directory."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     settings.RQ_QUEUES = {**rq_queues(tmp_path), **rq_queues(tmp_path / ("x" * 100), "far")}
 

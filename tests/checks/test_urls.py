@@ -1,4 +1,4 @@
-"""The system checks of what the URLconf makes of the features."""
+"""The system checks of the URLs of the features."""
 
 import pytest
 from django.core.checks import run_checks
@@ -13,7 +13,7 @@ VIEW = "from django.db import transaction\nfrom numflow_django import FeatureVie
 
 @pytest.fixture
 def warnings(tree, settings):
-    """Write features and the lines of a URLconf, in which PACKAGE is that of the features; give what is said of it."""
+    """Write features and the lines of a URLconf, in which PACKAGE is that of the features; return the warnings."""
 
     def check(features, *lines):
         for folder, body in features.items():

@@ -350,7 +350,7 @@ def test_an_error_response_of_a_step_rolls_back(api, client, enqueued, status):
 
 
 def envelope(exc, context):
-    """An EXCEPTION_HANDLER that answers everything but a LookupError, and remembers what it was asked."""
+    """An EXCEPTION_HANDLER that answers everything but a LookupError, and records its calls."""
     envelope.asked.append(type(exc).__name__)
     return None if isinstance(exc, LookupError) else Response({"mine": str(exc)}, status=418)
 
@@ -364,7 +364,7 @@ def handler():
 
 @pytest.mark.django_db
 def test_a_handler_of_the_projects_own_is_asked_for_every_error(api, client, handler):
-    """EXCEPTION_HANDLER is asked for any error, a StepError too, and its answer is given."""
+    """EXCEPTION_HANDLER is called for any error, a StepError too, and its response is sent."""
     api(SAVE, "raise StepError('Sold out')", **handler)
 
     answer = post(client)
@@ -375,7 +375,7 @@ def test_a_handler_of_the_projects_own_is_asked_for_every_error(api, client, han
 
 @pytest.mark.django_db
 def test_an_error_that_no_handler_answers_goes_on_to_django(api, client, handler):
-    """A13: It keeps its type and its notes, and the handler is asked once."""
+    """A13: It keeps its type and its notes, and the handler is called once."""
     api(SAVE, "raise LookupError('a mistake')", **handler)
 
     with pytest.raises(LookupError, match="a mistake") as caught:

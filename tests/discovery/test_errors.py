@@ -11,7 +11,7 @@ GOOD = "def run(ctx): pass\n"
 
 @pytest.fixture
 def mistakes(tree):
-    """Write a folder of steps (or tasks); give the mistakes in it as (code, message), without the folder's path."""
+    """Write a folder of steps (or tasks); return the mistakes in it as (code, message), without the folder's path."""
 
     def find(files, kind="steps"):
         tree.write({f"{kind}/{name}": source for name, source in files.items()})
@@ -269,7 +269,7 @@ def test_a_missing_module_of_a_parent_is_no_missing_package(tree):
     assert "No module named 'no_such_package'" in str(mistake)
 
 
-def test_all_mistakes_are_told_at_once(mistakes):
+def test_all_mistakes_are_reported_at_once(mistakes):
     """A4: Each mistake in a folder is reported, and one does not hide another."""
     found = mistakes(
         {

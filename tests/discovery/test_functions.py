@@ -92,7 +92,7 @@ def test_a_module_without_its_function_is_a_mistake(tree, step, source, problem)
     assert problem in str(mistake)
 
 
-def test_a_task_without_its_function_is_told_the_task_s_form(step):
+def test_the_error_for_a_task_without_its_function_shows_its_form(step):
     """A4: The remedy for a task shows a task's parameters."""
     mistake = step("", name="send.py", kind="async_tasks")
 

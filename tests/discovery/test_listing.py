@@ -54,7 +54,7 @@ def test_what_a_folder_was_meant_to_be(name, part):
 
 
 def test_a_large_tree_is_listed_in_proportion(tree, monkeypatch):
-    """Discovery lists a folder a few times at most, however deep it lies."""
+    """Discovery lists a folder a few times at most, at any depth."""
     deep = "/".join(f"level{number}" for number in range(12))
     tree.write({f"{deep}/r{number}/@get/steps/100_answer.py": STEP for number in range(5)})
     folders = sum(1 for _ in Folder(str(tree.root)).below())

@@ -17,7 +17,7 @@ def module(name):
 
 @pytest.fixture
 def found(tree):
-    """Write a folder of modules; give what is found in it as steps or tasks, and the mistakes."""
+    """Write a folder of modules; return what is found in it as steps or tasks, and the mistakes."""
 
     def find(*names, kind="steps", with_init=False):
         files = {f"{kind}/{name}": "def run(ctx):\n    pass\n" for name in names}

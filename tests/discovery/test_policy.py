@@ -67,7 +67,7 @@ def test_rules_shine_through_a_decorator_above():
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "30", True, timedelta(0), 1e10], ids=repr)
 def test_a_timeout_is_a_positive_number_of_seconds(timeout):
-    """A timeout that is not a positive, finite number is a ValueError that says what to give."""
+    """A timeout that is not a positive, finite number is a ValueError that says what to write."""
     with pytest.raises(ValueError, match="give a positive number of seconds") as caught:
         async_task(timeout=timeout)
 
@@ -147,7 +147,7 @@ OUT_OF_RANGE = [
 
 @pytest.mark.parametrize(("rule", "value", "wanted"), OUT_OF_RANGE, ids=repr)
 def test_a_rule_out_of_range_is_an_error(rule, value, wanted):
-    """C4: a value that a rule cannot have is a ValueError at import time, that says what to give."""
+    """C4: a value that a rule cannot have is a ValueError at import time, that says what to write."""
     with pytest.raises(ValueError, match=f"give {wanted}") as caught:
         async_task(**{rule: value})
 

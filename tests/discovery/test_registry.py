@@ -9,7 +9,8 @@ from django.test import override_settings
 
 from numflow_django import FeatureView
 from numflow_django.db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
-from numflow_django.discovery.registry import JOB_MARGIN, Registry, label_of, registry
+from numflow_django.discovery.label import label_of
+from numflow_django.discovery.registry import JOB_MARGIN, Registry, registry
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.models import FeatureRun, TaskExecution
 from numflow_django.routing.scan import scan
@@ -124,7 +125,7 @@ def test_the_folder_of_a_class_in_an_init_file_is_that_package(tree):
 
 
 def test_a_feature_is_looked_at_once(tree):
-    """Registering a class again gives the same facts, and no second look at its folder."""
+    """A second registration of a class returns the same facts and does not read its folder again."""
     tree.feature("buy", steps=STEP)
 
     assert registry.register(tree.view("buy")) is registry.register(tree.view("buy"))
@@ -155,7 +156,7 @@ def test_the_job_s_time_is_the_tasks_time_and_a_margin(tree, settings):
 
 
 def test_the_queue_is_the_feature_s_or_the_setting_s(tree, settings):
-    """A feature's queue is its own, else the one of the settings when it is asked for."""
+    """A feature's queue is its own, else the one of the settings when it is read."""
     tree.feature("a", steps=STEP)
     tree.feature("b", steps=STEP, queue="mail")
     a, b = (registry.register(tree.view(name)) for name in "ab")
@@ -365,7 +366,7 @@ def test_find_without_a_urlconf_finds_nothing(settings):
 
 
 def test_databases_are_those_of_features_with_tasks(tree):
-    """The databases in which runs lie are the default one and those of features with tasks."""
+    """The databases that hold runs are the default one and those of features with tasks."""
     tree.feature("a", steps=STEP, using="other")
     registry.register(tree.view("a"))
     assert list(registry.databases()) == ["default"]
@@ -387,7 +388,7 @@ def test_a_database_without_an_engine_holds_no_runs(tree, settings, monkeypatch,
 
 
 def test_a_default_database_that_a_router_keeps_from_us_holds_no_runs(tree, settings):
-    """Where a router keeps our tables out of the default database and no feature uses it, it is not asked."""
+    """Where a router keeps our tables out of the default database and no feature uses it, it is not read."""
 
     class Router:
         def allow_migrate(self, db, app_label, **hints):

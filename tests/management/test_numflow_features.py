@@ -19,7 +19,7 @@ TASK = "from datetime import timedelta\nfrom numflow_django import async_task\n\
 
 @pytest.fixture
 def show(settings):
-    """Run the command; give what it printed."""
+    """Run the command; return what it printed."""
 
     def run(*arguments, **options):
         out = StringIO()
@@ -187,7 +187,7 @@ def test_mistakes_end_it_with_an_error(show, tree, settings):
     assert len(registry.mistakes) == 2
 
 
-def test_a_label_that_nobody_has(show, shop):
+def test_a_label_that_does_not_exist(show, shop):
     """A36: A label that is no feature and no app is an error with the one that was meant."""
     with pytest.raises(CommandError, match=rf"'{shop}.bye' is neither .*; did you mean '{shop}.buy'\?"):
         show(f"{shop}.bye")

@@ -177,13 +177,13 @@ def test_parameters_of_the_route_are_checked():
         ("a=%00", FORM, "폼 데이터가 올바르지 않습니다: 텍스트에 NUL 문자가 있습니다"),
     ],
 )
-def test_what_was_refused_is_told_in_the_clients_language(body, kind, message):
+def test_what_was_refused_is_shown_in_the_clients_language(body, kind, message):
     """The messages of refused data are translated."""
     with translation.override("ko"):
         assert refusal(body, kind) == message
 
 
-def test_a_parameter_that_was_refused_is_told_in_the_clients_language():
+def test_a_parameter_that_was_refused_is_shown_in_the_clients_language():
     """The message of a refused parameter is translated."""
     with translation.override("ko"), pytest.raises(InvalidRequestData) as caught:
         checked({"sku": "\0"})

@@ -293,7 +293,7 @@ def test_an_array_taken_for_an_object_is_the_clients_error(take):
 
 
 def test_an_array_is_a_list():
-    """An array is a list to everybody who looks before taking it for something else."""
+    """Code that checks the type of an array finds a list."""
     data = asked(b'[1, {"a": 2}]').data
 
     assert isinstance(data, list)
@@ -346,7 +346,7 @@ def test_a_request_can_be_copied_and_pickled(twin):
     ids=["unread", "changed", "invalid", "form", "data", "no data"],
 )
 def test_what_was_given_is_known_once_it_was_read(request_of, expected):
-    """given() returns the body as it came, if somebody has read it, and never reads it."""
+    """given() returns the body as it came, if some code has read it, and never reads it."""
     request = request_of()
     before = set(vars(request))
 

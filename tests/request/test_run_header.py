@@ -136,7 +136,7 @@ def test_an_on_commit_callback_that_raises_names_the_run(shop, client):
 
 
 def test_middleware_that_handles_the_error_is_left_alone(shop, client, settings):
-    """D2: process_exception of a middleware is asked as for any view, and answers in its own way."""
+    """D2: process_exception of a middleware is called as for any view, and answers in its own way."""
     settings.MIDDLEWARE = ["tests.request.test_run_header.Handles"]
     shop()
 

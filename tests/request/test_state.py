@@ -288,7 +288,7 @@ def test_what_a_refused_attempt_left_in_the_session_stays(tree, settings, client
 
 
 def test_on_error_sees_the_request_as_it_was(tree, settings, client, minji):
-    """A26: a login that was rolled back is undone before on_error is asked; what on_error does to the session stays."""
+    """A26: a login that was rolled back is undone before on_error is called; what on_error stores in it stays."""
 
     def on_error(self, error, ctx, request):
         request.session["asked"] = True

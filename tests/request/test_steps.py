@@ -80,7 +80,7 @@ def test_a_step_gets_as_many_parameters_as_it_takes(arity):
 
 
 def test_an_answer_may_be_of_any_kind():
-    """Whatever Django sends counts as an answer, a stream too."""
+    """Everything that Django can send is a response, a stream too."""
 
     def stream(ctx, request, response):
         return StreamingHttpResponse(iter([b"a", b"b"]))
@@ -101,7 +101,7 @@ def test_a_template_response_is_rendered_by_its_step():
 
 
 def test_a_template_response_may_become_another_one():
-    """What a callback makes of a TemplateResponse when it is rendered is the answer."""
+    """The result of a render callback of a TemplateResponse is the response."""
 
     def page(ctx, request, response):
         answer = SimpleTemplateResponse("admin/404.html")
@@ -156,7 +156,7 @@ def test_values_are_signed_by_the_step_that_stored_them():
 
 @pytest.mark.parametrize("error", [OSError("away"), StepError("no"), StopIteration(), AssertionError()])
 def test_an_error_keeps_its_type_and_gets_a_note(error):
-    """A13: the error itself goes on, with a note that names feature, number, name and file; the log holds it."""
+    """A13: the error itself is raised, with a note that names feature, number, name and file; the log holds it."""
 
     def fail(ctx, request, response):
         raise error

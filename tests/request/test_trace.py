@@ -53,7 +53,7 @@ def lines(traces):
     return [line for line in text.splitlines() if line != UNREAD]
 
 
-def test_a_request_is_told_step_by_step(tree, traces, server):
+def test_a_request_is_shown_step_by_step(tree, traces, server):
     """A37: method, path, the input, each step with its time and mark, what it stored, masked, and a summary."""
     registered_worker(server, "default")
     view = feature(
@@ -109,7 +109,7 @@ def test_a_trace_that_is_off_looks_at_nothing(tree, traces, settings, caplog, mo
     assert traces() == []
 
 
-def test_what_a_step_changed_in_place_is_told(tree, traces, django_assert_num_queries):
+def test_what_a_step_changed_in_place_is_shown(tree, traces, django_assert_num_queries):
     """A37: a list, a dict and a model instance that were changed where they are; a key that is gone; no query."""
     view = feature(
         tree,
@@ -133,7 +133,7 @@ def test_what_a_step_changed_in_place_is_told(tree, traces, django_assert_num_qu
     assert lines(traces)[11:13] == ["  [Step 300] step3 (0ms) ✓", "  [Step 400] step4 (0ms) ✓ answered 200"]
 
 
-def test_a_step_that_raises_is_told_with_its_error(tree, traces):
+def test_a_step_that_raises_is_shown_with_its_error(tree, traces):
     """A37: the step that failed has its mark, what it stored before, and the error, masked."""
     view = feature(tree, "ctx.a = 1\nraise OSError('token=abc\\nsecond line')", ANSWER, tasks=["mail", "log"])
 
@@ -183,7 +183,7 @@ def test_an_answer_that_refuses_is_no_pass(tree, traces):
     assert lines(traces)[1] == "  [Step 100] step1 (0ms) ✗ answered 409"
 
 
-def test_a_commit_that_is_yet_to_come_is_told(tree, traces):
+def test_a_commit_that_is_yet_to_come_is_shown(tree, traces):
     """Inside another transaction, the steps' work is committed with that."""
     view = feature(tree, ANSWER)
 
@@ -193,7 +193,7 @@ def test_a_commit_that_is_yet_to_come_is_told(tree, traces):
     assert lines(traces)[-1].endswith("1/1 steps passed, commits with the block around it")
 
 
-def test_a_run_that_waits_is_told(tree, traces):
+def test_a_run_that_waits_is_shown(tree, traces):
     """The summary has the state of the run: one that starts later is waiting."""
     view = feature(tree, ANSWER, tasks=["mail"])
     source = "from numflow_django import async_task\n@async_task(start_after=60)\ndef mail(ctx): ...\n"
@@ -204,7 +204,7 @@ def test_a_run_that_waits_is_told(tree, traces):
     assert lines(traces)[-1].endswith("async tasks: mail (queue default, waiting, run RUN)")
 
 
-def test_a_run_that_could_not_be_handed_to_redis_is_told(tree, traces):
+def test_a_run_that_could_not_be_handed_to_redis_is_shown(tree, traces):
     """The summary has the state of the run after the dispatch: pending while no Redis can be reached."""
     ask(feature(tree, ANSWER, tasks=["mail"]))
 
@@ -217,7 +217,7 @@ def start_hint(traces):
     return shown[next(n for n, line in enumerate(shown) if "[Summary]" in line) + 1 :]
 
 
-def test_a_queue_without_a_worker_is_told(tree, traces, server):
+def test_a_queue_without_a_worker_is_shown(tree, traces, server):
     """The trace ends with what to start when no worker is registered for the run's queue."""
     registered_worker(server, "default")
 
@@ -273,7 +273,7 @@ def test_a_redis_that_fails_after_the_dispatch_harms_nothing(tree, traces, serve
     assert start_hint(traces) == []
 
 
-def test_each_attempt_is_told(tree, traces):
+def test_each_attempt_is_shown(tree, traces):
     """A37: a retry shows the steps of each attempt and what on_error changed between them."""
 
     def on_error(self, error, ctx, request):
@@ -325,7 +325,7 @@ def test_what_on_error_decided_is_shown(tree, traces, handle, shown):
     assert lines(traces)[3:-1] == shown
 
 
-def test_an_error_of_initialize_context_is_told(tree, traces):
+def test_an_error_of_initialize_context_is_shown(tree, traces):
     """For a request that failed before its steps, the summary says that nothing began."""
 
     def initialize_context(self, ctx, request):
@@ -342,7 +342,7 @@ def test_an_error_of_initialize_context_is_told(tree, traces):
     ]
 
 
-def test_an_error_after_the_steps_is_told(tree, traces):
+def test_an_error_after_the_steps_is_shown(tree, traces):
     """A context that cannot travel fails after the last step."""
     view = feature(tree, "ctx.r = request\nresponse.json({})", tasks=["mail"])
 

@@ -201,7 +201,7 @@ def test_a_base_of_the_user_s_own_may_give_the_method(tree, site, client):
 
 
 def test_a_prefix_and_ordinary_routes(site, client):
-    """A33: Features may lie under a prefix, beside ordinary routes of Django's."""
+    """A33: Features may be under a prefix, beside ordinary routes of Django's."""
     site({"orders/@get": None, "@get": None}, prefix="shop/")
 
     assert client.get("/shop/orders/").status_code == 200

@@ -14,7 +14,7 @@ VIEW = "from numflow_django import FeatureView\n\nclass View(FeatureView):\n    
 
 @pytest.fixture
 def mistakes(tree):
-    """Write a tree of files; give its mistakes as (code, message), without the package's name and path."""
+    """Write a tree of files; return its mistakes as (code, message), without the package's name and path."""
 
     def find(files):
         tree.write(files)
@@ -244,7 +244,7 @@ FIRST = "add a module such as 100_validate.py with a function validate(ctx, requ
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_mistake_is_told_with_its_folder_and_its_remedy(mistakes, files, code, message):
+def test_a_mistake_is_shown_with_its_folder_and_its_remedy(mistakes, files, code, message):
     """A4, A29, A30, E3: A folder that is no feature or no route, as it is written, is one mistake with a remedy."""
     assert mistakes(files) == [(f"numflow.{code}", message)]
 
@@ -666,7 +666,7 @@ def test_the_checks_may_show_the_mistakes(tree, monkeypatch):
     assert sorted(mistake.code for mistake in registry.mistakes) == ["numflow.E111", "numflow.E111"]
 
 
-def test_mistakes_of_several_features_are_told_at_once(mistakes):
+def test_mistakes_of_several_features_are_reported_at_once(mistakes):
     """A4: One feature's mistake hides no other feature's."""
     found = mistakes(
         feature("a/@pots")

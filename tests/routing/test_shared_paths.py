@@ -152,7 +152,7 @@ def test_who_must_log_in_is_each_method_s_own(site, client, settings, features, 
     assert client.generic(method, "/a/").status_code == status
 
 
-def test_without_that_middleware_nobody_must_log_in(site, client):
+def test_without_that_middleware_no_login_is_needed(site, client):
     """A34: Where the site requires no login, an open method makes no other one ask."""
     site({"a/@get": OPEN, "a/@post": None})
 

@@ -189,7 +189,7 @@ def test_the_context_is_initialized_once_and_kept_on_a_retry(tree):
 
 
 def test_an_error_of_initialize_context_reaches_on_error(tree):
-    """A24: on_error is asked about an error of initialize_context too, and no step runs."""
+    """A24: on_error is called for an error of initialize_context too, and no step runs."""
 
     def initialize_context(self, ctx, request):
         raise LookupError("no such tenant")

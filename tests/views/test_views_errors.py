@@ -1,4 +1,4 @@
-"""What becomes of errors: JSON for the client's, notes for the author's, and what on_error makes of them."""
+"""Errors: JSON for those of the client, notes for those of the author, and on_error."""
 
 import json
 import logging
@@ -180,7 +180,7 @@ def test_a_reserved_key_in_the_query_of_the_url_is_the_clients_too(tree):
 
 
 def test_on_error_gets_the_reserved_key_as_the_clients_mistake(tree):
-    """on_error is asked about the 400, whose cause is the error of ctx."""
+    """on_error is called for the 400, whose cause is the error of ctx."""
     asked = []
     view = feature(tree, STORE_ALL, on_error=lambda self, error, ctx, request: asked.append(error))
 
@@ -334,7 +334,7 @@ def test_an_answer_of_on_error_commits_nothing(tree):
 
 
 def test_on_error_gets_the_missing_answer(tree):
-    """A26: on_error is asked about a request that no step answered."""
+    """A26: on_error is called if no step has a response."""
     view = feature(
         tree, "pass", on_error=lambda self, error, ctx, request: HttpResponse(type(error).__name__, status=501)
     )
@@ -345,7 +345,7 @@ def test_on_error_gets_the_missing_answer(tree):
 
 
 def test_on_error_goes_before_the_json_answer(tree):
-    """A26: on_error is asked about a StepError too, before it becomes JSON."""
+    """A26: on_error is called for a StepError too, before it becomes JSON."""
     view = feature(
         tree, "raise StepError('no')", on_error=lambda self, error, ctx, request: HttpResponse("mine", status=418)
     )
@@ -354,7 +354,7 @@ def test_on_error_goes_before_the_json_answer(tree):
 
 
 def test_without_a_verdict_the_error_goes_on(tree):
-    """A26: when on_error returns None, the error itself goes on."""
+    """A26: when on_error returns None, the error itself is raised."""
     view = feature(tree, "raise OSError('away')", on_error=lambda self, error, ctx, request: None)
 
     with pytest.raises(OSError, match="away"):
@@ -377,7 +377,7 @@ def test_on_error_cannot_return_anything_else(tree, verdict):
 
 
 def test_an_error_of_on_error_goes_on_with_the_first_one_in_its_context(tree):
-    """A26: on_error may raise: its error is the one that goes on, and the step's is not lost."""
+    """A26: on_error may raise: its error is the one that is raised, and the step's is not lost."""
 
     def on_error(self, error, ctx, request):
         raise LookupError("no such handler")
@@ -405,7 +405,7 @@ def test_on_error_may_raise_a_step_error(tree):
 
 
 def test_errors_of_tasks_do_not_reach_on_error(tree):
-    """A22: on_error is not asked about a request whose steps succeeded, whatever its tasks will do."""
+    """A22: on_error is not called for a request whose steps succeeded, whatever its tasks will do."""
     view = feature(
         tree,
         "return HttpResponse('done')",

@@ -115,7 +115,7 @@ def test_a_failed_commit_is_retried_once_it_can_commit(tree, enqueued):
 
 
 def test_an_error_answer_is_not_retried(tree):
-    """A27: a step that answers 503 has answered: on_error is not asked."""
+    """A27: a step that answers 503 has answered: on_error is not called."""
     view = feature(
         tree, "return HttpResponse('busy', status=503)", on_error=lambda self, error, ctx, request: pytest.fail("asked")
     )
@@ -203,7 +203,7 @@ def test_the_wait_is_outside_the_transaction(tree, monkeypatch):
 
 
 def test_a_transaction_that_never_commits_ends_in_its_error(tree):
-    """A26, A27: a feature that can never commit gives its error after the last attempt, not a 2xx."""
+    """A26, A27: a feature that can never commit raises its error after the last attempt, not a 2xx."""
     view = feature(
         tree,
         COUNT,

@@ -313,7 +313,7 @@ def test_a_rollback_is_signalled_and_logged(tree, caplog):
 
 @pytest.mark.parametrize("failure", [DatabaseError("disk full"), InterfaceError("closed"), ValueError("odd")])
 def test_a_row_that_cannot_be_written_hides_nothing(tree, monkeypatch, caplog, failure):
-    """D2: when the row of a rollback cannot be written, the request's own error goes on, and a warning is logged."""
+    """D2: when the row of a rollback cannot be written, the request's own error is raised, and a warning is logged."""
 
     def create(**values):
         raise failure
@@ -329,7 +329,7 @@ def test_a_row_that_cannot_be_written_hides_nothing(tree, monkeypatch, caplog, f
 
 
 def test_a_user_who_cannot_be_loaded_hides_nothing(tree):
-    """D2: when the user cannot be asked for either, the request's own error goes on, and the row does without."""
+    """D2: when the user cannot be asked for either, the request's own error is raised, and the row does without."""
 
     class Unreachable:
         @property

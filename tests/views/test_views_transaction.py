@@ -49,7 +49,7 @@ def test_redis_being_away_changes_nothing_in_the_answer(tree, caplog):
 
 
 def test_a_dispatch_that_raises_changes_nothing_in_the_answer(tree, enqueued, monkeypatch, caplog):
-    """D5: whatever goes wrong after COMMIT is logged and leaves the run queued, for the relay to find."""
+    """D5: every error after COMMIT is logged and leaves the run queued, for the relay to find."""
 
     def broken(run):
         raise RuntimeError("out of file descriptors")
@@ -127,7 +127,7 @@ def test_a_failed_commit_is_an_error(tree, enqueued, monkeypatch, how):
 
 
 def test_on_error_answers_a_failed_commit(tree, enqueued, monkeypatch):
-    """A26: on_error is asked about a COMMIT that fails; the response of the steps is not sent."""
+    """A26: on_error is called for a COMMIT that fails; the response of the steps is not sent."""
 
     def commit():
         raise IntegrityError("refused")
