@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from numflow_django.context import Context
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.request.attempt import Attempt
+from numflow_django.request.body import checked
 from numflow_django.request.http import error_body, with_data
 from numflow_django.views import FeatureView
 
@@ -111,6 +112,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
             )
 
     def run_feature_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
+        checked(request.params)  # a FeatureRequest does so at the first use
         if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
             instance = None if request.method == "POST" else self.get_object()
             # A new serializer for each attempt: what save() did to the last one was rolled back

@@ -135,6 +135,20 @@ def test_steps_find_the_parameters_of_the_route(api, client):
 
 
 @pytest.mark.django_db
+def test_a_nul_in_the_url_is_a_400(api, client):
+    """A route's parameter with a NUL, which PostgreSQL stores in no text, is refused before the first step."""
+    api("response.json({'sku': request.params['sku']})", folder="sales/[sku]/@post", serializer=None)
+
+    good, bad = (client.post(url, {}, content_type="application/json") for url in ("/sales/A-1/", "/sales/A%001/"))
+
+    assert (good.status_code, good.json()) == (200, {"sku": "A-1"})
+    assert (bad.status_code, bad.json()) == (
+        400,
+        {"error": {"message": "invalid parameter 'sku' in the URL: a text holds a NUL character", "status": 400}},
+    )
+
+
+@pytest.mark.django_db
 def test_throttles(api, client):
     """A throttle answers 429, with the time to wait; a Retry of the steps does not count as a request."""
     throttle = type("Throttle", (AnonRateThrottle,), {"rate": "1/day"})
