@@ -29,7 +29,8 @@ def test_the_tutorial(reader: Reader) -> None:
     """A reader who follows docs/tutorial.md gets its results: a tested feature, its runs, a retry and a rollback."""
     done = []
     for title, section in sections(TUTORIAL).items():
-        reader.follow(section)
+        if "```" in section:
+            reader.follow(section)
         if title in CHECKS:
             CHECKS[title](reader)
             done.append(title)
