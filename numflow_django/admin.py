@@ -200,10 +200,10 @@ def _operations(run: FeatureRun) -> Iterator[str]:
     if run.state in {*OPEN, RunState.RUNNING} and not run.cancel_requested:
         yield "cancel"
     if run.state in ENDED and run.state != RunState.SUCCEEDED:
-        names = run.unsettled(only_failed=True)
+        names = run.not_succeeded(only_failed=True)
         if names:
             yield "resume_failed"
-        if run.unsettled() != names:
+        if run.not_succeeded() != names:
             yield "resume"
 
 

@@ -29,7 +29,7 @@ class NumflowConfig(AppConfig):
 
         console.install()
         autoreload_started.connect(watch_features, dispatch_uid="numflow_django")
-        registry.checks_follow = _in_management_command()
+        registry.checks_will_report = _in_management_command()
         for package in feature_packages():
             scan(package)
         registry.raise_mistakes()

@@ -98,9 +98,9 @@ class FeatureView(FeatureAttributes, View):
     def handle_feature(self, request: HttpRequest) -> HttpResponseBase:
         """Called for each request with a method of the feature's, after the decorators. Return the response."""
         ctx = Context(Record(new_run_id()))
-        can_retry = type(self).on_error is not FeatureView.on_error
+        has_on_error = type(self).on_error is not FeatureView.on_error
         with tracing(self.feature, ctx, request) as trace:
-            return trace.responded(RequestHandling(self, ctx, request, trace).response(can_retry=can_retry))
+            return trace.responded(RequestHandling(self, ctx, request, trace).handle(has_on_error=has_on_error))
 
     def run_feature_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase:
         """

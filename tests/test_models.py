@@ -377,7 +377,9 @@ def test_a_lost_holder_s_run_is_released():
     """A run whose worker died is pending at its task, with the lost execution and the reason."""
     run = claimed_run(position=1)
 
-    lost = run.recover([execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+    lost = run.recover(
+        [execution(run, 1, "lost")], settled=0, end=None, reason="resuming: killed", only_if_expired=False
+    )
 
     row = FeatureRun.objects.get()
     assert lost is True
@@ -393,7 +395,7 @@ def test_a_holder_that_has_renewed_its_lease_is_alive(lapse):
     if lapse:
         lapsed(run)
 
-    lost = run.recover([execution(run, 0, "lost")], settled=0, end=None, reason="resuming", expired=True)
+    lost = run.recover([execution(run, 0, "lost")], settled=0, end=None, reason="resuming", only_if_expired=True)
 
     assert lost is lapse
     assert FeatureRun.objects.get().state == (RunState.PENDING if lapse else RunState.RUNNING)
@@ -409,7 +411,7 @@ def test_a_checkpoint_renews_the_lease():
     run.remember(run.checkpoint([execution(run)]))
 
     assert not FeatureRun.objects.expired().exists()
-    assert run.recover([], settled=0, end=None, reason="resuming", expired=True) is False
+    assert run.recover([], settled=0, end=None, reason="resuming", only_if_expired=True) is False
 
 
 def test_a_lease_that_is_fresh_is_left_alone():
@@ -467,7 +469,9 @@ def test_a_cancelled_run_whose_holder_dies_is_not_resumed():
     run = claimed_run()
     run.cancel()
 
-    lost = run.recover([execution(run, 0, "lost")], settled=0, end=None, reason="resuming: killed", expired=False)
+    lost = run.recover(
+        [execution(run, 0, "lost")], settled=0, end=None, reason="resuming: killed", only_if_expired=False
+    )
 
     row = FeatureRun.objects.get()
     assert lost is True
@@ -583,7 +587,7 @@ def test_a_run_that_begins_later():
     FeatureRun.objects.create_run(wait=60, feature="market.buy", queue="default", task_names=["mail"])
 
     row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
-    assert (row.state, row.reason, row.dispatch_no) == (RunState.WAITING, "not before its time", 0)
+    assert (row.state, row.reason, row.dispatch_no) == (RunState.WAITING, "waiting for its start time", 0)
     assert timedelta(0) < row.left <= timedelta(seconds=60)
     assert not FeatureRun.objects.due().exists()
 

@@ -150,7 +150,7 @@ class Life(RuleBasedStateMachine):
         end = RunState.FAILED if gives_up and position + 1 == len(NAMES) else None
         lost = [self.execution(run, ExecutionState.LOST)]
 
-        assert run.recover(lost, settled=int(gives_up), end=end, reason="resuming", expired=expired) is dead
+        assert run.recover(lost, settled=int(gives_up), end=end, reason="resuming", only_if_expired=expired) is dead
         if not dead:
             self.expect_nothing()
             return
@@ -240,7 +240,7 @@ class Life(RuleBasedStateMachine):
         if state not in {RunState.FAILED, RunState.CANCELLED}:
             assert self.read().resume() is False
         if state != RunState.RUNNING:
-            assert self.read().recover([], settled=0, end=None, reason="late", expired=False) is False
+            assert self.read().recover([], settled=0, end=None, reason="late", only_if_expired=False) is False
         self.expect_nothing()
 
     # What always holds

@@ -39,7 +39,7 @@ return taken
 class FetchedJob(NamedTuple):
     """A job that a work-horse took from a queue."""
 
-    name: str  # the RQ job's id
+    job_id: str
     timeout: float  # its limit in seconds
 
 

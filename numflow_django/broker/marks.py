@@ -14,9 +14,9 @@ WARNED = "numflow:warned:%s"
 
 
 @on_failure(None)
-def mark(queue: str) -> bool:
+def set_mark(queue: str) -> bool:
     """
-    Set a mark in the queue's Redis. Return whether it was missing because Redis has lost its data or is new.
+    Set the mark in the queue's Redis. Return True if it was missing, because Redis has lost its data or is new.
 
     Return None if Redis cannot be reached.
     """
@@ -24,12 +24,12 @@ def mark(queue: str) -> bool:
 
 
 @on_failure(None)
-def unmark(queue: str) -> None:
+def delete_mark(queue: str) -> None:
     """Delete the mark, so that the next relay checks every queued run."""
     queue_named(queue).connection.delete(MARK % queue)
 
 
 @on_failure(False)
 def take_turn(queue: str, seconds: float, *, key: str = TURN) -> bool:
-    """Return whether the caller takes the turn that one process of a queue gets in *seconds*; *key* says which turn."""
+    """Return True for the first caller within *seconds* and False for all others; *key* names their turn."""
     return bool(queue_named(queue).connection.set(key % queue, "1", nx=True, px=int(seconds * 1000)))

@@ -1,4 +1,4 @@
-"""Close the database connections of this thread, and check them after a task so that the next one finds them sound."""
+"""Close the database connections of this thread, and check them after a task so that the next one can use them."""
 
 from collections.abc import Sequence
 from select import POLLIN, poll
@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import queries, transactions
+from . import interrupted_queries, transactions
 
 
 def close_connections() -> None:
@@ -20,7 +20,7 @@ def close_connections() -> None:
     connections.close_all()
 
 
-class Watch:
+class OpenTransactions:
     """Remember the transactions that are open before a task, to find those that the task left open."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Watch:
                 connection.close()
         return left_open
 
-    def renew(self) -> None:
+    def close_interrupted(self) -> None:
         """Close the connections of an interrupted task. Transactions from before the task stay open."""
         for connection in _initialized():
-            queries.cancel(connection)
+            interrupted_queries.cancel(connection)
             self._roll_back(connection)
             if not connection.in_atomic_block:
                 connection.close()
@@ -62,7 +62,7 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
         return False
     if not connection.autocommit:
         return True
-    return not transactions.is_callers(connection) and transactions.is_open(connection)
+    return not transactions.belongs_to_caller(connection) and transactions.is_open(connection)
 
 
 def _is_dead(connection: BaseDatabaseWrapper) -> bool:

@@ -53,7 +53,7 @@ def is_aborted(connection: BaseDatabaseWrapper) -> bool:
     return psycopg_status(connection) == PsycopgStatus.INERROR
 
 
-def is_lost(connection: BaseDatabaseWrapper) -> bool:
+def would_commit_nothing(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a COMMIT of the open ``atomic`` block would commit nothing and raise nothing."""
     if connection.vendor == "sqlite":
         return not is_open(connection)
@@ -67,7 +67,7 @@ def is_aborted_by_errors(connection: BaseDatabaseWrapper) -> bool:
 
 
 @contextmanager
-def of_caller(aliases: Iterable[str]) -> Iterator[None]:
+def inside_callers_transaction(aliases: Iterable[str]) -> Iterator[None]:
     """
     Run the block inside transactions on *aliases* that its caller began and will end.
 
@@ -81,8 +81,8 @@ def of_caller(aliases: Iterable[str]) -> Iterator[None]:
         _callers.set(before)
 
 
-def is_callers(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the driver's transaction on *connection* belongs to the caller: see :func:`of_caller`."""
+def belongs_to_caller(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the open transaction is the caller's: see :func:`inside_callers_transaction`."""
     return connection.alias in _callers.get()
 
 

@@ -1,4 +1,8 @@
-"""The rules of an async task: when it may begin, how long and how often it runs, and what a failure means."""
+"""
+The rules of an async task: when it may begin, how long and how often it runs, and what a failure means.
+
+Also Retry, which a task or a feature's on_error returns to be run again.
+"""
 
 import random
 from collections.abc import Callable

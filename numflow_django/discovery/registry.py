@@ -14,11 +14,11 @@ from django.db import router
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
 from ..text.suggestions import did_you_mean
+from .attribute_problems import contradictions, package_problem, problems
 from .attributes import DeclaredAttributes, FeatureAttributes
 from .errors import ConfigurationErrors
 from .label import label_of, label_of_class, package_of
 from .modules import Module, find_steps, find_tasks
-from .options import contradictions, package_problem, problems
 from .policy import TaskPolicy, policy_of
 
 #: Seconds that RQ's time limit for a run's job allows beyond the tasks' limits, for claiming and recording.
@@ -85,7 +85,9 @@ class Registry:
         self._lock = RLock()
         self.scanned: dict[str, tuple[str, ...]] = {}  # package of features -> the labels of those in it
         self.mistakes: ConfigurationErrors = []
-        self.checks_follow = False  # True: the system checks of a management command are about to show the mistakes
+        self.checks_will_report = (
+            False  # True: the system checks of a management command are about to show the mistakes
+        )
 
     def register(
         self,
@@ -104,7 +106,7 @@ class Registry:
         with self._lock:
             if key not in self._by_class:
                 found: ConfigurationErrors = [*mistakes]
-                feature = _read(view, key, package, found)
+                feature = _build_feature(view, key, package, found)
                 self._keep(feature, key, found)
             return self._by_class[key]
 
@@ -177,7 +179,7 @@ class Registry:
 
     def raise_mistakes(self) -> None:
         """Raise InvalidFeatures if there are mistakes, unless the system checks will show them."""
-        if self.mistakes and not self.checks_follow:
+        if self.mistakes and not self.checks_will_report:
             raise InvalidFeatures(self.mistakes)
 
 
@@ -197,7 +199,9 @@ def load_routes() -> None:
         import_module(conf.root_urlconf)
 
 
-def _read(view: type[FeatureAttributes], key: str, package: str | None, mistakes: ConfigurationErrors) -> Feature:
+def _build_feature(
+    view: type[FeatureAttributes], key: str, package: str | None, mistakes: ConfigurationErrors
+) -> Feature:
     home = package or package_of(view.__module__)
     label = label_of(home) if view.__module__ == f"{home}.feature" or package else label_of_class(view)
     where = f"feature {label}: {getattr(sys.modules.get(view.__module__), '__file__', None) or key}"

@@ -12,34 +12,36 @@ from ..db.connections import close_connections
 from ..models import FeatureRun
 from ..signals import logger
 from . import relay, runner
-from .keeper import Keeper
+from .lease_renewal import LeaseRenewer
 
 #: Seconds after which runs that have not begun are released to other workers. It is longer than a full batch of quick
 #: runs takes, and it is the longest time that a run waits for another run although a worker is idle.
-PATIENCE = 1.0
+RELEASE_AFTER_SECONDS = 1.0
 
 
 class BatchClaim:
     """
     Claim several runs together and hold the leases of those that have not begun.
 
-    *dispatches* are run ids and dispatch numbers. A test may pass a *keeper* of its own.
+    *dispatches* are run ids and dispatch numbers. A test may pass a *renewer* of its own.
     """
 
-    def __init__(self, dispatches: Sequence[tuple[UUID, int]], *, worker: str, keeper: Keeper | None = None) -> None:
-        self._keeper = keeper or Keeper.of_process()
+    def __init__(
+        self, dispatches: Sequence[tuple[UUID, int]], *, worker: str, renewer: LeaseRenewer | None = None
+    ) -> None:
+        self._renewer = renewer or LeaseRenewer.of_process()
         # Nearly all jobs have the same dispatch number, because most runs are enqueued only once
         dispatch_no = dispatches[0][1]
         run_ids = [run_id for run_id, other in dispatches if other == dispatch_no]
         runs = runner.claim_batch(run_ids, dispatch_no, worker=worker) if run_ids[1:] else []
         self.claimed = {run.pk for run in runs}
         self._not_begun = {run.pk: run for run in runs}
-        self._timer = Timer(PATIENCE, self._release_late)
+        self._timer = Timer(RELEASE_AFTER_SECONDS, self._release_late)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
         if self._not_begun:
-            self._keeper.hold(self._not_begun.values())
+            self._renewer.hold(self._not_begun.values())
             self._timer.start()
         return self
 
@@ -56,11 +58,11 @@ class BatchClaim:
         while self._not_begun:
             run_id, run = self._not_begun.popitem()
             try:
-                run.remember(run.release("released: its worker has enough to do"))
+                run.remember(run.release("released: an earlier run of its batch is slow"))
                 relay.dispatch_due(run)
             except Error as error:
                 logger.warning("run not released run=%s error=%r; its lease will expire", run_id, error)
-            self._keeper.let_go(run_id)
+            self._renewer.let_go(run_id)
 
     def _release_late(self) -> None:
         try:

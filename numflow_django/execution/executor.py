@@ -57,7 +57,7 @@ class RunExecutor:
         ended.send_robust(sender=FeatureRun, run=self.run)
 
     def _write(self, transition: Callable[[], dict[str, Any]]) -> None:
-        self.run.remember(self.database.write(transition))
+        self.run.remember(self.database.retrying(transition))
 
     # One task
 
@@ -73,8 +73,8 @@ class RunExecutor:
 
     def _execute(self, task: Module, policy: TaskPolicy) -> None:
         """Call the task and write its checkpoint."""
-        number, forgiven = self.history.begin(task.name), self.history.forgiven(task.name)
-        outcome = Outcome(task=task, policy=policy, number=number, forgiven=forgiven, started_at=timezone.now())
+        number, not_counted = self.history.begin(task.name), self.history.not_counted(task.name)
+        outcome = Outcome(task=task, policy=policy, number=number, not_counted=not_counted, started_at=timezone.now())
         ctx = self._context(outcome)
         signals.task_started.send_robust(sender=FeatureRun, run=self.run, task=ctx.task)
         checkpoint = None
@@ -96,7 +96,7 @@ class RunExecutor:
             # Keep what the task stored before it failed, unless its transaction was rolled back
             outcome.context = None if policy.atomic else self._salvaged(ctx)
         # Outside the try: a database error here is not the task's failure
-        self._settle(outcome, checkpoint or self.database.write(lambda: self._checkpoint(outcome)))
+        self._settle(outcome, checkpoint or self.database.retrying(lambda: self._checkpoint(outcome)))
 
     def _context(self, outcome: Outcome) -> Context:
         info = TaskInfo(run_id=self.run.pk, name=outcome.task.name, attempt=outcome.number)
@@ -160,9 +160,9 @@ class RunExecutor:
         self.database.connection.close()
         claim_id = self.run.claim_id
         message = f"its database connection was lost: {error_fields(error)['error_message']}"
-        self.database.write(lambda: record_loss(self.run, message, expired=False))
+        self.database.retrying(lambda: record_loss(self.run, message, only_if_expired=False))
         # If no loss was recorded, the COMMIT of an atomic task took effect before the connection broke
-        self.database.write(self.run.reread)
+        self.database.retrying(self.run.reread)
         if self.run.claim_id != claim_id:
             raise ClaimLost(f"run {self.run.pk}: another worker has taken it over while its database was down")
         self.history.read()

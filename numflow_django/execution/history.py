@@ -9,7 +9,7 @@ class History:
     def __init__(self, run: FeatureRun) -> None:
         self._run = run
         self._executions: dict[str, int] = {}  # of each task that has begun, the number of its last execution
-        self._forgiven: dict[str, int] = {}  # the same when the run was last resumed
+        self._not_counted: dict[str, int] = {}  # the same when the run was last resumed
         self.failed: set[str] = set()  # the settled tasks that have not succeeded
         self.due_at = run.created_at  # when the task at the position became due
         if run.token > 1:
@@ -25,7 +25,7 @@ class History:
             if state != ExecutionState.SKIPPED:
                 self._executions[name] = number
                 if token <= self._run.resumed_token:
-                    self._forgiven[name] = number
+                    self._not_counted[name] = number
             if name in settled:
                 (self.failed.discard if state == ExecutionState.SUCCEEDED else self.failed.add)(name)
                 self.due_at = finished_at or self.due_at
@@ -39,6 +39,6 @@ class History:
         self._executions[name] = self._executions.get(name, 0) + 1
         return self._executions[name]
 
-    def forgiven(self, name: str) -> int:
+    def not_counted(self, name: str) -> int:
         """Return how many executions of the task no longer count, because the run was resumed after them."""
-        return self._forgiven.get(name, 0)
+        return self._not_counted.get(name, 0)

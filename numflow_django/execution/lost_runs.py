@@ -43,7 +43,7 @@ def _record(begun: FeatureRunQuerySet, message: str) -> bool:
     """Record the loss of the run that had begun. Return whether there was one."""
     for _ in range(TRIES):
         run = begun.first()
-        if run is None or record_loss(run, message, expired=False):
+        if run is None or record_loss(run, message, only_if_expired=False):
             return run is not None
     return False
 

@@ -20,7 +20,7 @@ class Outcome:
     task: Module
     policy: TaskPolicy
     number: int  # of this execution of the task, from 1; the task log calls it "attempt"
-    forgiven: int  # executions before the run was last resumed, which the policy does not count
+    not_counted: int  # executions before the run was last resumed, which the policy does not count
     started_at: datetime
     context: str | None = None  # the frozen context, if the task changed it
     result: Any = None  # JSON
@@ -34,7 +34,7 @@ class Outcome:
 
     def wait(self) -> float | None:
         """Return the seconds until the task is retried, or None if this was its last execution."""
-        counted = self.number - self.forgiven
+        counted = self.number - self.not_counted
         if self.error is not None:
             return self.policy.wait_after(self.error, counted)
         if self.retry is None:

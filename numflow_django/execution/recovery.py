@@ -6,15 +6,15 @@ from ..models import CLAIMED_IN_BATCH, ExecutionState, FeatureRun, RunState, Tas
 from ..signals import run_cancelled, run_failed, task_lost, task_skipped
 
 
-def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
+def record_loss(run: FeatureRun, message: str, *, only_if_expired: bool) -> bool:
     """
     Release a dead worker's run at its current task. Return False if another process was first.
 
     A task that has lost its worker more than ``TASK_MAX_CRASHES`` times fails for good, and the next tasks run. A run
     that was claimed in a batch and whose lease expired may not have begun, so it is released without a lost execution.
     """
-    if expired and run.reason == CLAIMED_IN_BATCH:
-        return run.recover([], settled=0, end=None, reason=f"not begun: {message}", expired=True)
+    if only_if_expired and run.reason == CLAIMED_IN_BATCH:
+        return run.recover([], settled=0, end=None, reason=f"not begun: {message}", only_if_expired=True)
     name = run.task_names[run.position]
     earlier = run.log.filter(name=name).exclude(state=ExecutionState.SKIPPED)
     lost = _execution(run, name, run.position, ExecutionState.LOST, message)
@@ -22,12 +22,14 @@ def record_loss(run: FeatureRun, message: str, *, expired: bool) -> bool:
     rest: list[TaskExecution] = []
     crashes = earlier.filter(state=ExecutionState.LOST, token__gt=run.resumed_token).count()
     if crashes < conf.TASK_MAX_CRASHES:
-        done = run.recover([lost], settled=0, end=None, reason=f"resuming: {message}", expired=expired)
+        done = run.recover([lost], settled=0, end=None, reason=f"resuming: {message}", only_if_expired=only_if_expired)
     else:
         rest = skipped(run, name) if _stops_the_rest(run, name) else []
         settled = 1 + len(rest)
         end = RunState.FAILED if run.position + settled == len(run.task_names) else None
-        done = run.recover([lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", expired=expired)
+        done = run.recover(
+            [lost, *rest], settled=settled, end=end, reason=f"crash loop: {name}", only_if_expired=only_if_expired
+        )
     if done:
         _send_signals(run, lost, rest)
     return done

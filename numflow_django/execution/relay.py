@@ -17,7 +17,7 @@ from ..db.missing_tables import noting_missing_tables
 from ..discovery.registry import JOB_MARGIN, registry
 from ..models import FeatureRun, FeatureRunQuerySet, RunState
 from ..signals import logger
-from .lost_jobs import LostJobs
+from .missing_jobs import MissingJobs
 from .pages import LARGE, pages
 from .recovery import record_loss
 from .unserved import UnservedQueues
@@ -45,7 +45,7 @@ class Report:
 class Relay:
     """The relay of one process, and what it remembers between two ticks."""
 
-    lost_jobs: LostJobs = field(default_factory=LostJobs)
+    missing_jobs: MissingJobs = field(default_factory=MissingJobs)
     unserved: UnservedQueues = field(default_factory=UnservedQueues)
 
     def tick(self, *, seconds: float = TICK_SECONDS, thorough: bool = False) -> Report:
@@ -56,7 +56,7 @@ class Relay:
         """
         report = Report()
         deadline = monotonic() + seconds
-        self.lost_jobs.begin_tick()
+        self.missing_jobs.begin_tick()
         for alias in registry.databases():
             runs = FeatureRun.objects.using(alias)
             with noting_missing_tables(alias):
@@ -77,14 +77,14 @@ class Relay:
         for page in pages(runs.expired(), deadline, by="lease_expires_at"):
             for run in page:
                 message = f"the lease of worker {run.worker or '?'} ran out"
-                report.recovered += record_loss(run, message, expired=True)
+                report.recovered += record_loss(run, message, only_if_expired=True)
 
     def _undispatch_lost(
         self, alias: str, runs: FeatureRunQuerySet, report: Report, deadline: float, *, thorough: bool
     ) -> None:
         """Set runs to pending that are queued in the database and have no job in Redis."""
         for queue in conf.queues:
-            for run in self.lost_jobs.find(alias, queue, runs, deadline, thorough=thorough):
+            for run in self.missing_jobs.find(alias, queue, runs, deadline, thorough=thorough):
                 report.undispatched += run.undispatch()
 
     def _dispatch(self, runs: FeatureRunQuerySet, report: Report, deadline: float) -> None:
@@ -97,7 +97,7 @@ class Relay:
     def _warn_of_unserved(self) -> None:
         for queue in conf.queues:
             # After a flush, live workers have to register again first
-            if self.lost_jobs.is_flushed(queue) is False:
+            if self.missing_jobs.is_flushed(queue) is False:
                 self.unserved.warn(queue)
 
 

@@ -32,18 +32,22 @@ class RunDatabase:
         """Return Django's connection."""
         return connections[self.alias]
 
-    def write(self, write: Callable[[], T]) -> T:
-        """Call *write*. Wait while the database is down: the work is done and only its record is missing."""
+    def retrying(self, operation: Callable[[], T]) -> T:
+        """
+        Return ``operation()``. While the database is down, wait and call it again.
+
+        A task's work is done by then, and only its record is missing.
+        """
         for wait in WRITE_WAITS:
             try:
-                return write()
+                return operation()
             except (OperationalError, InterfaceError) as error:
                 if self.connection.in_atomic_block:
                     raise
                 logger.warning("not written run=%s error=%r; trying again", self._run.pk, error)
                 self.connection.close()
                 time.sleep(wait)
-        return write()
+        return operation()
 
     def is_connection_lost(self, error: BaseException, *, began_on: Any) -> bool:
         """

@@ -15,7 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from ..conf import conf
 from ..context import Context, read_ahead
-from ..db.connections import Watch
+from ..db.connections import OpenTransactions
 from ..db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
 from ..discovery.modules import Module
 from ..exceptions import TaskError, TaskTimeout, TransactionLeftOpen
@@ -43,11 +43,11 @@ def call(task: Module, ctx: Context, seconds: float) -> Any:
     never awaited.
     """
     function = partial(_run_coroutine, task.function) if task.is_async else task.function
-    watch = Watch()
+    watch = OpenTransactions()
     try:
         result = call_with_limit(lambda: function(ctx), seconds=seconds, name=f"async task {task} ({task.file})")
     except TaskTimeout:
-        watch.renew()  # a connection that was interrupted during a query cannot be trusted
+        watch.close_interrupted()  # a connection that was interrupted during a query cannot be trusted
         raise
     except BaseException:
         watch.clean_up()

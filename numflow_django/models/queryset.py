@@ -1,4 +1,4 @@
-"""Queries for runs: insert one, claim some, and find those that are due, queued or lost."""
+"""Queries for runs: insert one, claim some, and find those that are due, queued or expired."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class FeatureRunQuerySet(models.QuerySet["FeatureRun"]):
     def create_run(self, *, wait: float, **facts: Any) -> FeatureRun:
         """Insert a run that may begin in *wait* seconds, and return it. With 0 the caller must enqueue it now."""
         if wait:
-            return self.create(state=RunState.WAITING, available_at=Now(wait), reason="not before its time", **facts)
+            return self.create(
+                state=RunState.WAITING, available_at=Now(wait), reason="waiting for its start time", **facts
+            )
         # Insert it as queued: it is enqueued right after COMMIT, before which no other process sees the row. So a
         # request costs one INSERT, and the row becomes pending only if the run cannot be enqueued
         self._for_write = True

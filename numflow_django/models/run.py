@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .execution import TaskExecution
 
 #: A checkpoint renews the lease when one part in this many of it has passed.
-FRESH = 8
+RENEW_AFTER = 1 / 8
 
 #: The reason of a run whose wait was ended by hand. Its next task then ignores its own start_after.
 WAIT_SKIPPED = "its wait was ended"
@@ -120,7 +120,7 @@ class FeatureRun(models.Model):
         commit. Raise ClaimLost if another worker has the run.
         """
         changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
-        if monotonic() - self.held_at > conf.LEASE_SECONDS / FRESH:
+        if monotonic() - self.held_at > conf.LEASE_SECONDS * RENEW_AFTER:
             # A task that held SQLite's only write lock has blocked the renewal of the lease. Not at each checkpoint,
             # because the column has an index
             changes["lease_expires_at"] = lease_end()
@@ -128,7 +128,7 @@ class FeatureRun(models.Model):
             changes["context"] = context
         if end is not None:
             changes |= ended(end)
-        return self._advance(changes, executions)
+        return self._change_if_held(changes, executions)
 
     def postpone(
         self, executions: Sequence[TaskExecution], *, seconds: float, reason: str, context: str | None = None
@@ -137,15 +137,15 @@ class FeatureRun(models.Model):
         changes = released(RunState.WAITING, reason) | {"available_at": Now(seconds)}
         if context is not None:
             changes["context"] = context
-        return self._advance(changes, executions)
+        return self._change_if_held(changes, executions)
 
     def release(self, reason: str) -> dict[str, Any]:
         """Release the unfinished run to other workers: running -> pending. Return the changes."""
-        return self._advance(released(RunState.PENDING, reason) | {"available_at": Now()}, [])
+        return self._change_if_held(released(RunState.PENDING, reason) | {"available_at": Now()}, [])
 
     def fail(self, reason: str) -> dict[str, Any]:
         """End the run with tasks that did not run: running -> failed. Return the changes."""
-        return self._advance(ended(RunState.FAILED) | {"reason": reason}, [])
+        return self._change_if_held(ended(RunState.FAILED) | {"reason": reason}, [])
 
     def renew_lease(self) -> bool:
         """Extend the lease by LEASE_SECONDS. Return whether this claim still holds the run."""
@@ -163,10 +163,10 @@ class FeatureRun(models.Model):
     def _mine(self) -> FeatureRunQuerySet:
         return self._row(state=RunState.RUNNING, claim_id=self.claim_id)
 
-    def _advance(self, changes: dict[str, Any], executions: Sequence[TaskExecution]) -> dict[str, Any]:
+    def _change_if_held(self, changes: dict[str, Any], executions: Sequence[TaskExecution]) -> dict[str, Any]:
         guard: dict[str, Any] = {"id": self.pk, "state": RunState.RUNNING, "claim_id": self.claim_id}
         guard["position"] = self.position
-        # A run that ends keeps its own end, also if its cancellation was requested
+        # A run that ends keeps its own end, even if its cancellation was requested
         can_be_cancelled = changes.get("state") not in ENDED
         strict = guard | {"cancel_requested": False} if can_be_cancelled else guard
         if not statements.advance(self, strict, changes, executions):
@@ -189,19 +189,26 @@ class FeatureRun(models.Model):
     # State changes by other processes
 
     def recover(
-        self, executions: Sequence[TaskExecution], *, settled: int, end: RunState | None, reason: str, expired: bool
+        self,
+        executions: Sequence[TaskExecution],
+        *,
+        settled: int,
+        end: RunState | None,
+        reason: str,
+        only_if_expired: bool,
     ) -> bool:
         """
         Take the run from its dead worker: running -> pending, or to *end*. Return False if another process was first.
 
-        *settled* is the number of tasks that have ended for good. With *expired*, do nothing if the lease was renewed.
+        *settled* is the number of tasks that have ended for good. With *only_if_expired*, do nothing if the lease was
+        renewed.
         If cancellation was requested, the run ends here.
         """
         changes = ended(end) if end else released(RunState.PENDING, reason) | {"available_at": Now()}
         changes |= {"position": self.position + settled, "reason": reason}
         with transaction.atomic(using=self._state.db):
             held = self._mine().filter(position=self.position)
-            if expired:
+            if only_if_expired:
                 # A suspended worker, or one on a lost host, may still hold the row lock. The relay must not wait for it
                 held = skip_locked(held.expired())
             done = (held if end else held.filter(cancel_requested=False)).update(**changes)
@@ -241,7 +248,7 @@ class FeatureRun(models.Model):
         self._row(state__in=OPEN).update(**ended(RunState.CANCELLED), reason="cancelled")
         return bool(asked)
 
-    def unsettled(self, *, only_failed: bool = False) -> list[str]:
+    def not_succeeded(self, *, only_failed: bool = False) -> list[str]:
         """Return the names of the tasks that have not succeeded, or with *only_failed* that failed, in order."""
         states = dict(self.log.values_list("name", "state"))
         again = (ExecutionState.FAILED, ExecutionState.LOST)
@@ -258,7 +265,7 @@ class FeatureRun(models.Model):
         Return False if the run is not failed or cancelled. The tasks to run move behind the others, and their failures
         and crashes so far no longer count for ``max_attempts`` and ``TASK_MAX_CRASHES``.
         """
-        todo = self.unsettled(only_failed=only_failed)
+        todo = self.not_succeeded(only_failed=only_failed)
         done = [name for name in self.task_names if name not in todo]
         stopped = self._row(state__in=(RunState.FAILED, RunState.CANCELLED), token=self.token)
         changes = released(RunState.PENDING, "resumed") | {"finished_at": None, "cancel_requested": False}

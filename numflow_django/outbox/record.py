@@ -22,13 +22,13 @@ def record(feature: Feature, ctx: Context, *, steps: StepLog, request: Mapping[s
     """
     Write the run row as the last statement of the open transaction on ``feature.using``, and return it.
 
-    The caller calls :func:`dispatch` after COMMIT. *request* holds ``method``, ``path``, ``status_code`` and
+    The caller calls :func:`enqueue_new_run` after COMMIT. *request* holds ``method``, ``path``, ``status_code`` and
     ``created_by``. Raise ContextError if a value of the context cannot be serialized.
     """
     return insert_run(feature, ctx, wait=feature.start_after, queue=feature.queue, steps=steps, **_clean(request))
 
 
-def dispatch(feature: Feature, run: FeatureRun) -> None:
+def enqueue_new_run(feature: Feature, run: FeatureRun) -> None:
     """Enqueue a new run after its COMMIT, unless it waits for its start time."""
     if run.state == RunState.QUEUED:
         enqueue(run, timeout=feature.job_timeout)

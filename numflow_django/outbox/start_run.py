@@ -15,7 +15,7 @@ from ..discovery.policy import seconds_of
 from ..discovery.registry import Feature, registry
 from ..exceptions import UnknownFeature
 from ..models import FeatureRun
-from .record import dispatch, insert_run
+from .record import enqueue_new_run, insert_run
 
 
 def start_run(
@@ -46,7 +46,7 @@ def start_run(
         ctx[key] = value
     with transaction.atomic(using=feature.using):
         run = insert_run(feature, ctx, wait=wait, queue=queue or feature.queue, steps=[])
-        transaction.on_commit(partial(dispatch, feature, run), using=feature.using, robust=True)
+        transaction.on_commit(partial(enqueue_new_run, feature, run), using=feature.using, robust=True)
     return run
 
 

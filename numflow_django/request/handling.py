@@ -12,11 +12,11 @@ from ..conf import conf
 from ..context import Context
 from ..discovery.policy import Retry
 from ..exceptions import InvalidErrorHandlerResult, InvalidStepResult
-from ..outbox.record import StepLog, dispatch, record, record_rollback
+from ..outbox.record import StepLog, enqueue_new_run, record, record_rollback
 from ..text.tracebacks import traceback_of
 from .attempt import Attempt, RollbackWithResponse
-from .facts import facts_of, user_key
 from .http import attributed, describe, error_response
+from .run_columns import request_columns, user_key
 from .run_header import RUN_HEADER, note_failed_run
 from .state import RequestState
 from .trace import Trace
@@ -44,14 +44,14 @@ class RequestHandling:
         self.request = request
         self.trace = trace
 
-    def response(self, *, can_retry: bool) -> HttpResponseBase:
-        """Return the response. *can_retry*: whether ``on_error`` may return a Retry."""
+    def handle(self, *, has_on_error: bool) -> HttpResponseBase:
+        """Return the response. *has_on_error*: whether the view has an ``on_error``, which may return a Retry."""
         try:
             self._initialize()
         except Exception as error:  # noqa: BLE001 - on_error decides
             error.add_note(f"feature {self.feature.label}, initialize_context")
-            return self._error_response(self._decide(error, can_retry=False), None)
-        before = RequestState(self.request, can_retry=can_retry)
+            return self._error_response(self._decide(error, retry_allowed=False), None)
+        before = RequestState(self.request, can_retry=has_on_error)
         numbers = count(1)
         while True:
             attempt = Attempt(next(numbers), self.trace.step)
@@ -93,7 +93,7 @@ class RequestHandling:
                 before.undo_login()
             if attempt.failed_step is None:
                 error.add_note(f"feature {self.feature.label}, outside its steps")
-            decision = self._decide(error, can_retry=True)
+            decision = self._decide(error, retry_allowed=True)
             if isinstance(decision.returned, Retry) and decision.returned.allows(attempt.number):
                 return decision.returned
             return self._error_response(decision, attempt)
@@ -106,7 +106,7 @@ class RequestHandling:
         def after_commit() -> None:
             attempt.committed = True
             if attempt.run:
-                dispatch(self.feature, attempt.run)
+                enqueue_new_run(self.feature, attempt.run)
 
         with commit_block(self.feature.using, after_commit):
             response = self.view.run_feature_steps(self.ctx, self.request, attempt)
@@ -114,26 +114,26 @@ class RequestHandling:
                 raise RollbackWithResponse(lambda: response)
             ensure_committable(self.feature.using)
             if self.feature.tasks and response.status_code < 400:
-                facts = facts_of(self.request, response.status_code) | {"created_by": user_key(self.request)}
+                facts = request_columns(self.request, response.status_code) | {"created_by": user_key(self.request)}
                 attempt.run = record(self.feature, self.ctx, steps=attempt.log, request=facts)
                 response.headers[RUN_HEADER] = str(self.ctx.run_id)
         return response
 
     # Errors
 
-    def _decide(self, error: Exception, *, can_retry: bool) -> Decision:
+    def _decide(self, error: Exception, *, retry_allowed: bool) -> Decision:
         """Ask ``on_error`` about *error*, after the rollback."""
         error = attributed(error, self.request)
         self.trace.failed(error)
         try:
-            returned = self._call_on_error(error, can_retry=can_retry)
+            returned = self._call_on_error(error, retry_allowed=retry_allowed)
             self.trace.handled(returned)
         except Exception as raised:  # noqa: BLE001 - it takes the place of the error that on_error was called with
             self.trace.handled(raised)
             return Decision(None, raised)
         return Decision(returned, error)
 
-    def _call_on_error(self, error: Exception, *, can_retry: bool) -> HttpResponseBase | Retry | None:
+    def _call_on_error(self, error: Exception, *, retry_allowed: bool) -> HttpResponseBase | Retry | None:
         self.ctx._numflow.author = f"on_error of {self.feature.label}"
         returned = self.view.on_error(error, self.ctx, self.request)
         if returned is not None and not isinstance(returned, HttpResponseBase | Retry):
@@ -141,7 +141,7 @@ class RequestHandling:
                 f"feature {self.feature.label}: on_error returned a {type(returned).__name__}; return an HttpResponse, "
                 "a Retry or None"
             ) from error
-        if isinstance(returned, Retry) and not can_retry:
+        if isinstance(returned, Retry) and not retry_allowed:
             raise InvalidErrorHandlerResult(
                 f"feature {self.feature.label}: on_error returned a Retry for an error of initialize_context, which "
                 "runs once for a request; return an HttpResponse or None"
@@ -172,10 +172,12 @@ class RequestHandling:
         """Write a row about the rollback, if ``NUMFLOW["LOG_ROLLBACKS"]`` asks for one."""
         status_of = self.view.status_for_error
         status = response.status_code if response else status_of(error or Exception())
-        is_ours = status >= 500 or (error is not None and status_of(error) >= 500)
-        if not self.feature.atomic or not (conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and is_ours)):
+        is_server_error = status >= 500 or (error is not None and status_of(error) >= 500)
+        if not self.feature.atomic or not (
+            conf.LOG_ROLLBACKS == "all" or (conf.LOG_ROLLBACKS == "errors" and is_server_error)
+        ):
             return
-        facts = facts_of(self.request, status)
+        facts = request_columns(self.request, status)
         # The session's database may be what failed; then the row has no user
         with suppress(Exception):
             facts["created_by"] = user_key(self.request)

@@ -56,7 +56,7 @@ def ensure_committable(using: str) -> None:
             f"the transaction on {using!r} is marked for rollback, by set_rollback(True) or because a step caught a "
             "database error; put atomic() around the query that may fail"
         )
-    if transactions.is_lost(connection):
+    if transactions.would_commit_nothing(connection):
         raise TransactionNotCommitted(
             f"the transaction on {using!r} cannot go on, because a step caught a database error or ended it in SQL; "
             "put atomic() around the query that may fail"

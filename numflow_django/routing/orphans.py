@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from django.apps import apps
 
+from ..discovery.attribute_problems import METHODS
 from ..discovery.errors import parent_folder
 from ..discovery.listing import PARTS, Folder, part_alike
-from ..discovery.options import METHODS
 from ..exceptions import InvalidFeature, InvalidRoute
 from .paths import parameter_alike, segment_of
 

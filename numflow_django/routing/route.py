@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..discovery.options import METHODS
+from ..discovery.attribute_problems import METHODS
 from ..exceptions import DuplicateRoute, InvalidRoute
 from ..views import FeatureView
 from .paths import shape_of, untyped

@@ -17,11 +17,11 @@ from typing import Any
 from django.apps import apps
 
 from ..conf import conf
+from ..discovery.attribute_problems import BUILT_IN, METHODS
 from ..discovery.errors import ConfigurationErrors, import_failed, missing_features, package_folder
 from ..discovery.label import label_of
 from ..discovery.listing import PARTS, Folder
 from ..discovery.modules import import_folder, import_package
-from ..discovery.options import BUILT_IN, METHODS
 from ..discovery.registry import registry
 from ..exceptions import InvalidFeature, InvalidRoute
 from ..text.suggestions import one_of

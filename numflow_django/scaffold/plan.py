@@ -9,8 +9,8 @@ from sysconfig import get_paths
 
 from django.apps import AppConfig, apps
 
+from ..discovery.attribute_problems import METHODS
 from ..discovery.listing import PARTS
-from ..discovery.options import METHODS
 from ..exceptions import NumflowError
 from ..routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
 from ..text.suggestions import did_you_mean, one_of

@@ -14,8 +14,8 @@ from typing import Any, Self
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..db import queries
-from ..db.transactions import is_aborted, is_aborted_by_errors, of_caller
+from ..db import interrupted_queries
+from ..db.transactions import inside_callers_transaction, is_aborted, is_aborted_by_errors
 
 #: Django's attributes of a transaction, with their values outside of any transaction.
 NO_TRANSACTION: dict[str, Any] = {
@@ -47,7 +47,7 @@ def committed(*, except_for: Sequence[Callback] = ()) -> Iterator[None]:
     """
     with ExitStack() as stack:
         held = [stack.enter_context(HeldTransaction(connection)) for connection in _in_transaction()]
-        stack.enter_context(of_caller(each.connection.alias for each in held))
+        stack.enter_context(inside_callers_transaction(each.connection.alias for each in held))
         for test_transaction in held:
             test_transaction.call_back(except_for)
         yield
@@ -131,7 +131,7 @@ class InTest(BaseDatabaseWrapper):
 
     def close(self) -> None:
         """Keep the connection, which holds the test's data. Roll back an open transaction, as the server would."""
-        queries.discard(self)
+        interrupted_queries.discard(self)
         self.run_on_commit = []
         if self.in_atomic_block:
             self.needs_rollback = True
@@ -162,7 +162,7 @@ def _release(connection: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _roll_back(connection: BaseDatabaseWrapper, name: str) -> None:
-    queries.discard(connection)
+    interrupted_queries.discard(connection)
     _execute(connection, connection.ops.savepoint_rollback_sql(name))
 
 

@@ -129,7 +129,7 @@ class Worker:
         try:
             runner.run_claimed(claimed, lease=nullcontext)
         except WorkerDied as death:
-            record_loss(claimed, f"its worker died {death}", expired=False)
+            record_loss(claimed, f"its worker died {death}", only_if_expired=False)
         if claimed.reason.startswith(UNKNOWN):
             self.stuck.add(run.pk)
 

@@ -27,7 +27,7 @@ from .relay_clock import RelayClock
 from .shared_status import SharedStatus
 from .supervisor import Supervisor
 from .work_horse import WorkHorse
-from .work_loop import STUCK_SECONDS, WorkLoop
+from .work_loop import WorkLoop
 
 #: Seconds between two checks of a busy work-horse. A job that two checks find running is entered in RQ's registries.
 CHECK_SECONDS = 1.0
@@ -119,7 +119,7 @@ class FeatureWorker(Worker):
     # Jobs
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Send a job of ours to the work-horse and wait until it has no more. Refuse every other job."""
+        """Send a job of ours to the work-horse and wait until it has no more jobs. Refuse every other job."""
         try:
             parse_job_id(job.id)
         except ValueError as error:
@@ -146,9 +146,9 @@ class FeatureWorker(Worker):
 
     def send(self, job: Job) -> WorkHorse:
         """Send a job to the work-horse."""
-        horse = self.supervisor.send(job.id, float(job.timeout or 0) + STUCK_SECONDS)
+        horse = self.supervisor.send(job.id, float(job.timeout or 0))
         if self._stop_requested:
-            self.supervisor.stop()  # requested before the work-horse had this job
+            self.supervisor.stop_after_task()  # requested before the work-horse had this job
         return horse
 
     def be_horse(self, pipe: Connection, shared_status: SharedStatus) -> None:
@@ -194,12 +194,12 @@ class FeatureWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Handle the first stop signal: also ask the work-horse to stop after the current task."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        self.supervisor.stop()
+        self.supervisor.stop_after_task()
 
     def teardown(self) -> None:
-        """Stop the work-horse, then RQ's own teardown."""
+        """Stop the work-horse, then call RQ's own teardown."""
         if not self._is_horse:
-            self.supervisor.dismiss()
+            self.supervisor.end_after_run()
         super().teardown()  # type: ignore[no-untyped-call]
 
 

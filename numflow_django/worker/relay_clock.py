@@ -1,4 +1,4 @@
-"""When a worker runs the relay: one tick each RELAY_SECONDS, between two jobs and while one is running."""
+"""When a worker runs the relay: one tick every RELAY_SECONDS, between two jobs and while one is running."""
 
 from collections.abc import Callable
 from math import inf

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import NamedTuple
 
+#: Seconds beyond a job's own limit after which the worker kills the work-horse, whose own alarm has not worked.
+STUCK_SECONDS = 60
 #: The running job: start (monotonic seconds), limit (seconds), and its id, padded with NULs.
 RUNNING = struct.Struct("=dd96s")
 #: The ids of the jobs that were taken together, one on each line.
@@ -17,12 +19,12 @@ class RunningJob(NamedTuple):
 
     job_id: str  # RQ's
     began: float  # monotonic seconds, the same clock for all processes of a host
-    limit: float  # seconds after which it counts as stuck
+    limit: float  # seconds that the job may take
 
     @property
     def is_overdue(self) -> bool:
-        """Return whether the job has exceeded its limit."""
-        return monotonic() - self.began > self.limit
+        """Return whether the job counts as stuck."""
+        return monotonic() - self.began > self.limit + STUCK_SECONDS
 
 
 class SharedStatus:

@@ -25,7 +25,7 @@ class Supervisor:
         return self._horse
 
     def send(self, job_id: str, limit: float) -> WorkHorse:
-        """Send a job with its *limit* in seconds to the work-horse, or to a new one if it died at rest."""
+        """Send a job with its *limit* in seconds to the work-horse, or to a new one if that one has died while idle."""
         horse = self._horse or self.fork()
         while not horse.send(job_id, limit):
             horse = self.fork()
@@ -37,15 +37,15 @@ class Supervisor:
             logger.error("work-horse killed: job %s did not end when its time was up", running.job_id)
             horse.kill()
 
-    def stop(self) -> None:
+    def stop_after_task(self) -> None:
         """Ask the work-horse to stop after the current task."""
         if self._horse:
-            self._horse.stop()
+            self._horse.stop_after_task()
 
-    def dismiss(self) -> None:
+    def end_after_run(self) -> None:
         """Let the work-horse end after the current run, and do not wait for that run."""
         if self._horse:
-            self._horse.dismiss()
+            self._horse.end_after_run()
 
     def forget(self) -> None:
         """Forget a work-horse that has ended: another process may get its process id."""

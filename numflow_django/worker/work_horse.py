@@ -12,7 +12,7 @@ from ..text import console
 from .shared_status import SharedStatus
 
 #: The message of a work-horse that has no job.
-AT_REST = b"at rest"
+IDLE = b"idle"
 
 #: The function that the child process calls with its end of the pipe. The process ends when the function returns.
 Work = Callable[[Connection, SharedStatus], None]
@@ -55,7 +55,7 @@ class WorkHorse:
         return True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most *seconds*. Return whether it is at rest again or has ended."""
+        """Wait for at most *seconds*. Return whether it is idle again or has ended."""
         with suppress(EOFError, OSError):
             if self._pipe.poll(seconds):
                 self._pipe.recv_bytes()
@@ -64,7 +64,7 @@ class WorkHorse:
             return self._reap(os.WNOHANG)
         return self._reap(0)
 
-    def stop(self) -> None:
+    def stop_after_task(self) -> None:
         """Ask it to release its run after the current task. Do not signal programs that its task has started."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
@@ -74,7 +74,7 @@ class WorkHorse:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def dismiss(self) -> None:
+    def end_after_run(self) -> None:
         """Let it end after the current run, and do not wait for that run."""
         self._pipe.close()
         if self.shared_status.running is None:

@@ -27,9 +27,6 @@ from .lifetime import Lifetime
 from .shared_status import SharedStatus
 from .worker_pipe import WorkerEnded, WorkerPipe
 
-#: Seconds beyond a job's own limit after which the worker kills the work-horse, whose own alarm has not worked.
-STUCK_SECONDS = 60
-
 #: The most runs that are claimed together, and the most seconds that one of them may take on average.
 MAX_BATCH = 16
 QUICK_SECONDS = 0.02
@@ -58,7 +55,7 @@ class WorkLoop:
             while not self._lifetime.is_over:
                 self._serve(self._pipe.receive())
                 if not self._lifetime.is_over:
-                    self._pipe.report_rest()
+                    self._pipe.report_idle()
         except WorkerEnded:
             return
         close_connections()
@@ -95,7 +92,7 @@ class WorkLoop:
         except RedisError as error:
             logger.warning("no next job: %s: %s; the worker tries again", type(error).__name__, error)
             return []
-        self._shared_status.store_taken([job.name for job in jobs])
+        self._shared_status.store_taken([job.job_id for job in jobs])
         return jobs
 
     def _run_sent(self, job_id: str) -> list[str]:
@@ -106,16 +103,16 @@ class WorkLoop:
 
     def _run_batch(self, jobs: list[FetchedJob]) -> list[str]:
         """Serve the *jobs*. Return their ids, because all of them are done with now."""
-        dispatches = [parse_job_id(job.name) for job in jobs]
+        dispatches = [parse_job_id(job.job_id) for job in jobs]
         with BatchClaim(dispatches, worker=self._worker) as batch:
             for job, (run_id, dispatch_no) in zip(jobs, dispatches, strict=True):
-                self._shared_status.store_running(job.name, job.timeout + STUCK_SECONDS)
+                self._shared_status.store_running(job.job_id, job.timeout)
                 if run_id not in batch.claimed:
                     self._run(run_id, dispatch_no)
                 elif not self._lifetime.is_over and (run := batch.begin(run_id)):
                     self._run_claimed(run)
                 self._note_end()
-        return [job.name for job in jobs]
+        return [job.job_id for job in jobs]
 
     def _note_end(self) -> None:
         """Print what the tasks of a run have written, and store that no job is running."""

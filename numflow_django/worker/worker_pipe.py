@@ -4,7 +4,7 @@ import os
 from multiprocessing.connection import Connection
 
 from ..db.connections import close_connections
-from .work_horse import AT_REST
+from .work_horse import IDLE
 
 #: Seconds without a run after which a work-horse closes its database connections.
 IDLE_SECONDS = 10.0
@@ -41,6 +41,6 @@ class WorkerPipe:
         self.is_waiting = False
         return job_id
 
-    def report_rest(self) -> None:
+    def report_idle(self) -> None:
         """Tell the worker that there is no job here."""
-        self._connection.send_bytes(AT_REST)
+        self._connection.send_bytes(IDLE)

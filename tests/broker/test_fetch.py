@@ -56,7 +56,7 @@ def test_a_portion_leaves_enough_for_others(fetcher, queue, waiting, most, taken
     """A batch is at most a quarter of the queue, and at least one job."""
     names = enqueued(*range(waiting))
 
-    assert [job.name for job in fetcher.next([], most=most)] == names[:taken]
+    assert [job.job_id for job in fetcher.next([], most=most)] == names[:taken]
     assert queue.job_ids == names[taken:]
 
 
@@ -66,7 +66,7 @@ def test_a_foreign_job_is_left_where_it_is(fetcher, queue):
     foreign = queue.enqueue("os.getpid")
     enqueued(2)
 
-    assert [job.name for job in fetcher.next([], most=16)] == [ours]
+    assert [job.job_id for job in fetcher.next([], most=16)] == [ours]
     assert fetcher.next([ours]) == []
     assert queue.job_ids[0] == foreign.id
 
@@ -88,7 +88,7 @@ def test_suspended_workers_take_nothing(fetcher, server):
     resume(server)
 
     assert while_suspended == []
-    assert [job.name for job in fetcher.next([])] == names
+    assert [job.job_id for job in fetcher.next([])] == names
 
 
 def test_a_job_without_a_hash_is_taken(fetcher, server):
@@ -105,7 +105,7 @@ def test_several_queues(server):
     [mail] = enqueued(1, queue="mail")
     [default] = enqueued(2)
 
-    assert [job.name for _ in range(3) for job in fetcher.next([])] == [default, mail]
+    assert [job.job_id for _ in range(3) for job in fetcher.next([])] == [default, mail]
 
 
 def test_it_waits_for_one_more(queue, server):

@@ -5,20 +5,20 @@ from numflow_django.broker import marks
 
 def test_a_mark_shows_that_redis_has_lost_its_data(server):
     """The first mark is missing, the next one exists, and after a flush it is missing again, for each queue."""
-    were_missing = [marks.mark("default"), marks.mark("default"), marks.mark("mail")]
+    were_missing = [marks.set_mark("default"), marks.set_mark("default"), marks.set_mark("mail")]
     server.flushall()
 
-    assert [*were_missing, marks.mark("default")] == [True, False, True, True]
+    assert [*were_missing, marks.set_mark("default")] == [True, False, True, True]
     assert server.ttl("numflow:mark:default") == -1
 
 
 def test_a_deleted_mark_is_missing(server):
     """A relay that could not check everything deletes the mark for the next one."""
-    marks.mark("default")
+    marks.set_mark("default")
 
-    marks.unmark("default")
+    marks.delete_mark("default")
 
-    assert marks.mark("default") is True
+    assert marks.set_mark("default") is True
 
 
 def test_one_at_a_time_takes_the_turn(server):

@@ -78,8 +78,8 @@ ANNOUNCED = [(RUN, 1)]
 @pytest.mark.parametrize(
     ("ask", "answer"),
     [
-        (lambda: marks.mark("default"), None),
-        (lambda: marks.unmark("default"), None),
+        (lambda: marks.set_mark("default"), None),
+        (lambda: marks.delete_mark("default"), None),
         (lambda: marks.take_turn("default", 60), False),
         (lambda: workers.worker_count("default"), None),
         (lambda: lookup.listed_jobs("default"), None),

@@ -98,10 +98,10 @@ LET_IN = (
 )
 
 
-@pytest.mark.parametrize("keeper", [Router, LogKeeper])
-def test_a_router_that_keeps_our_tables_out_is_an_error(tree, registered, errors, settings, keeper):
+@pytest.mark.parametrize("renewer", [Router, LogKeeper])
+def test_a_router_that_keeps_our_tables_out_is_an_error(tree, registered, errors, settings, renewer):
     """A router that keeps a table of ours out of a database with runs is an error that names it and the command."""
-    settings.DATABASE_ROUTERS = [Undecided(), object(), keeper()]
+    settings.DATABASE_ROUTERS = [Undecided(), object(), renewer()]
     registered("a", tasks=TASKS, using="other")
     registered("b", tasks=TASKS)
 
@@ -109,7 +109,7 @@ def test_a_router_that_keeps_our_tables_out_is_an_error(tree, registered, errors
 
     assert code == "numflow.E007"
     assert message == (
-        f"tests.checks.test_databases.{keeper.__name__} keeps the tables of numflow_django out of DATABASES['other'], "
+        f"tests.checks.test_databases.{renewer.__name__} keeps the tables of numflow_django out of DATABASES['other'], "
         f"which holds the runs of {tree.package}.a."
     )
     assert hint == f"{LET_IN} If migrate finds nothing to do, manage.py check --database other says why."

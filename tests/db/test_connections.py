@@ -3,8 +3,8 @@
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 
-from numflow_django.db.connections import Watch, close_connections
-from numflow_django.db.transactions import end, is_open, of_caller
+from numflow_django.db.connections import OpenTransactions, close_connections
+from numflow_django.db.transactions import end, inside_callers_transaction, is_open
 from numflow_django.models import FeatureRun
 from tests.e2e.processes import own_database
 from tests.support.waiting import eventually
@@ -37,7 +37,7 @@ OPEN = {
 
 def test_nothing_is_left_of_a_good_task(database):
     """After a task that closed its transactions, nothing is rolled back and the connection is the same."""
-    watch = Watch()
+    watch = OpenTransactions()
     with transaction.atomic(using=ALIAS):
         write("kept")
     before = database.connection
@@ -52,7 +52,7 @@ def test_nothing_is_left_of_a_good_task(database):
 @pytest.mark.parametrize("begin", OPEN.values(), ids=OPEN)
 def test_an_open_transaction_is_rolled_back(database, begin):
     """A transaction that a task left open, in any way, is rolled back and named; later writes are committed."""
-    watch = Watch()
+    watch = OpenTransactions()
     begin(database)
     write("lost")
 
@@ -67,7 +67,7 @@ def test_an_open_transaction_is_rolled_back(database, begin):
 
 def test_autocommit_is_switched_on_again(database):
     """If a task switched autocommit off and wrote nothing, later writes are committed all the same."""
-    watch = Watch()
+    watch = OpenTransactions()
     database.set_autocommit(False)
 
     left = watch.clean_up()
@@ -82,7 +82,7 @@ def test_autocommit_is_switched_on_again(database):
 def test_a_connection_that_the_task_opened_is_checked_too(database, begin):
     """An open transaction is found on a connection that did not exist when the task began, too."""
     database.close()
-    watch = Watch()
+    watch = OpenTransactions()
     begin(database)
     write("lost")
 
@@ -94,7 +94,7 @@ def test_what_was_open_before_the_task_stays_open(database):
     """The engine's own transaction around a task survives the one that the task left open in it."""
     with transaction.atomic(using=ALIAS):
         write("kept")
-        watch = Watch()
+        watch = OpenTransactions()
         transaction.atomic(using=ALIAS).__enter__()
         write("lost")
 
@@ -109,7 +109,7 @@ def test_a_database_error_in_a_transaction_that_is_left_open(database):
     """An open transaction that an error has aborted is rolled back like any other."""
     write("kept")
     same = FeatureRun.objects.using(ALIAS).get()
-    watch = Watch()
+    watch = OpenTransactions()
     transaction.atomic(using=ALIAS).__enter__()
     with pytest.raises(IntegrityError):
         FeatureRun.objects.using(ALIAS).bulk_create([same])
@@ -122,18 +122,18 @@ def test_a_task_that_uses_no_database_opens_no_connection(database):
     """Checking the connections opens none."""
     database.close()
 
-    left = Watch().clean_up()
+    left = OpenTransactions().clean_up()
 
     assert (left, database.connection) == ([], None)
 
 
 def test_a_renewed_connection_is_a_new_one(database):
     """After a task that was interrupted, its connection is closed and its transaction gone."""
-    watch = Watch()
+    watch = OpenTransactions()
     transaction.atomic(using=ALIAS).__enter__()
     write("lost")
 
-    watch.renew()
+    watch.close_interrupted()
 
     assert database.connection is None
     assert written() == []
@@ -143,11 +143,11 @@ def test_a_renewal_keeps_what_was_open_before_the_task(database):
     """An interrupted task in the engine's own transaction does not close the connection under it."""
     with transaction.atomic(using=ALIAS):
         write("kept")
-        watch = Watch()
+        watch = OpenTransactions()
         transaction.atomic(using=ALIAS).__enter__()
         write("lost")
 
-        watch.renew()
+        watch.close_interrupted()
 
     assert written() == ["kept"]
 
@@ -157,7 +157,7 @@ def test_a_dead_connection_is_dropped(database, noticed):
     """A connection that the server has closed is not an open transaction, and the next query opens a new one."""
     if database.vendor != "postgresql":
         pytest.skip("SQLite has no server to hang up")
-    watch = Watch()
+    watch = OpenTransactions()
     dead = database.connection
     hang_up(dead.info.backend_pid)
     if noticed:
@@ -196,14 +196,14 @@ def test_the_connections_of_this_thread_are_closed(database):
     assert written() == []
 
 
-@pytest.mark.parametrize("is_callers", [True, False])
-def test_a_transaction_of_the_caller_stays_open(database, is_callers):
+@pytest.mark.parametrize("belongs_to_caller", [True, False])
+def test_a_transaction_of_the_caller_stays_open(database, belongs_to_caller):
     """A transaction that Django knows nothing of is rolled back, unless it belongs to the engine's caller."""
     database.cursor().execute("BEGIN")
 
-    with of_caller([ALIAS] if is_callers else []):
-        left = Watch().clean_up()
+    with inside_callers_transaction([ALIAS] if belongs_to_caller else []):
+        left = OpenTransactions().clean_up()
     kept = is_open(database)
     end(database)
 
-    assert (left, kept) == ([] if is_callers else [ALIAS], is_callers)
+    assert (left, kept) == ([] if belongs_to_caller else [ALIAS], belongs_to_caller)

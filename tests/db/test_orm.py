@@ -111,7 +111,9 @@ def test_the_run_of_a_dead_worker_is_recovered():
     run = claimed()
     FeatureRun.objects.update(lease_expires_at=Now(-5.0))
 
-    lost = run.recover([execution(run, ExecutionState.LOST)], settled=0, end=None, reason="resuming", expired=True)
+    lost = run.recover(
+        [execution(run, ExecutionState.LOST)], settled=0, end=None, reason="resuming", only_if_expired=True
+    )
 
     assert lost is True
     assert FeatureRun.objects.get().state == RunState.PENDING

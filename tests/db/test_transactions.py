@@ -49,7 +49,7 @@ def test_an_error_aborts_the_transaction_where_the_database_does_so():
     """In a transaction a failed statement aborts it on the databases that are said to do so, and on no other."""
     with transaction.atomic():
         fail()
-        found = transactions.is_aborted(connection), transactions.is_lost(connection)
+        found = transactions.is_aborted(connection), transactions.would_commit_nothing(connection)
         transaction.set_rollback(True)
 
     assert found == (transactions.is_aborted_by_errors(connection),) * 2
@@ -81,9 +81,9 @@ def test_the_end_of_a_transaction_restores_autocommit():
 
 def test_a_transaction_of_the_caller_is_known_as_such():
     """A transaction is the caller's on the databases that it named, and only within its block."""
-    with transactions.of_caller(["other"]):
-        with transactions.of_caller(["default"]):
-            inside = transactions.is_callers(connection)
-        between = transactions.is_callers(connection)
+    with transactions.inside_callers_transaction(["other"]):
+        with transactions.inside_callers_transaction(["default"]):
+            inside = transactions.belongs_to_caller(connection)
+        between = transactions.belongs_to_caller(connection)
 
     assert (inside, between) == (True, False)

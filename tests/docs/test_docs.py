@@ -17,8 +17,8 @@ from django.views import View
 
 from numflow_django import FeatureView, exceptions, signals
 from numflow_django.conf import KEYS
+from numflow_django.discovery.attribute_problems import HOOKS
 from numflow_django.discovery.attributes import FeatureAttributes
-from numflow_django.discovery.options import HOOKS
 from numflow_django.discovery.policy import TaskPolicy
 from numflow_django.exceptions import FeatureConfigurationError, NumflowError
 from numflow_django.models import ExecutionState, RunState

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from numflow_django.broker import marks
-from numflow_django.execution import lost_jobs, pages, relay, unserved
+from numflow_django.execution import missing_jobs, pages, relay, unserved
 from numflow_django.execution.relay import Relay
 
 
@@ -13,7 +13,7 @@ from numflow_django.execution.relay import Relay
 def clock(monkeypatch):
     """The relay's clock, set by hand."""
     clock = SimpleNamespace(now=1000.0)
-    for module in (relay, lost_jobs, pages, unserved):
+    for module in (relay, missing_jobs, pages, unserved):
         monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     return clock
 
@@ -22,12 +22,12 @@ def clock(monkeypatch):
 def relay_at_work(server, clock):
     """A relay that has just checked everything, in a Redis that it has marked."""
     for queue in ("default", "mail"):
-        marks.mark(queue)
+        marks.set_mark(queue)
     at_work = Relay()
     for alias in ("default", "other"):
         for queue in ("default", "mail"):
-            at_work.lost_jobs.checks[alias, queue] = check = lost_jobs.LastCheck()
-            check.note(everything=True)
+            at_work.missing_jobs.checks[alias, queue] = check = missing_jobs.LastCheck()
+            check.record(everything=True)
     return at_work
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from numflow_django.discovery.registry import registry
 from numflow_django.execution import batch_claim as module
-from numflow_django.execution.batch_claim import PATIENCE, BatchClaim
-from numflow_django.execution.keeper import Keeper
+from numflow_django.execution.batch_claim import RELEASE_AFTER_SECONDS, BatchClaim
+from numflow_django.execution.lease_renewal import LeaseRenewer
 from numflow_django.execution.recovery import record_loss
 from numflow_django.models import CLAIMED_IN_BATCH, FeatureRun, RunState
 from tests.e2e.processes import own_database
@@ -53,20 +53,20 @@ def enqueued_jobs(enqueued):
 
 
 @pytest.fixture
-def keeper():
-    """A keeper of this test only."""
-    keeper = Keeper()
-    yield keeper
-    keeper.close()
+def renewer():
+    """A renewer of this test only."""
+    renewer = LeaseRenewer()
+    yield renewer
+    renewer.close()
 
 
 @pytest.fixture
-def claim(keeper):
+def claim(renewer):
     """Claim these runs together; extra dispatches may follow."""
 
     def claim(runs, *more):
         dispatches = [(run.pk, run.dispatch_no) for run in runs]
-        return BatchClaim([*dispatches, *more], worker="w1", keeper=keeper)
+        return BatchClaim([*dispatches, *more], worker="w1", renewer=renewer)
 
     return claim
 
@@ -77,7 +77,7 @@ def rows(number, alias="default", **facts):
 
 
 @pytest.mark.django_db
-def test_runs_are_claimed_together(claim, keeper):
+def test_runs_are_claimed_together(claim, renewer):
     """Several runs are claimed at once with one claim id and kept leases, and begin one by one."""
     runs = rows(3)
 
@@ -87,7 +87,7 @@ def test_runs_are_claimed_together(claim, keeper):
     assert [(run.pk, run.state, run.token, run.worker, run.reason) for run in begun] == [
         (run.pk, RunState.RUNNING, 1, "w1", CLAIMED_IN_BATCH) for run in runs
     ]
-    assert keeper.held == {run.pk for run in runs}
+    assert renewer.held == {run.pk for run in runs}
     assert len({run.claim_id for run in begun}) == 1
     assert FeatureRun.objects.filter(state=RunState.RUNNING).count() == 3
 
@@ -103,18 +103,18 @@ def test_one_run_alone_is_not_claimed_ahead(claim, timers):
 
 
 @pytest.mark.django_db
-def test_which_runs_are_not_claimed_ahead(claim, keeper):
+def test_which_runs_are_not_claimed_ahead(claim, renewer):
     """A run that was claimed before, is gone, or was enqueued again meanwhile is left to a claim of its own."""
     fresh, before, again = rows(1), rows(1, token=1), rows(1, dispatch_no=2)
 
     with claim([*fresh, *before], (again[0].pk, 1), (uuid4(), 1)) as batch:
         assert batch.claimed == {fresh[0].pk}
 
-    assert keeper.held == set()
+    assert renewer.held == set()
 
 
 @pytest.mark.django_db
-def test_runs_that_did_not_begin_are_released(claim, keeper, enqueued_jobs, timers):
+def test_runs_that_did_not_begin_are_released(claim, renewer, enqueued_jobs, timers):
     """Runs that did not begin are pending and enqueued again, without a lost execution."""
     runs = rows(3)
 
@@ -124,14 +124,14 @@ def test_runs_that_did_not_begin_are_released(claim, keeper, enqueued_jobs, time
     released = FeatureRun.objects.exclude(pk=begun.pk)
     assert sorted(enqueued_jobs) == sorted((run.pk, 2) for run in runs[1:])
     assert [(run.state, run.dispatch_no, run.log.count()) for run in released] == [(RunState.QUEUED, 2, 0)] * 2
-    assert keeper.held == {begun.pk}
+    assert renewer.held == {begun.pk}
     assert timers[0].calls == ["start", "cancel"]
 
 
 def test_a_long_task_does_not_delay_the_runs_after_it(
-    claim, keeper, monkeypatch, enqueued_jobs, timers, tmp_path, django_db_blocker
+    claim, renewer, monkeypatch, enqueued_jobs, timers, tmp_path, django_db_blocker
 ):
-    """While a run takes long, the runs after it are released to other workers once PATIENCE is over."""
+    """While a run takes long, the runs after it are released to other workers once RELEASE_AFTER_SECONDS is over."""
     with django_db_blocker.unblock(), own_database("ahead", tmp_path):
         monkeypatch.setattr(registry, "databases", lambda: iter(["ahead"]))
         runs = rows(3, "ahead")
@@ -142,11 +142,11 @@ def test_a_long_task_does_not_delay_the_runs_after_it(
             late = [batch.begin(run.pk) for run in runs[1:]]
         long.reread()
 
-    assert (timers[0].interval, timers[0].calls[0]) == (PATIENCE, "start")
+    assert (timers[0].interval, timers[0].calls[0]) == (RELEASE_AFTER_SECONDS, "start")
     assert released == sorted((run.pk, 2) for run in runs[1:])
     assert late == [None, None]
     assert long.state == RunState.RUNNING
-    assert keeper.held == {long.pk}
+    assert renewer.held == {long.pk}
     assert sorted(enqueued_jobs) == released
 
 
@@ -158,7 +158,7 @@ def test_a_claim_in_a_batch_whose_lease_expires_is_no_crash():
     FeatureRun.objects.update(lease_expires_at="2001-01-01T00:00Z")
     first = FeatureRun.objects.get(pk=runs[0].pk)
 
-    assert record_loss(first, "the lease of worker w1 ran out", expired=True)
+    assert record_loss(first, "the lease of worker w1 ran out", only_if_expired=True)
 
     first.refresh_from_db()
     assert (first.state, first.token, first.log.count()) == (RunState.PENDING, 1, 0)

@@ -4,38 +4,38 @@ from types import SimpleNamespace
 
 import pytest
 
-from numflow_django.execution.keeper import Keeper
 from numflow_django.execution.lease import Lease
+from numflow_django.execution.lease_renewal import LeaseRenewer
 
 RUN = SimpleNamespace(pk=7, held_at=float("inf"))  # so fresh that it is never renewed
 
 
 @pytest.fixture
-def keeper():
-    keeper = Keeper()
-    yield keeper
-    keeper.close()
+def renewer():
+    renewer = LeaseRenewer()
+    yield renewer
+    renewer.close()
 
 
-def test_a_lease_is_held_in_the_block(keeper):
-    """The keeper holds the run while the block runs, and not after it."""
-    with Lease(RUN, keeper=keeper):
-        held = keeper.held
+def test_a_lease_is_held_in_the_block(renewer):
+    """The renewer holds the run while the block runs, and not after it."""
+    with Lease(RUN, renewer=renewer):
+        held = renewer.held
 
-    assert (held, keeper.held) == ({7}, set())
+    assert (held, renewer.held) == ({7}, set())
 
 
-def test_an_error_ends_the_lease(keeper):
+def test_an_error_ends_the_lease(renewer):
     """A block that ends with an error leaves no run behind, and the error is raised."""
-    with pytest.raises(ValueError, match="no"), Lease(RUN, keeper=keeper):
+    with pytest.raises(ValueError, match="no"), Lease(RUN, renewer=renewer):
         raise ValueError("no")
 
-    assert keeper.held == set()
+    assert renewer.held == set()
 
 
 def test_a_worker_uses_the_keeper_of_its_process():
-    """Without another keeper, one keeper holds all leases of the process."""
+    """Without another renewer, one renewer holds all leases of the process."""
     with Lease(RUN):
-        assert Keeper.of_process().held == {7}
+        assert LeaseRenewer.of_process().held == {7}
 
-    assert Keeper.of_process().held == set()
+    assert LeaseRenewer.of_process().held == set()

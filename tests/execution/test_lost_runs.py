@@ -87,7 +87,7 @@ def test_the_runs_of_other_workers_are_left_alone():
 def test_a_loss_is_tried_again(monkeypatch):
     """If the last COMMIT of the dead work-horse is still running, the loss is recorded after it."""
     answers = [False, True]
-    monkeypatch.setattr(module, "record_loss", lambda run, message, *, expired: answers.pop(0))
+    monkeypatch.setattr(module, "record_loss", lambda run, message, *, only_if_expired: answers.pop(0))
 
     assert release(begun=[claimed()])
 
@@ -97,7 +97,7 @@ def test_a_loss_is_tried_again(monkeypatch):
 def test_a_database_that_is_down(monkeypatch, caplog):
     """An error of the database is logged and does not end the worker."""
 
-    def fail(run, message, *, expired):
+    def fail(run, message, *, only_if_expired):
         raise OperationalError("down")
 
     monkeypatch.setattr(module, "record_loss", fail)

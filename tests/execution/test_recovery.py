@@ -26,7 +26,7 @@ def die(run, times=1):
         if run.state != RunState.RUNNING:
             runs.filter(pk=run.pk).update(state=RunState.QUEUED)
             run = runs.claim(run.pk, run.dispatch_no, worker="w1")
-        assert record_loss(run, "its work-horse was killed", expired=False)
+        assert record_loss(run, "its work-horse was killed", only_if_expired=False)
         run.reread()
     return run
 
@@ -148,7 +148,7 @@ def test_a_loss_is_recorded_once(feature):
     run = claimed(feature(mail=NOTE))
     other = FeatureRun.objects.get()
 
-    first, second = (record_loss(each, "killed", expired=False) for each in (run, other))
+    first, second = (record_loss(each, "killed", only_if_expired=False) for each in (run, other))
 
     assert (first, second) == (True, False)
     assert TaskExecution.objects.count() == 1

@@ -13,7 +13,7 @@ from numflow_django.broker import lookup, marks
 from numflow_django.broker.job import job_id
 from numflow_django.broker.pauses import note_failure
 from numflow_django.db.timestamps import Now
-from numflow_django.execution import lost_jobs, pages, relay
+from numflow_django.execution import missing_jobs, pages, relay
 from numflow_django.execution.relay import Relay
 from numflow_django.models import FeatureRun, RunState
 from numflow_django.signals import dispatch_failed
@@ -169,7 +169,7 @@ def test_a_job_that_rq_lost_between_pop_and_start(relay_at_work, server, clock):
     run, other = enqueued(run_row(ago=LONG_AGO)), enqueued(run_row(ago=LONG_AGO))
     server.lpop("rq:queue:default")
 
-    clock.now += lost_jobs.SLOW_CHECK_SECONDS - 1
+    clock.now += missing_jobs.SLOW_CHECK_SECONDS - 1
     early = relay_at_work.tick()
     clock.now += 1
     report = relay_at_work.tick()

@@ -99,8 +99,8 @@ def test_a_run_that_was_taken_over_while_the_database_was_down(feature, journal,
     """A worker whose run has another worker after an outage leaves it alone and runs none of its tasks."""
     record = executor.record_loss
 
-    def record_and_be_late(run, message, *, expired):
-        done = record(run, message, expired=expired)
+    def record_and_be_late(run, message, *, only_if_expired):
+        done = record(run, message, only_if_expired=only_if_expired)
         FeatureRun.objects.update(state=RunState.RUNNING, claim_id=uuid4(), worker="w2")
         return done
 

@@ -9,7 +9,7 @@ from django.db.models import F
 from numflow_django import Context
 from numflow_django.exceptions import ContextValueError
 from numflow_django.models import FeatureRun, FeatureRunQuerySet, RunState
-from numflow_django.outbox.record import dispatch, record, record_rollback
+from numflow_django.outbox.record import enqueue_new_run, record, record_rollback
 from numflow_django.signals import request_rolled_back
 from tests.market.models import Sale
 from tests.outbox.features import later, registered
@@ -76,7 +76,7 @@ def test_what_a_column_cannot_hold_is_cut(shop, facts, name, kept):
     assert getattr(FeatureRun.objects.get(), name) == kept
 
 
-# dispatch
+# enqueue_new_run
 
 
 def test_dispatch_enqueues_the_run(shop, enqueued, django_assert_num_queries):
@@ -84,7 +84,7 @@ def test_dispatch_enqueues_the_run(shop, enqueued, django_assert_num_queries):
     run = record(shop, Context(), steps=STEPS, request=REQUEST)
 
     with django_assert_num_queries(0):
-        dispatch(shop, run)
+        enqueue_new_run(shop, run)
 
     facts = {"run_id": run.pk, "dispatch_no": 1, "queue": "default", "timeout": 660, "feature": shop.label}
     assert (enqueued, enqueued.facts) == ([run.pk], facts)
@@ -97,7 +97,7 @@ def test_a_run_that_was_not_enqueued_is_pending(tree, enqueued, using):
     shop = registered(tree, using=using)
     run = record(shop, Context(), steps=STEPS, request=REQUEST)
 
-    dispatch(shop, run)
+    enqueue_new_run(shop, run)
 
     assert run.state == RunState.PENDING
     run = FeatureRun.objects.using(using).get()
@@ -110,7 +110,7 @@ def test_a_run_that_a_worker_has_taken_is_left_alone(shop, enqueued):
     FeatureRun.objects.claim(run.pk, 1, worker="w1")
     enqueued.is_down = True
 
-    dispatch(shop, run)
+    enqueue_new_run(shop, run)
 
     assert FeatureRun.objects.get().state == RunState.RUNNING
 
@@ -120,7 +120,7 @@ def test_a_run_that_waits_is_not_enqueued(tree, enqueued):
     shop = later(tree)
     run = record(shop, Context(), steps=STEPS, request=REQUEST)
 
-    dispatch(shop, run)
+    enqueue_new_run(shop, run)
 
     row = FeatureRun.objects.annotate(wait=F("available_at") - F("created_at")).get()
     assert (enqueued, row.state, row.dispatch_no) == ([], RunState.WAITING, 0)

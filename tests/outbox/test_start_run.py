@@ -92,7 +92,7 @@ def test_a_run_that_is_started_later(shop, enqueued, start):
     start_run(shop.label, start_after=start() if callable(start) else start)
 
     row = FeatureRun.objects.annotate(left=F("available_at") - Now()).get()
-    assert (row.state, row.reason, enqueued) == (RunState.WAITING, "not before its time", [])
+    assert (row.state, row.reason, enqueued) == (RunState.WAITING, "waiting for its start time", [])
     assert timedelta(minutes=59) < row.left <= timedelta(hours=1)
 
 

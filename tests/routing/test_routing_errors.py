@@ -270,7 +270,7 @@ def test_what_only_resembles_a_part_of_a_feature(mistakes, files):
 
 def test_a_feature_with_a_file_that_would_be_ignored_answers_no_request(tree, rf, monkeypatch):
     """E3: A feature whose ``index.py`` was meant to protect it is not left open: it answers nothing."""
-    monkeypatch.setattr(registry, "checks_follow", True)
+    monkeypatch.setattr(registry, "checks_will_report", True)
     tree.write(feature("orders/@get") | {"orders/@get/index.py": VIEW.format("decorators = [print]")})
     [pattern] = feature_urls(tree.package)
 
@@ -406,7 +406,7 @@ def test_a_path_that_django_can_match(mistakes, path):
 
 def test_a_view_whose_path_is_a_slip_answers_no_request(tree, monkeypatch):
     """E2: A feature whose ``path`` is a mistake has no URL, not even a literal one."""
-    monkeypatch.setattr(registry, "checks_follow", True)
+    monkeypatch.setattr(registry, "checks_will_report", True)
     tree.write(feature("users", "path = 'users/{id}/'") | feature("orders/@get"))
 
     assert [str(pattern.pattern) for pattern in feature_urls(tree.package)] == ["orders/"]
@@ -658,7 +658,7 @@ def test_a_package_whose_import_fails(tree):
 def test_the_checks_may_show_the_mistakes(tree, monkeypatch):
     """A4: In a management command, whose checks show all mistakes, the URLconf can be loaded in spite of them."""
     tree.write(feature("a/[id=integer]/@get") | feature("b/@pots") | feature("c/@get"))
-    monkeypatch.setattr(registry, "checks_follow", True)
+    monkeypatch.setattr(registry, "checks_will_report", True)
 
     patterns = feature_urls(tree.package)
 

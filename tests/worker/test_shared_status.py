@@ -1,6 +1,6 @@
 """The status of a work-horse that its worker reads."""
 
-from numflow_django.worker.shared_status import SharedStatus
+from numflow_django.worker.shared_status import STUCK_SECONDS, SharedStatus
 
 NAMES = [f"numflow-{number:032x}-{10**20 + number}" for number in range(16)]
 
@@ -17,12 +17,12 @@ def test_it_holds_what_was_taken():
 
 
 def test_a_job_beyond_its_limit_is_overdue():
-    """A job is overdue once its limit has passed, and not before."""
+    """A job is overdue STUCK_SECONDS after its limit, and not before."""
     status = SharedStatus()
 
     status.store_running(NAMES[0], 60)
     before = status.running.is_overdue
-    status.store_running(NAMES[0], -1)
+    status.store_running(NAMES[0], -STUCK_SECONDS - 1)
 
     assert (before, status.running.is_overdue) == (False, True)
 

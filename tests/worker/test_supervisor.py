@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 
+from numflow_django.worker.shared_status import STUCK_SECONDS
 from numflow_django.worker.supervisor import Supervisor
-from numflow_django.worker.work_horse import AT_REST
+from numflow_django.worker.work_horse import IDLE
 from tests.support.waiting import eventually
 
 
@@ -18,14 +19,18 @@ def work(pipe, shared_status):
             if pipe.recv_bytes() == b"stuck":
                 signal.pause()
             shared_status.clear_running()
-            pipe.send_bytes(AT_REST)
+            pipe.send_bytes(IDLE)
 
 
 @pytest.fixture
 def supervisor():
     supervisor = Supervisor(work)
     yield supervisor
-    supervisor.dismiss()
+    supervisor.end_after_run()
+    # A test that failed must not leave its process behind
+    with suppress(ChildProcessError):
+        if supervisor.pid and os.waitpid(supervisor.pid, os.WNOHANG) == (0, 0):
+            os.kill(supervisor.pid, signal.SIGKILL)
 
 
 def ended(horse):
@@ -35,7 +40,7 @@ def ended(horse):
 
 def test_without_a_work_horse(supervisor):
     """Before the first fork there is no process; stopping it does nothing."""
-    supervisor.stop()
+    supervisor.stop_after_task()
     supervisor.kill_if_stuck()
 
     assert supervisor.pid == 0
@@ -67,7 +72,7 @@ def test_a_stuck_work_horse_is_killed(supervisor, caplog):
     """A work-horse whose job has exceeded its limit is killed, and its job stays known."""
     horse = supervisor.send("one", 60)  # once it answers, it is in its own process group
     assert horse.wait(10)
-    supervisor.send("stuck", -1)
+    supervisor.send("stuck", -STUCK_SECONDS - 1)
 
     supervisor.kill_if_stuck()
 
@@ -84,6 +89,6 @@ def test_a_busy_work_horse_is_left_alone_within_its_limit(supervisor):
 
     supervisor.kill_if_stuck()
     assert not horse.wait(0)
-    supervisor.stop()
+    supervisor.stop_after_task()
 
     assert ended(horse) == signal.SIGTERM

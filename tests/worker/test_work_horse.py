@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from numflow_django.worker.work_horse import AT_REST, WorkHorse
+from numflow_django.worker.work_horse import IDLE, WorkHorse
 from tests.support.waiting import eventually
 
 
@@ -16,7 +16,7 @@ def obey(pipe, shared_status):
         name = pipe.recv_bytes().decode()
         if name == "rest":
             shared_status.clear_running()
-            pipe.send_bytes(AT_REST)
+            pipe.send_bytes(IDLE)
         elif name == "end":
             shared_status.clear_running()
             return
@@ -38,7 +38,7 @@ def horse():
 
 
 def test_it_serves_again_and_again(horse):
-    """A work-horse at rest is sent the next job, and answers each time."""
+    """An idle work-horse is sent the next job, and answers each time."""
     for _ in range(3):
         assert horse.send("rest", 60)
         assert horse.wait(10)
@@ -79,10 +79,10 @@ def test_one_that_was_killed_at_rest_takes_no_job(horse):
 
 def test_a_stop_is_asked_for_by_a_signal(horse):
     """A work-horse that is asked to stop gets SIGTERM; asking again after its end does nothing."""
-    horse.stop()
+    horse.stop_after_task()
     eventually(lambda: horse.wait(1), message="It has not ended")
 
-    horse.stop()
+    horse.stop_after_task()
 
     assert horse.wait_status == signal.SIGTERM
 

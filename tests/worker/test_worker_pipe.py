@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from numflow_django.worker import worker_pipe as module
-from numflow_django.worker.work_horse import AT_REST
+from numflow_django.worker.work_horse import IDLE
 from numflow_django.worker.worker_pipe import WorkerEnded, WorkerPipe
 
 
@@ -40,9 +40,9 @@ def test_rest_is_reported(ends):
     """A work-horse without a job says so to its worker."""
     worker, pipe = ends
 
-    pipe.report_rest()
+    pipe.report_idle()
 
-    assert worker.recv_bytes() == AT_REST
+    assert worker.recv_bytes() == IDLE
 
 
 def test_a_worker_that_closes_the_pipe_has_ended(ends):

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.encoding import iri_to_uri
 
 from numflow_django.conf import conf
-from numflow_django.discovery.options import METHODS
+from numflow_django.discovery.attribute_problems import METHODS
 from numflow_django.exceptions import InvalidFeatures
 from numflow_django.routing.catalogue import catalogue
 from numflow_django.routing.scan import feature_packages

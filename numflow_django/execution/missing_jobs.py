@@ -16,12 +16,12 @@ SLOW_CHECK_SECONDS = 60.0
 ENQUEUE_SECONDS = 1.0
 
 
-class LostJobs:
+class MissingJobs:
     """Find the runs whose job is lost, and remember when each queue was last checked."""
 
     def __init__(self) -> None:
         self.checks: dict[tuple[str, str], LastCheck] = {}  # by (database, queue)
-        self._flushed: dict[str, bool | None] = {}  # by queue: the result of mark() in this tick
+        self._flushed: dict[str, bool | None] = {}  # by queue: the result of set_mark() in this tick
 
     def begin_tick(self) -> None:
         """Ask each Redis again whether it has lost its data."""
@@ -34,7 +34,7 @@ class LostJobs:
         Ask once a tick, for all databases.
         """
         if queue not in self._flushed:
-            self._flushed[queue] = marks.mark(queue)
+            self._flushed[queue] = marks.set_mark(queue)
         return self._flushed[queue]
 
     def find(
@@ -46,12 +46,12 @@ class LostJobs:
         check = self.checks.setdefault((alias, queue), LastCheck())
         check.in_transit = lookup.requeue_stuck(queue, check.in_transit)
         everything = thorough or bool(self.is_flushed(queue)) or check.is_slow_check_due()
-        window = runs.queued(queue, since=None if everything else check.window())
-        yield from _without_job(window, queue, deadline, in_list=everything)
+        runs_to_check = runs.queued(queue, since=None if everything else check.seconds_to_look_back())
+        yield from _without_job(runs_to_check, queue, deadline, in_list=everything)
         if monotonic() < deadline and not is_paused(queue):
-            check.note(everything=everything)
+            check.record(everything=everything)
         elif self.is_flushed(queue):
-            marks.unmark(queue)  # else the rest would wait for the slow check
+            marks.delete_mark(queue)  # else the rest would wait for the slow check
 
 
 class LastCheck:
@@ -66,12 +66,12 @@ class LastCheck:
         """Return whether it is time to check all queued runs, not only the new ones."""
         return monotonic() - self.last_slow >= SLOW_CHECK_SECONDS
 
-    def window(self) -> float:
+    def seconds_to_look_back(self) -> float:
         """Return how many seconds back to look for new queued runs. Some runs are checked a second time."""
         return monotonic() - self.last + 2 * ENQUEUE_SECONDS
 
-    def note(self, *, everything: bool) -> None:
-        """Note the time of a check that was made."""
+    def record(self, *, everything: bool) -> None:
+        """Remember that a check was made now."""
         self.last = monotonic()
         if everything:
             self.last_slow = self.last

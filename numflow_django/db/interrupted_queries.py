@@ -9,7 +9,7 @@ from .transactions import PsycopgStatus, psycopg_status
 
 
 def cancel(connection: BaseDatabaseWrapper) -> None:
-    """Cancel it. Otherwise PostgreSQL would finish the query, keep its locks until then, and commit it."""
+    """Cancel the interrupted query. Otherwise PostgreSQL would finish and commit it, and keep its locks until then."""
     raw: Any = connection.connection
     if psycopg_status(connection) == PsycopgStatus.ACTIVE:
         with suppress(Exception):
@@ -17,7 +17,7 @@ def cancel(connection: BaseDatabaseWrapper) -> None:
 
 
 def discard(connection: BaseDatabaseWrapper) -> None:
-    """Discard it and its result, so that the same connection can execute the next query."""
+    """Discard the interrupted query and its result, so that the same connection can execute the next query."""
     raw: Any = connection.connection
     if connection.vendor == "mysql":
         # It repeats the error of the cursor that could not be closed, and has discarded the result all the same

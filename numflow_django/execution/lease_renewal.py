@@ -13,18 +13,18 @@ from ..models import FeatureRun
 from ..signals import logger
 
 #: A lease is renewed when this fraction of it has passed: three renewals may fail before it expires.
-QUARTER = 4
+RENEW_AFTER = 1 / 4
 
 
-class Keeper:
+class LeaseRenewer:
     """
     Renew the leases of its runs from a separate thread.
 
-    The work-horse renews them and not its RQ parent, because it can outlive that parent. Short runs end before their
+    The work-horse renews its leases itself, because it may live longer than its worker. Short runs end before their
     first renewal. A process that is stopped or stuck in C code does not renew, so its leases expire as they should.
     """
 
-    _of_process: ClassVar["Keeper | None"] = None
+    _of_process: ClassVar["LeaseRenewer | None"] = None
 
     def __init__(self) -> None:
         self._runs: dict[UUID, FeatureRun] = {}
@@ -33,10 +33,10 @@ class Keeper:
         threading.Thread(target=self._keep, name="numflow-leases", daemon=True).start()
 
     @classmethod
-    def of_process(cls) -> "Keeper":
-        """Return the keeper of this process. A fork gets a new one, because threads are not inherited."""
+    def of_process(cls) -> "LeaseRenewer":
+        """Return the renewer of this process. A fork gets a new one, because threads are not inherited."""
         if cls._of_process is None or cls._of_process._pid != os.getpid():
-            cls._of_process = Keeper()
+            cls._of_process = LeaseRenewer()
         return cls._of_process
 
     @property
@@ -53,12 +53,12 @@ class Keeper:
         self._runs.pop(run_id, None)
 
     def close(self) -> None:
-        """End the thread, for a keeper that a test has made."""
+        """End the thread, for a renewer that a test has made."""
         self._closed.set()
 
     def _keep(self) -> None:
-        while not self._closed.wait(conf.LEASE_SECONDS / QUARTER):
-            limit = conf.LEASE_SECONDS / QUARTER
+        while not self._closed.wait(conf.LEASE_SECONDS * RENEW_AFTER):
+            limit = conf.LEASE_SECONDS * RENEW_AFTER
             due = [run for run in list(self._runs.values()) if monotonic() - run.held_at > limit]
             try:
                 for run in due:

@@ -1,4 +1,4 @@
-"""The keeper, which renews the leases of the runs that a process works on."""
+"""The renewer, which renews the leases of the runs that a process works on."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -7,21 +7,21 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from numflow_django.db.timestamps import Now
-from numflow_django.execution import keeper as module
-from numflow_django.execution.keeper import Keeper
+from numflow_django.execution import lease_renewal as module
 from numflow_django.execution.lease import Lease
+from numflow_django.execution.lease_renewal import LeaseRenewer
 from numflow_django.models import FeatureRun, RunState
 from tests.e2e.processes import own_database
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def keeper(monkeypatch):
-    """A keeper of this test only, and leases so short that they are renewed every 5 ms."""
+def renewer(monkeypatch):
+    """A renewer of this test only, and leases so short that they are renewed every 5 ms."""
     monkeypatch.setattr(module, "conf", SimpleNamespace(LEASE_SECONDS=0.02))
-    keeper = Keeper()
-    yield keeper
-    keeper.close()
+    renewer = LeaseRenewer()
+    yield renewer
+    renewer.close()
 
 
 class Run:
@@ -43,48 +43,48 @@ class Run:
         return answer
 
 
-def rounds(keeper, number=2):
-    """Wait for this many rounds of the keeper, each of which renews the lease of another run."""
+def rounds(renewer, number=2):
+    """Wait for this many rounds of the renewer, each of which renews the lease of another run."""
     other = Run(True)
     other.pk = 8
-    with Lease(other, keeper=keeper):
-        eventually(lambda: other.renewals >= number, message="The keeper is not at work")
+    with Lease(other, renewer=renewer):
+        eventually(lambda: other.renewals >= number, message="The renewer is not at work")
 
 
-def test_a_lease_is_renewed_while_the_tasks_run(keeper):
+def test_a_lease_is_renewed_while_the_tasks_run(renewer):
     """A lease is renewed again and again while the block runs, and not after it, by one thread for all runs."""
     run = Run(True)
 
-    with Lease(run, keeper=keeper):
+    with Lease(run, renewer=renewer):
         eventually(lambda: run.renewals > 2, message="The lease was not renewed")
-    rounds(keeper)
+    rounds(renewer)
     seen = run.renewals
-    rounds(keeper)
+    rounds(renewer)
 
     assert run.renewals == seen
 
 
-def test_a_claim_that_is_lost_is_not_renewed(keeper):
+def test_a_claim_that_is_lost_is_not_renewed(renewer):
     """A worker whose run belongs to another worker stops renewing; its next checkpoint raises."""
     run = Run(True, False)
 
-    with Lease(run, keeper=keeper):
-        eventually(lambda: not keeper.held, message="The lease is still being renewed")
+    with Lease(run, renewer=renewer):
+        eventually(lambda: not renewer.held, message="The lease is still being renewed")
 
     assert run.renewals == 2
 
 
 def test_a_process_has_one_keeper():
-    """The keeper is the same for all runs of a process."""
-    assert Keeper.of_process() is Keeper.of_process()
+    """The renewer is the same for all runs of a process."""
+    assert LeaseRenewer.of_process() is LeaseRenewer.of_process()
 
 
 def test_a_fork_keeps_its_own_leases(monkeypatch):
-    """A process that was forked has a keeper of its own: threads are not inherited."""
-    first = Keeper.of_process()
+    """A process that was forked has a renewer of its own: threads are not inherited."""
+    first = LeaseRenewer.of_process()
     monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: 0))
 
-    second = Keeper.of_process()
+    second = LeaseRenewer.of_process()
 
     first.close()
     second.close()
@@ -93,17 +93,17 @@ def test_a_fork_keeps_its_own_leases(monkeypatch):
 
 @pytest.mark.parametrize("error", [OperationalError("down"), InterfaceError("connection already closed")], ids=repr)
 @pytest.mark.django_db
-def test_a_renewal_that_fails_is_tried_again(keeper, caplog, error):
+def test_a_renewal_that_fails_is_tried_again(renewer, caplog, error):
     """A renewal that fails is logged and tried again with a new connection."""
     run = Run(error, True)
 
-    with Lease(run, keeper=keeper):
+    with Lease(run, renewer=renewer):
         eventually(lambda: run.renewals > 2, message="The lease was not renewed again")
 
     assert caplog.messages == [f"lease not renewed run=7 error={error!r}; trying again"]
 
 
-def test_a_lease_in_the_database(keeper, tmp_path, django_db_blocker, settings):
+def test_a_lease_in_the_database(renewer, tmp_path, django_db_blocker, settings):
     """A run whose lease has expired is alive again as soon as its worker renews it."""
     settings.NUMFLOW = {"LEASE_SECONDS": 60}
     with django_db_blocker.unblock(), own_database("lease", tmp_path):
@@ -114,17 +114,17 @@ def test_a_lease_in_the_database(keeper, tmp_path, django_db_blocker, settings):
         expired = list(runs.expired())
         run.held_at = 0.0
 
-        with Lease(run, keeper=keeper):
+        with Lease(run, renewer=renewer):
             eventually(lambda: not runs.expired().exists(), message="The lease was not renewed")
 
         assert expired == [run]
 
 
-def test_a_lease_that_is_fresh_is_not_renewed(keeper):
+def test_a_lease_that_is_fresh_is_not_renewed(renewer):
     """A run that ends within a quarter of its lease costs no renewal."""
     run = Run(True, held_at=float("inf"))
 
-    with Lease(run, keeper=keeper):
-        rounds(keeper)
+    with Lease(run, renewer=renewer):
+        rounds(renewer)
 
     assert run.renewals == 0

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 
-def facts_of(request: HttpRequest, status: int) -> dict[str, Any]:
+def request_columns(request: HttpRequest, status: int) -> dict[str, Any]:
     """Return the columns of the run row that describe *request* and its response, without the user."""
     return {"method": request.method or "", "path": request.path, "status_code": status, "created_by": ""}
 
