@@ -579,6 +579,22 @@ def test_the_log_is_read_where_it_was_written(settings):
     assert (run.state, run.task_names) == (RunState.PENDING, ["mail", "publish", "notify"])
 
 
+@pytest.mark.django_db
+def test_the_log_of_a_deleted_run_is_empty():
+    """The log of a run object whose row was deleted can still be read: it is empty."""
+    run = ended_run("succeeded")
+
+    run.delete()
+
+    assert list(run.log) == []
+
+
+@pytest.mark.parametrize("choices", [RunState, ExecutionState])
+def test_the_path_of_a_state_is_public(choices):
+    """A context that holds a state stores its path, which is the documented one."""
+    assert choices.__module__ == "numflow_django.models"
+
+
 # create_run
 
 

@@ -236,6 +236,7 @@ RQ = (
     Reliance(name="rq.Worker.serialize", signature="self", module=REGISTRATION),
     Reliance(name="rq.Worker.key", kind="property", module=REGISTRATION),
     Reliance(name="rq.Worker.horse_pid", kind="property", module=WORKER),
+    Reliance(name="rq.Worker.kill_horse", signature="self, sig=", module=WORKER),
     Reliance(name="rq.Worker.redis_workers_keys", value="rq:workers", module=REGISTRATION),
     # Its attributes
     Reliance(name="rq.Worker()._is_horse", value=False, module=WORKER),

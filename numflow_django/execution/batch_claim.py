@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import Error
 
 from ..db.connections import close_connections
+from ..exceptions import ClaimLost
 from ..models import FeatureRun
 from ..signals import logger
 from . import relay, runner
@@ -36,17 +37,19 @@ class BatchClaim:
         runs = runner.claim_batch(run_ids, dispatch_no, worker=worker) if run_ids[1:] else []
         self.claimed = {run.pk for run in runs}
         self._not_begun = {run.pk: run for run in runs}
-        self._timer = Timer(RELEASE_AFTER_SECONDS, self._release_late)
-        self._timer.daemon = True
+        self._timer: Timer | None = None
 
     def __enter__(self) -> Self:
         if self._not_begun:
             self._renewer.hold(self._not_begun.values())
+            self._timer = Timer(RELEASE_AFTER_SECONDS, self._release_late)
+            self._timer.daemon = True
             self._timer.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         self.release_rest()
 
     def begin(self, run_id: UUID) -> FeatureRun | None:
@@ -60,7 +63,7 @@ class BatchClaim:
             try:
                 run.remember(run.release("released: an earlier run of its batch is slow"))
                 relay.dispatch_due(run)
-            except Error as error:
+            except (Error, ClaimLost) as error:
                 logger.warning("run not released run=%s error=%r; its lease will expire", run_id, error)
             self._renewer.let_go(run_id)
 

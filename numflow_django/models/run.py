@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from .execution import TaskExecution
 
-#: A checkpoint renews the lease when one part in this many of it has passed.
+#: A checkpoint renews the lease when this fraction of it has passed.
 RENEW_AFTER = 1 / 8
 
 #: The reason of a run whose wait was ended by hand. Its next task then ignores its own start_after.
@@ -93,7 +94,9 @@ class FeatureRun(models.Model):
         return self._executions().order_by("id")
 
     def _executions(self) -> models.QuerySet[TaskExecution]:
-        return self.executions.using(self._state.db)
+        # Not the related manager, which refuses a run that was deleted
+        model: type[TaskExecution] = apps.get_model("numflow_django", "TaskExecution")
+        return model.objects.using(self._state.db).filter(run_id=self.pk)
 
     def _row(self, **guard: Any) -> FeatureRunQuerySet:
         """Return the row of this run, in its own database, if it matches *guard*."""

@@ -8,6 +8,8 @@ from ..db.literals import LiteralChoices
 class RunState(LiteralChoices):
     """The state of a run."""
 
+    __module__ = "numflow_django.models"  # a stored context holds this path
+
     PENDING = "pending", _("pending")
     QUEUED = "queued", _("queued")
     RUNNING = "running", _("running")
@@ -26,6 +28,8 @@ ENDED = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
 class ExecutionState(LiteralChoices):
     """How one execution of a task ended."""
+
+    __module__ = "numflow_django.models"
 
     SUCCEEDED = "succeeded", _("succeeded")
     FAILED = "failed", _("failed")

@@ -1,5 +1,6 @@
 """The recommended RQ worker: ``RQ = {"WORKER_CLASS": "numflow_django.worker.FeatureWorker"}``."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -182,6 +183,10 @@ class FeatureWorker(Worker):
     def horse_pid(self) -> int:
         """Return the process id of the work-horse, or 0. RQ's cold shutdown kills it."""
         return self.supervisor.pid
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the work-horse. RQ's own method kills the worker's process group if there is no work-horse."""
+        self.supervisor.kill(sig)
 
     def _shutdown(self) -> None:
         """Stop at once when idle, or after the current job when busy."""

@@ -1,5 +1,7 @@
 """Supervise the work-horse of a worker."""
 
+import signal
+
 from ..db.connections import close_connections
 from ..signals import logger
 from .work_horse import Work, WorkHorse
@@ -15,7 +17,8 @@ class Supervisor:
     @property
     def pid(self) -> int:
         """Return the process id of the work-horse, or 0 if there is none."""
-        return self._horse.pid if self._horse else 0
+        horse = self._horse  # RQ asks in another thread
+        return horse.pid if horse else 0
 
     def fork(self) -> WorkHorse:
         """Fork a work-horse. Close the database connections first, because a fork would share them."""
@@ -36,6 +39,11 @@ class Supervisor:
         if (horse := self._horse) and (running := horse.shared_status.running) and running.is_overdue:
             logger.error("work-horse killed: job %s did not end when its time was up", running.job_id)
             horse.kill()
+
+    def kill(self, sig: int = signal.SIGKILL) -> None:
+        """Kill the work-horse, if there is one."""
+        if horse := self._horse:
+            horse.kill(sig)
 
     def stop_after_task(self) -> None:
         """Ask the work-horse to stop after the current task."""

@@ -69,10 +69,13 @@ class WorkHorse:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
 
-    def kill(self) -> None:
+    def kill(self, sig: int = signal.SIGKILL) -> None:
         """Kill it and the programs in its process group."""
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, sig)
+        # A task may have moved it to another group
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, sig)
 
     def end_after_run(self) -> None:
         """Let it end after the current run, and do not wait for that run."""

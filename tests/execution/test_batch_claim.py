@@ -93,17 +93,17 @@ def test_runs_are_claimed_together(claim, renewer):
 
 
 @pytest.mark.django_db
-def test_one_run_alone_is_not_claimed_ahead(claim, timers):
+def test_one_run_alone_is_not_claimed_in_a_batch(claim, timers):
     """A single job is claimed when it begins, as usual."""
     with claim(rows(1)) as batch:
         assert batch.claimed == set()
 
     assert FeatureRun.objects.get().token == 0
-    assert "start" not in timers[0].calls
+    assert timers == []
 
 
 @pytest.mark.django_db
-def test_which_runs_are_not_claimed_ahead(claim, renewer):
+def test_which_runs_are_not_claimed_in_a_batch(claim, renewer):
     """A run that was claimed before, is gone, or was enqueued again meanwhile is left to a claim of its own."""
     fresh, before, again = rows(1), rows(1, token=1), rows(1, dispatch_no=2)
 
@@ -126,6 +126,20 @@ def test_runs_that_did_not_begin_are_released(claim, renewer, enqueued_jobs, tim
     assert [(run.state, run.dispatch_no, run.log.count()) for run in released] == [(RunState.QUEUED, 2, 0)] * 2
     assert renewer.held == {begun.pk}
     assert timers[0].calls == ["start", "cancel"]
+
+
+@pytest.mark.django_db
+def test_a_run_that_another_worker_has_taken_over_is_left_alone(claim, renewer, enqueued_jobs, caplog):
+    """A run of the batch that another worker claimed meanwhile is not released, and the others are."""
+    runs = rows(3)
+
+    with claim(runs):
+        FeatureRun.objects.filter(pk=runs[1].pk).update(claim_id=uuid4())
+
+    assert sorted(enqueued_jobs) == sorted((run.pk, 2) for run in (runs[0], runs[2]))
+    assert FeatureRun.objects.get(pk=runs[1].pk).state == RunState.RUNNING
+    assert renewer.held == set()
+    assert f"run not released run={runs[1].pk}" in caplog.text
 
 
 def test_a_long_task_does_not_delay_the_runs_after_it(

@@ -13,11 +13,14 @@ from tests.support.waiting import eventually
 
 
 def work(pipe, shared_status):
-    """Rest after each job, and sleep in the job "stuck"."""
-    with suppress(EOFError):  # its supervisor has dismissed it
+    """Be idle after each job, and sleep in the job "stuck". The job "leave" leaves the process group."""
+    with suppress(EOFError):  # its supervisor lets it end
         while True:
-            if pipe.recv_bytes() == b"stuck":
+            job_id = pipe.recv_bytes()
+            if job_id == b"stuck":
                 signal.pause()
+            if job_id == b"leave":
+                os.setpgid(0, os.getpgid(os.getppid()))
             shared_status.clear_running()
             pipe.send_bytes(IDLE)
 
@@ -39,8 +42,9 @@ def ended(horse):
 
 
 def test_without_a_work_horse(supervisor):
-    """Before the first fork there is no process; stopping it does nothing."""
+    """Before the first fork there is no process; stopping or killing it does nothing, least of all to this process."""
     supervisor.stop_after_task()
+    supervisor.kill()
     supervisor.kill_if_stuck()
 
     assert supervisor.pid == 0
@@ -81,6 +85,16 @@ def test_a_stuck_work_horse_is_killed(supervisor, caplog):
     assert caplog.messages == ["work-horse killed: job stuck did not end when its time was up"]
     supervisor.forget()
     assert supervisor.pid == 0
+
+
+def test_a_work_horse_that_left_its_group_is_killed(supervisor):
+    """A task may move the work-horse to another process group: it is killed, and the others of that group are not."""
+    horse = supervisor.send("leave", 60)
+    assert horse.wait(10)
+
+    supervisor.kill()
+
+    assert ended(horse) == signal.SIGKILL
 
 
 def test_a_busy_work_horse_is_left_alone_within_its_limit(supervisor):
