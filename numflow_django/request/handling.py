@@ -1,16 +1,18 @@
 """Handles one request of a feature: its attempts, their transactions, and the answers to their errors."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from django.http import HttpRequest, HttpResponseBase
 
 from ..conf import conf
 from ..context import Context
 from ..discovery.policy import Retry
+from ..discovery.registry import Feature
 from ..exceptions import InvalidErrorHandlerResult, InvalidStepResult
 from ..outbox.record import StepLog, enqueue_new_run, record, record_rollback
 from ..text.tracebacks import traceback_of
@@ -22,8 +24,24 @@ from .state import RequestState
 from .trace import Trace
 from .transaction import commit_block, ensure_committable
 
-if TYPE_CHECKING:
-    from ..views import FeatureView
+
+class FeatureHooks(Protocol):
+    """The attributes, hooks and extension methods of FeatureView that are used here; they are described there."""
+
+    feature: ClassVar[Feature]
+    rollback_on_error_response: bool
+
+    def initialize_context(self, ctx: Any, request: Any) -> None: ...
+
+    def on_error(self, error: Exception, ctx: Any, request: Any) -> HttpResponseBase | Retry | None: ...
+
+    def run_feature_steps(self, ctx: Context, request: HttpRequest, attempt: Attempt) -> HttpResponseBase: ...
+
+    def unhandled_error_response(
+        self, error: Exception, failed_step: Mapping[str, Any] | None, request: HttpRequest
+    ) -> HttpResponseBase | None: ...
+
+    def status_for_error(self, error: Exception) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class Decision:
 class RequestHandling:
     """One request: ``initialize_context``, then attempts until one has a response."""
 
-    def __init__(self, view: "FeatureView", ctx: Context, request: HttpRequest, trace: Trace) -> None:
+    def __init__(self, view: FeatureHooks, ctx: Context, request: HttpRequest, trace: Trace) -> None:
         self.view = view
         self.feature = view.feature
         self.ctx = ctx
