@@ -45,8 +45,14 @@ class RunExecutor:
                 what = f"feature {self.run.feature}" if feature is None else f"task {name}"
                 self._write(transition_without_code(self.run, what))
             else:
+                self._ensure_claim()
                 self._start(task, feature.policy(task))
         self._announce_end()
+
+    def _ensure_claim(self) -> None:
+        """Renew a lease that is over, perhaps after this process was suspended. Raise ClaimLost if it is too late."""
+        if self.run.is_lease_over and not self.database.retrying(self.run.renew_lease):
+            raise ClaimLost(f"run {self.run.pk}: its lease expired, and another process has taken it over")
 
     def _announce_end(self) -> None:
         ended = {

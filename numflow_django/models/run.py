@@ -150,6 +150,11 @@ class FeatureRun(models.Model):
         """End the run with tasks that did not run: running -> failed. Return the changes."""
         return self._change_if_held(ended(RunState.FAILED) | {"reason": reason}, [])
 
+    @property
+    def is_lease_over(self) -> bool:
+        """Return whether the lease that this process wrote last has expired, so that a relay may take the run."""
+        return monotonic() - self.held_at > conf.LEASE_SECONDS
+
     def renew_lease(self) -> bool:
         """Extend the lease by LEASE_SECONDS. Return whether this claim still holds the run."""
         is_ours = bool(self._mine().update(lease_expires_at=lease_end()))

@@ -10,8 +10,10 @@ from django.db import OperationalError, connection, connections
 from django.test import RequestFactory
 
 from numflow_django import signals
+from numflow_django.conf import conf
 from numflow_django.context import Context
 from numflow_django.db.lengths import MESSAGE_LENGTH, TRACEBACK_LENGTH
+from numflow_django.db.timestamps import Now
 from numflow_django.execution import run_database, runner, timeout
 from numflow_django.execution import task as task_calls
 from numflow_django.models import ExecutionState, FeatureRun, RunState, TaskExecution
@@ -622,6 +624,37 @@ def test_a_claim_that_is_lost_while_a_task_fails(feature, listen, caplog):
     assert (run.state, run.worker, states(run)) == (RunState.RUNNING, "w2", [])
     assert "claim lost" in caplog.text
     assert steal
+
+
+def oversleep(**changes):
+    """Return a receiver after whose signal the lease is over, and the row of the run has these *changes*."""
+
+    def receiver(run, **kwargs):
+        run.held_at -= conf.LEASE_SECONDS
+        FeatureRun.objects.filter(pk=run.pk).update(lease_expires_at=Now(-1), **changes)
+
+    return receiver
+
+
+def test_a_lease_that_is_over_is_renewed_before_the_next_task(feature, listen, journal):
+    """D8: a worker that was suspended until its lease was over renews it before it begins another task."""
+    listen(signals.task_succeeded, oversleep())
+    held = "lines.append(FeatureRun.objects.filter(lease_expires_at__gt=Now()).count())"
+
+    run = run_through(feature(mail="pass", notify=held))
+
+    assert (run.state, journal()) == (RunState.SUCCEEDED, [1])
+
+
+def test_a_run_that_was_taken_over_when_its_lease_was_over(feature, listen, journal, caplog):
+    """D8: a worker whose run was taken over while it was suspended begins no other task."""
+    listen(signals.task_succeeded, oversleep(claim_id=uuid4(), worker="w2"))
+
+    run = run_through(feature(mail="pass", notify="lines.append('notify')"))
+
+    assert (run.state, run.worker, states(run), journal()) == (RunState.RUNNING, "w2", [("mail", "succeeded")], [])
+    [warning] = messages(caplog, logging.WARNING)
+    assert warning.endswith("its lease expired, and another process has taken it over")
 
 
 LEFT_OPEN = {

@@ -19,6 +19,7 @@ from asgiref.sync import sync_to_async
 from django.db import Error, connection, connections, transaction
 from django.utils.functional import SimpleLazyObject
 from numflow_django import async_task
+from numflow_django.db.timestamps import Now
 from numflow_django.models import FeatureRun
 from tests.market.models import Sale
 from tests.support.alarms import LONG, expire

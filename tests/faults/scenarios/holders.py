@@ -16,18 +16,22 @@ BATCH = 4
 
 
 def sleeping(scene):
-    """Who wakes up too late writes nothing; and who sleeps with a lock on its run keeps no other run waiting."""
+    """A holder that wakes up too late writes nothing; one that sleeps with a lock on its run keeps no other waiting."""
     count = scene.size(20, 4)
     scene.pool(8)
-    late = set()
+    late, locked = set(), set()
     for _ in range(0, count, BATCH):
-        late |= _batch(scene)
+        batch_late, batch_locked = _batch(scene)
+        late |= batch_late
+        locked |= batch_locked
     scene.wait(60)
     verdict = scene.judge(THREE, extra=len(late))
     scene.check(verdict.extra == len(late), f"{verdict.extra} extra executions instead of {len(late)}")
     log = (scene.folder / "pool.log").read_text()
     fenced = set(re.findall(r"([0-9]+) WARNING numflow_django claim lost run=([0-9a-f-]+)", log))
-    scene.check(fenced == late, f"fenced, as (process, run): {fenced}; these should be: {late}")
+    # The lock ends with the COMMIT, and the lease is over by then: a relay may be faster than the holder's renewal
+    is_right = late <= fenced <= late | locked
+    scene.check(is_right, f"fenced, as (process, run): {fenced}; these should be: {late}, and these may be: {locked}")
     found = f"{len(fenced)} fenced and rolled back, {count - len(late)} with the lock held, effects exactly one"
     return f"{count} x 3", found
 
@@ -36,8 +40,8 @@ def _batch(scene):
     """
     Holders that wake up when their run has ended, when another is at the same task, or still in time.
 
-    The last ones sleep with a lock on the row, so that nobody can take it over. Give the process and the run of those
-    that are too late.
+    The last ones sleep with a lock on the row, so that no other process can take the run over. Return the process and
+    the run of those that are too late, and of those with the lock.
     """
     ended = [scene.start("three", ("in-task", "stop", "beta")) for _ in range(BATCH // 2)]
     raced = scene.start("three", ("in-task", "stop", "beta"))
@@ -52,7 +56,11 @@ def _batch(scene):
         send(pids[run], signal.SIGCONT)
     _until(lambda: _are_done([locked]), "The run of one who slept with the lock did not go on")
     time.sleep(0.5)
-    return {(str(pids[run]), str(run)) for run in (*ended, raced)}
+    return _pairs(pids, *ended, raced), _pairs(pids, locked)
+
+
+def _pairs(pids, *runs):
+    return {(str(pids[run]), str(run)) for run in runs}
 
 
 def _until(condition, message):
