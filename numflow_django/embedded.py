@@ -126,9 +126,11 @@ class EmbeddedBroker:
         with _held(self.directory / "start.lock"):
             self._use.close()
             self._use = None
-            # If users.lock is taken, either other users share it, or the supervisor holds it until its end
-            with _held(supervisor) if _is_free(users) else _held(users, shared=True):
-                pass
+            if _is_free(users):
+                with _held(supervisor):  # there is no other user: wait until the supervisor has ended the server
+                    return
+            with _held(users, shared=True):  # at once if other users share it; the supervisor holds it until its end
+                return
 
     def _make_directory(self) -> None:
         if sys.platform == "win32":
@@ -296,7 +298,7 @@ def _end_when_unused(users: Path, pid: int) -> None:
 
 
 def _wait_for_orphan(socket_path: Path, pid: int) -> None:
-    """Wait until the orphan has ended. It is not our child, but an idle connection to it closes at its end."""
+    """Wait until the orphan has ended. We cannot wait() for it, so keep a connection open, which closes at its end."""
     while _process_id(socket_path) == pid:
         with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
             connection.connect(str(socket_path))

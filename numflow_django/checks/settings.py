@@ -78,7 +78,7 @@ def check_embedded(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
 def _similar_settings() -> dict[str, str | None]:
     """Return the settings that look like ``NUMFLOW`` but are not read, each with our key that it is like."""
     names = [name for name in conf.all_names if name != "NUMFLOW"]
-    meant = {name: _key_alike(name) for name in names}
+    meant = {name: _meant_key(name) for name in names}
     similar = [name for name in names if closest(name, ["NUMFLOW"], MISSPELT_NAME)]
     prefixed = [
         name for name in names if name.startswith(("NUMFLOW_", "NUM_FLOW")) and _is_for_us(name, key=meant[name])
@@ -93,7 +93,7 @@ def _is_for_us(name: str, *, key: str | None) -> bool:
     return not is_used and (isinstance(value, Mapping) or key is not None)
 
 
-def _key_alike(name: str) -> str | None:
+def _meant_key(name: str) -> str | None:
     """Return the key of ours that the setting *name* looks like, or None."""
     key = name.removeprefix("NUMFLOW_").removeprefix("NUM_FLOW_")
     return closest(key, KEYS, PROBABLE_NAME) if key != name else None

@@ -82,7 +82,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         try:
             return self.handle_feature(with_data(request, kwargs))
         except Exception as error:
-            self._unhandled_error = error  # do not pass it to EXCEPTION_HANDLER again, or after the commit
+            self._unhandled_error = error  # handle_exception() must raise it: EXCEPTION_HANDLER had its turn
             raise
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
@@ -90,14 +90,14 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
         if exc is self._unhandled_error:
             raise exc
         connection = get_connection(self.using)
-        doomed = connection.in_atomic_block and connection.needs_rollback
+        needed_rollback = connection.in_atomic_block and connection.needs_rollback
         try:
             response: HttpResponseBase = super().handle_exception(exc)
         finally:
             # With ATOMIC_REQUESTS, Django REST Framework marks the open block for rollback. Ours is already closed:
             # that block belongs to a test or a decorator
             if connection.in_atomic_block:
-                connection.set_rollback(doomed)
+                connection.set_rollback(needed_rollback)
         return response
 
     # Extension API of FeatureView
@@ -112,7 +112,7 @@ class FeatureAPIView(FeatureView, APIView):  # type: ignore[misc]
             )
 
     def run_feature_steps(self, ctx: Context, request: Request, attempt: Attempt) -> HttpResponseBase:
-        checked(request.params)  # a FeatureRequest does so at the first use
+        checked(request.params)  # refuse a NUL; a FeatureRequest does so when they are first read
         if request.method in ("POST", "PUT", "PATCH") and self.get_serializer_class() is not None:
             instance = None if request.method == "POST" else self.get_object()
             # A new serializer for each attempt: what save() did to the last one was rolled back

@@ -11,7 +11,7 @@ from ..conf import conf
 from ..db.lengths import LABEL_LENGTH, QUEUE_LENGTH, TASK_LENGTH
 from ..text.suggestions import NEARLY_SAME_NAME, closest, one_of
 from .attributes import FeatureAttributes, attribute_names
-from .foreign import ignored_words, late_bases
+from .foreign import ignored_attributes, late_bases
 from .listing import PARTS
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -32,9 +32,9 @@ DOTTED = re.compile(r"(?!\s)[^./\\]+(\.[^./\\]+)*(?<!\s)")
 def problems(view: type[FeatureAttributes], home: str) -> Iterator[str]:
     """Yield each problem in the attributes of a FeatureView class; *home* is the package of its folder."""
     yield from _misspelt_names(view)
-    yield from ignored_words(view)
+    yield from ignored_attributes(view)
     yield from late_bases(view)
-    yield from _aliases(view)
+    yield from _database_and_queue(view)
     yield from _decorators(view.decorators)
     method = view.method
     if method is not None and str(method).upper() not in METHODS:
@@ -63,7 +63,9 @@ def package_problem(attribute: str, value: Any, home: str) -> str | None:
     if DOTTED.fullmatch(value) and not value.endswith(".py") and not is_inside:
         return None
     remedy = f"write {attribute} = {_dotted(value, attribute, home)!r}"
-    return f"{attribute} = {value!r} is not the dotted name of a package; {remedy}, or remove it for the folder's own"
+    return (
+        f"{attribute} = {value!r} is not the dotted name of a package; {remedy}, or remove it to use the folder's own"
+    )
 
 
 def _dotted(value: str, attribute: str, home: str) -> str:
@@ -106,7 +108,7 @@ def _misspelt_names(view: type) -> Iterator[str]:
             )
 
 
-def _aliases(view: type[FeatureAttributes]) -> Iterator[str]:
+def _database_and_queue(view: type[FeatureAttributes]) -> Iterator[str]:
     usable = conf.usable_databases
     if view.using not in conf.databases:
         yield f"using = {view.using!r} is not in DATABASES; {one_of(view.using, usable)}"
@@ -129,7 +131,7 @@ def _decorators(decorators: Any) -> Iterator[str]:
             yield f"decorators has {decorator!r}, which is not a function; write the decorator itself, without quotes"
 
 
-def contradictions(feature: Any) -> Iterator[str]:
+def feature_problems(feature: Any) -> Iterator[str]:
     """Yield each setting of *feature* that would have no effect, or cannot be stored."""
     if feature.tasks and not feature.atomic:
         yield (

@@ -1,8 +1,8 @@
 """
 The attributes that a feature may set.
 
-Each attribute is declared here only. What as_view() refuses, what counts as misspelt, what the registry keeps and what
-``numflow_features --json`` prints are derived from the annotations.
+Each attribute is declared here only; attribute_problems checks the values. What as_view() refuses, what counts as
+misspelt, what the registry keeps and what ``numflow_features --json`` prints are derived from the annotations.
 """
 
 from collections.abc import Callable, Sequence

@@ -20,7 +20,7 @@ from ..exceptions import (
     StepsMissing,
 )
 from ..text.suggestions import one_of
-from .listing import Folder, part_alike
+from .listing import Folder, meant_part
 from .origin import files_of, is_authors_syntax, place_of
 from .signature import Kind
 
@@ -78,7 +78,7 @@ def misspelt_tasks(home: Folder, feature: str) -> Iterator[InvalidFeature]:
     if misspelt:
         yield InvalidFeature(
             f"feature {feature}: {misspelt}: did you mean 'async_tasks'? Rename the folder, otherwise its tasks never "
-            f"run{'; start its name with _ if it holds helpers' if part_alike(misspelt.name) is None else ''}"
+            f"run{'; start its name with _ if it holds helpers' if meant_part(misspelt.name) is None else ''}"
         )
 
 

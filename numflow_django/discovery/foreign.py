@@ -33,15 +33,16 @@ REMEDIES = {
 OVERRIDABLE = ("dispatch", "initialize_context", "on_error", "decorators")
 
 
-def ignored_words(view: type) -> Iterator[str]:
-    """Yield a problem for each name on *view* that another framework reads and that no base or method reads here."""
+def ignored_attributes(view: type) -> Iterator[str]:
+    """Yield a problem for each attribute of another framework that no base class or method of *view* reads."""
     base = _feature_view(view)
     views = [cls for cls in view.__mro__ if base and issubclass(cls, base) and not _is_ours(cls)]
     words = {name for cls in views for name in vars(cls) if _normal(name) in REMEDIES}
     if getattr(view, "path", None) is not None or hasattr(view, "get_context_data"):
         words -= {"url", "route"}  # path is set, or a template may read them from the view
     if any(cls.__module__.startswith("rest_framework.") for cls in view.__mro__):
-        words = {word for word in words if REMEDIES[_normal(word)] != REST}  # a throttle reads its view's scope
+        # Such as throttle_scope, which a throttle reads from the view
+        words = {word for word in words if REMEDIES[_normal(word)] != REST}
     if words:
         # A mixin reads what it declares
         words -= {name for cls in view.__mro__ if cls not in views for name in vars(cls)} | _read_by(view)

@@ -111,7 +111,7 @@ class Folder:
         # Outside a feature, "tasks" may be a resource, or a package of the site's own
         if is_feature and folder.name.lower() in TASKS_ELSEWHERE and not folder.holds_features:
             return "async_tasks"
-        return part_alike(folder.name)
+        return meant_part(folder.name)
 
     @property
     def holds_features(self) -> bool:
@@ -119,10 +119,10 @@ class Folder:
         return any(each.name.startswith("@") or "feature.py" in each.files for each in (self, *self.below()))
 
     @property
-    def feature_alike(self) -> str | None:
+    def misspelt_feature_file(self) -> str | None:
         """Return the name of the file or folder in it that is meant to be ``feature.py``, or None."""
         folder = self.folder("feature")
-        files = (name for name in sorted(self.files) if _is_feature_alike(name))
+        files = (name for name in sorted(self.files) if _looks_like_feature_file(name))
         return next(files, f"feature{os.sep}" if folder and folder.holds_python and not folder.holds_features else None)
 
 
@@ -132,7 +132,7 @@ def is_numbered(file: str) -> bool:
     return extension == ".py" and bool(NUMBERED.fullmatch(unicodedata.normalize("NFC", stem)))
 
 
-def module_alike(file: str, *, named: bool) -> str | None:
+def corrected_module_name(file: str, *, named: bool) -> str | None:
     """
     Return the name that *file*, which Python does not import, should have: ``100_check.py`` for ``100_check.PY``.
 
@@ -145,7 +145,7 @@ def module_alike(file: str, *, named: bool) -> str | None:
     return f"{stem}.py"
 
 
-def _is_feature_alike(file: str) -> bool:
+def _looks_like_feature_file(file: str) -> bool:
     stem, suffix = os.path.splitext(file.lower())  # noqa: PTH122 - a name, not a path
     if file == "feature.py" or suffix not in (".py", ".pyw", ""):
         return False
@@ -154,6 +154,6 @@ def _is_feature_alike(file: str) -> bool:
     )
 
 
-def part_alike(name: str) -> str | None:
+def meant_part(name: str) -> str | None:
     """Return the part of a feature that a folder called *name* is meant to be: ``"steps"`` for ``stpes``."""
     return name if name in PARTS else closest(name, PARTS, MISSPELT_NAME)

@@ -29,7 +29,7 @@ from .errors import (
     parent_folder,
     steps_missing,
 )
-from .listing import NUMBERED, Folder, module_alike
+from .listing import NUMBERED, Folder, corrected_module_name
 from .signature import STEPS, TASKS, Kind, arity_of
 
 
@@ -164,7 +164,7 @@ def _candidates(package: ModuleType, kind: Kind, feature: str, mistakes: Configu
         name = match["name"] if match else stem
         yield _Candidate(number=number, name=name, dotted=f"{package.__name__}.{raw}", file=f"{folder}/{file}")
     for name in sorted(folder.files.difference(modules.values())):
-        good = module_alike(name, named=kind.number_optional)
+        good = corrected_module_name(name, named=kind.number_optional)
         if good and good not in folder.files:
             mistakes.append(not_imported(folder, name, good, kind, feature))
     for free, name in enumerate(sorted(misnamed), start=max(taken) // 100 + 1):

@@ -14,7 +14,7 @@ from django.db import router
 from ..conf import conf
 from ..exceptions import DuplicateFeature, FeatureConfigurationError, InvalidFeature, InvalidFeatures
 from ..text.suggestions import did_you_mean
-from .attribute_problems import contradictions, package_problem, problems
+from .attribute_problems import feature_problems, package_problem, problems
 from .attributes import DeclaredAttributes, FeatureAttributes
 from .errors import ConfigurationErrors
 from .label import label_of, label_of_class, package_of
@@ -81,13 +81,11 @@ class Registry:
 
     def __init__(self) -> None:
         self._features: dict[str, Feature] = {}
-        self._by_class: dict[str, Feature] = {}  # by module and class; of two features with one label it has both
+        self._by_class: dict[str, Feature] = {}  # by module and class; if two features have one label, both are here
         self._lock = RLock()
         self.scanned: dict[str, tuple[str, ...]] = {}  # package of features -> the labels of those in it
         self.mistakes: ConfigurationErrors = []
-        self.checks_will_report = (
-            False  # True: the system checks of a management command are about to show the mistakes
-        )
+        self.checks_will_report = False  # True: the checks of a management command are about to show the mistakes
 
     def register(
         self,
@@ -134,7 +132,7 @@ class Registry:
         return did_you_mean(label, labels, otherwise="manage.py check shows what is wrong with the features")
 
     def exchange(self, feature: Feature) -> Feature:
-        """Replace the feature with the same label by *feature* and return the old one; workers run the new tasks."""
+        """Put *feature* in the place of the feature with the same label, and return the old one."""
         with self._lock:
             replaced, self._features[feature.label] = self._features[feature.label], feature
         return replaced
@@ -161,7 +159,7 @@ class Registry:
         return iter(sorted(self._features.values(), key=lambda feature: feature.label))
 
     def databases(self) -> Iterator[str]:
-        """Yield the aliases of databases that may hold run rows, "default" first; one without an engine holds none."""
+        """Yield the aliases of databases that may hold run rows, "default" first; without those that have no ENGINE."""
         known = self._aliases()
         yield from known
         load_routes()
@@ -169,7 +167,7 @@ class Registry:
 
     def _aliases(self) -> list[str]:
         used = [feature.using for feature in self._features.values() if feature.tasks]
-        aliases = [alias for alias in conf.usable_databases if alias in used or _is_home(alias)]
+        aliases = [alias for alias in conf.usable_databases if alias in used or _may_hold_old_runs(alias)]
         return sorted(aliases, key=lambda alias: (alias != "default", alias))
 
     def note(self, mistake: FeatureConfigurationError) -> None:
@@ -186,15 +184,15 @@ class Registry:
 registry = Registry()
 
 
-def _is_home(alias: str) -> bool:
+def _may_hold_old_runs(alias: str) -> bool:
     """Return whether the database may hold runs of features that this code no longer has."""
-    if alias != "default" or not conf.has_routers:
-        return alias == "default"
-    return router.allow_migrate_model(alias, apps.get_model("numflow_django", "FeatureRun"))
+    if alias != "default":
+        return False
+    return not conf.has_routers or router.allow_migrate_model(alias, apps.get_model("numflow_django", "FeatureRun"))
 
 
 def load_routes() -> None:
-    """Import the URLconf, which registers the features that it routes by hand."""
+    """Import the URLconf, which registers the features that it routes with as_view()."""
     if conf.root_urlconf:
         import_module(conf.root_urlconf)
 
@@ -214,20 +212,17 @@ def _build_feature(
         tasks=_tasks(view.async_tasks, home, label, mistakes),
         declared=DeclaredAttributes(view),
     )
-    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in contradictions(feature)]
+    mistakes += [InvalidFeature(f"{where}: {problem}") for problem in feature_problems(feature)]
     return feature
-
-
-# problems() reports a wrong package already
 
 
 def _steps(declared: Any, home: str, label: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     if package_problem("steps", declared, home):
-        return ()
+        return ()  # problems() has already reported the wrong package
     return find_steps(declared or f"{home}.steps", label, mistakes)
 
 
 def _tasks(declared: Any, home: str, label: str, mistakes: ConfigurationErrors) -> tuple[Module, ...]:
     if package_problem("async_tasks", declared, home):
-        return ()
+        return ()  # problems() has already reported the wrong package
     return find_tasks(declared or f"{home}.async_tasks", label, mistakes, required=declared is not None)

@@ -31,7 +31,8 @@ class BatchClaim:
         self, dispatches: Sequence[tuple[UUID, int]], *, worker: str, renewer: LeaseRenewer | None = None
     ) -> None:
         self._renewer = renewer or LeaseRenewer.of_process()
-        # Nearly all jobs have the same dispatch number, because most runs are enqueued only once
+        # Only the jobs with the dispatch number of the first, which nearly all have; the others, and a single run, are
+        # claimed one by one
         dispatch_no = dispatches[0][1]
         run_ids = [run_id for run_id, other in dispatches if other == dispatch_no]
         runs = runner.claim_batch(run_ids, dispatch_no, worker=worker) if run_ids[1:] else []
@@ -50,18 +51,18 @@ class BatchClaim:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._timer:
             self._timer.cancel()
-        self.release_rest()
+        self.release_rest("its worker is stopping")
 
-    def begin(self, run_id: UUID) -> FeatureRun | None:
+    def take(self, run_id: UUID) -> FeatureRun | None:
         """Return the claimed run so that it can begin, or None if it was released. Its lease is still held."""
         return self._not_begun.pop(run_id, None)
 
-    def release_rest(self) -> None:
+    def release_rest(self, reason: str) -> None:
         """Release the runs that have not begun and enqueue them again for other workers."""
         while self._not_begun:
             run_id, run = self._not_begun.popitem()
             try:
-                run.remember(run.release("released: an earlier run of its batch is slow"))
+                run.remember(run.release(f"released: {reason}"))
                 relay.dispatch_due(run)
             except (Error, ClaimLost) as error:
                 logger.warning("run not released run=%s error=%r; its lease will expire", run_id, error)
@@ -69,6 +70,6 @@ class BatchClaim:
 
     def _release_late(self) -> None:
         try:
-            self.release_rest()
+            self.release_rest("an earlier run of its batch is slow")
         finally:
             close_connections()  # those of the timer's thread

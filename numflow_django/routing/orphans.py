@@ -6,9 +6,9 @@ from django.apps import apps
 
 from ..discovery.attribute_problems import METHODS
 from ..discovery.errors import parent_folder
-from ..discovery.listing import PARTS, Folder, part_alike
+from ..discovery.listing import PARTS, Folder, meant_part
 from ..exceptions import InvalidFeature, InvalidRoute
-from .paths import parameter_alike, segment_of
+from .paths import meant_parameter, segment_of
 
 
 def app_for_features(package: str, folder: Folder) -> Iterator[InvalidFeature]:
@@ -46,7 +46,7 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
     if folder.name.startswith("@"):
         return  # its name is the mistake
     for child in folder.folders:
-        part = part_alike(child.name)
+        part = meant_part(child.name)
         # The steps of the root may be those of behave, which are not numbered
         is_part = child.name == part and not is_root and not child.holds_features
         is_part = is_part and (part == "steps" or bool(child.modules))
@@ -54,7 +54,7 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
             meant = "" if child.name == part else f" (rename it to {part})"
             yield InvalidFeature(f"{child}{meant} belongs to no feature: {_needed(folder)}")
             return
-    if folder.holds_numbered and not part_alike(folder.name):
+    if folder.holds_numbered and not meant_part(folder.name):
         yield InvalidFeature(
             f"{folder} holds numbered modules and is neither the steps nor the async_tasks of a feature; move them "
             f"into {folder.path / 'steps'}, or start their names with _ if they are helpers"
@@ -63,23 +63,23 @@ def unclaimed(folder: Folder, *, is_root: bool) -> Iterator[InvalidFeature]:
 
 def _needed(folder: Folder) -> str:
     """Return what would make *folder* a feature."""
-    if folder.feature_alike:
-        return f"did you mean feature.py by {folder}/{folder.feature_alike}? Rename it"
+    if folder.misspelt_feature_file:
+        return f"did you mean feature.py by {folder}/{folder.misspelt_feature_file}? Rename it"
     methods = [str(inner) for inner in folder.folders if is_method(inner.name)]
     if methods:
         return f"move it into {' or '.join(methods)}"
     return (
         f"{folder} needs a feature.py with a FeatureView, or the name of its method, such as "
-        f"{_method_alike(folder.name)}"
+        f"{_meant_method(folder.name)}"
     )
 
 
 def meant_as_feature(folder: Folder, label: str) -> Iterator[InvalidFeature]:
     """Yield a mistake for a misspelt ``feature.py``, which would be ignored."""
-    if folder.feature_alike:
+    if folder.misspelt_feature_file:
         yield InvalidFeature(
-            f"feature {label}: {folder}/{folder.feature_alike} would be ignored; did you mean feature.py? Rename it, "
-            "or start its name with _ if it is a helper"
+            f"feature {label}: {folder}/{folder.misspelt_feature_file} would be ignored; did you mean feature.py? "
+            "Rename it, or start its name with _ if it is a helper"
         )
 
 
@@ -101,7 +101,7 @@ def unimportable(folder: Folder, child: Folder) -> InvalidRoute | None:
     """Return the mistake if Python cannot import *child*, a folder in *folder* that holds features."""
     if "." in child.name and child.holds_features:
         if segment_of(child.name) is None:
-            return InvalidRoute(f"the folder {child} is not a route parameter; {parameter_alike(child.name)}")
+            return InvalidRoute(f"the folder {child} is not a route parameter; {meant_parameter(child.name)}")
         return InvalidRoute(
             f"{child}: Python cannot import a folder with a dot in its name; rename it, and set path on its features"
         )
@@ -119,5 +119,5 @@ def is_method(name: str) -> bool:
     return name.startswith("@") and name[1:].upper() in METHODS
 
 
-def _method_alike(name: str) -> str:
+def _meant_method(name: str) -> str:
     return f"@{name.lower()}" if name.upper() in METHODS else "@post"

@@ -64,7 +64,7 @@ def joined(segments: Iterable[str]) -> str:
     return f"{path}/" if path and conf.append_slash else path
 
 
-def parameter_alike(name: str) -> str:
+def meant_parameter(name: str) -> str:
     """Return what a folder's name that is not a valid parameter was meant to be, for the message."""
     words = re.findall(r"\b[^\W\d]\w*", unicodedata.normalize("NFC", name))
     converters = [word for word in words if word in get_converters()][: len(words) - 1]  # [slug] has a name only

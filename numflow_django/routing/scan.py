@@ -27,7 +27,7 @@ from ..exceptions import InvalidFeature, InvalidRoute
 from ..text.suggestions import one_of
 from ..views import FeatureView
 from .orphans import app_for_features, is_app, is_method, meant_as_feature, misplaced_modules, unclaimed, unimportable
-from .paths import joined, normal, parameter_alike, problem_in, segment_of
+from .paths import joined, meant_parameter, normal, problem_in, segment_of
 from .route import Route, collisions
 
 
@@ -208,7 +208,7 @@ def _segment(name: str, where: str, mistakes: ConfigurationErrors) -> str:
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
     segment = segment_of(name)
     if segment is None:
-        problem = f"the folder {name!r} is not a route parameter; {parameter_alike(name)}"
+        problem = f"the folder {name!r} is not a route parameter; {meant_parameter(name)}"
         mistakes.append(InvalidRoute(f"{where}: {problem}"))
         return "".join(character for character in name if character.isalnum()) or "_"
     return segment

@@ -12,7 +12,7 @@ from django.apps import AppConfig, apps
 from ..discovery.attribute_problems import METHODS
 from ..discovery.listing import PARTS
 from ..exceptions import NumflowError
-from ..routing.paths import PARAMETER, joined, parameter_alike, parameters_of, segment_of
+from ..routing.paths import PARAMETER, joined, meant_parameter, parameters_of, segment_of
 from ..text.suggestions import did_you_mean, one_of
 
 #: The characters of a folder's name that are valid in code, in a URL and on a command line.
@@ -146,7 +146,7 @@ def _check_segments(app: AppConfig, segments: tuple[str, ...]) -> None:
 
 def _problem_of(name: str, *, is_last: bool) -> str | None:
     if segment_of(name) is None:
-        return f"{name!r} is not a route parameter; {parameter_alike(name)}"
+        return f"{name!r} is not a route parameter; {meant_parameter(name)}"
     if "." in name:
         return f"Python cannot import a folder with a dot in its name: {name!r}; write it without"
     if not SEGMENT.fullmatch(name):

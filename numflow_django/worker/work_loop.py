@@ -109,7 +109,7 @@ class WorkLoop:
                 self._shared_status.store_running(job.job_id, job.timeout)
                 if run_id not in batch.claimed:
                     self._run(run_id, dispatch_no)
-                elif not self._lifetime.is_over and (run := batch.begin(run_id)):
+                elif not self._lifetime.is_over and (run := batch.take(run_id)):
                     self._run_claimed(run)
                 self._note_end()
         return [job.job_id for job in jobs]

@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 
 from numflow_django import FeatureFormView, FeatureView
 from numflow_django.contrib.rest_framework import FeatureAPIView
-from numflow_django.discovery.foreign import ignored_words, late_bases
+from numflow_django.discovery.foreign import ignored_attributes, late_bases
 from numflow_django.exceptions import InvalidFeatures
 
 STEP = "def answer(ctx, request, response): response.json({})\n"
@@ -40,7 +40,7 @@ def test_a_word_of_another_framework_names_ours(word, remedy):
     """E1: A word of Numflow, Django or Django REST Framework that a FeatureView ignores is an error that names ours."""
     view = type("Buy", (FeatureView,), {word: ["a"]})
 
-    [problem] = ignored_words(view)
+    [problem] = ignored_attributes(view)
 
     assert problem.startswith(f"{word} means nothing to a FeatureView; {remedy}")
     assert problem.endswith(OWN)
@@ -70,7 +70,7 @@ def test_a_word_on_a_base_of_the_site_s_own():
     """E1: A word that the site's own base class declares is ignored as much as one on the view."""
     base = type("Base", (FeatureView,), {"permission_classes": []})
 
-    [problem] = ignored_words(type("Buy", (base,), {}))
+    [problem] = ignored_attributes(type("Buy", (base,), {}))
 
     assert problem.startswith("permission_classes means nothing")
 
@@ -130,7 +130,7 @@ def test_a_word_that_somebody_reads_is_fine(bases, facts):
     """E1: A word that a mixin declares, or that a method of the class reads, means what it says."""
     view = type("Buy", bases, facts)
 
-    assert [*ignored_words(view), *late_bases(view)] == []
+    assert [*ignored_attributes(view), *late_bases(view)] == []
 
 
 class Hooks:

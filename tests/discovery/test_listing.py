@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from numflow_django.discovery.listing import Folder, part_alike
+from numflow_django.discovery.listing import Folder, meant_part
 from numflow_django.discovery.modules import find_steps
 from numflow_django.discovery.registry import registry
 from numflow_django.routing.scan import scan
@@ -50,7 +50,7 @@ def test_an_empty_folder_is_there(tree):
 )
 def test_what_a_folder_was_meant_to_be(name, part):
     """A name that nearly is that of a part of a feature is taken for it, and others are not."""
-    assert part_alike(name) == part
+    assert meant_part(name) == part
 
 
 def test_a_large_tree_is_listed_in_proportion(tree, monkeypatch):

@@ -225,7 +225,7 @@ def test_a_package_that_is_no_dotted_name_is_a_mistake(tree, attribute, value, g
 
     assert (
         f"{attribute} = {value!r} is not the dotted name of a package; write {attribute} = '{tree.package}.{good}', or "
-        "remove it for the folder's own"
+        "remove it to use the folder's own"
     ) in mistakes[0]
     assert len(mistakes) == 1
 

@@ -82,7 +82,7 @@ def test_runs_are_claimed_together(claim, renewer):
     runs = rows(3)
 
     with claim(runs) as batch:
-        begun = [batch.begin(run.pk) for run in runs]
+        begun = [batch.take(run.pk) for run in runs]
 
     assert [(run.pk, run.state, run.token, run.worker, run.reason) for run in begun] == [
         (run.pk, RunState.RUNNING, 1, "w1", CLAIMED_IN_BATCH) for run in runs
@@ -119,7 +119,7 @@ def test_runs_that_did_not_begin_are_released(claim, renewer, enqueued_jobs, tim
     runs = rows(3)
 
     with claim(runs) as batch:
-        begun = batch.begin(runs[0].pk)
+        begun = batch.take(runs[0].pk)
 
     released = FeatureRun.objects.exclude(pk=begun.pk)
     assert sorted(enqueued_jobs) == sorted((run.pk, 2) for run in runs[1:])
@@ -150,10 +150,10 @@ def test_a_long_task_does_not_delay_the_runs_after_it(
         monkeypatch.setattr(registry, "databases", lambda: iter(["ahead"]))
         runs = rows(3, "ahead")
         with claim(runs) as batch:
-            long = batch.begin(runs[0].pk)
+            long = batch.take(runs[0].pk)
             timers[0].go_off()
             released = sorted(enqueued_jobs)
-            late = [batch.begin(run.pk) for run in runs[1:]]
+            late = [batch.take(run.pk) for run in runs[1:]]
         long.reread()
 
     assert (timers[0].interval, timers[0].calls[0]) == (RELEASE_AFTER_SECONDS, "start")
