@@ -51,7 +51,7 @@ class RunExecutor:
 
     def _ensure_claim(self) -> None:
         """Renew a lease that is over, perhaps after this process was suspended. Raise ClaimLost if it is too late."""
-        if self.run.is_lease_over and not self.database.retrying(self.run.renew_lease):
+        if self.run.has_used_lease() and not self.database.retrying(self.run.renew_lease):
             raise ClaimLost(f"run {self.run.pk}: its lease expired, and another process has taken it over")
 
     def _announce_end(self) -> None:

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Iterable
-from time import monotonic
 from typing import ClassVar
 from uuid import UUID
 
@@ -58,8 +57,7 @@ class LeaseRenewer:
 
     def _keep(self) -> None:
         while not self._closed.wait(conf.LEASE_SECONDS * RENEW_AFTER):
-            limit = conf.LEASE_SECONDS * RENEW_AFTER
-            due = [run for run in list(self._runs.values()) if monotonic() - run.held_at > limit]
+            due = [run for run in list(self._runs.values()) if run.has_used_lease(RENEW_AFTER)]
             try:
                 for run in due:
                     if not self._renewed(run):

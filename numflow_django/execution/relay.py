@@ -102,14 +102,19 @@ class Relay:
 
 
 def after_run(run: FeatureRun) -> None:
-    """Enqueue a run again if its worker handed it over, then do a short relay tick if it is time."""
-    if run.state == RunState.PENDING:
-        dispatch_due(run)
+    """Enqueue a run again if its worker released it, then do a short relay tick if it is time."""
+    dispatch_released(run)
     if marks.take_turn(run.queue, conf.RELAY_SECONDS):
         try:
             Relay().tick(seconds=WORKER_TICK_SECONDS)
         except Error as error:
             logger.warning("relay failed error=%r; the next run tries again", error)
+
+
+def dispatch_released(run: FeatureRun) -> None:
+    """Enqueue a run that its worker released unfinished, for example because the worker stops. Ignore other runs."""
+    if run.state == RunState.PENDING:
+        dispatch_due(run)
 
 
 def dispatch_due(run: FeatureRun) -> bool:

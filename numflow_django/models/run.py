@@ -123,7 +123,7 @@ class FeatureRun(models.Model):
         commit. Raise ClaimLost if another worker has the run.
         """
         changes: dict[str, Any] = {"position": self.position + len(executions), "reason": reason}
-        if monotonic() - self.held_at > conf.LEASE_SECONDS * RENEW_AFTER:
+        if self.has_used_lease(RENEW_AFTER):
             # A task that held SQLite's only write lock has blocked the renewal of the lease. Not at each checkpoint,
             # because the column has an index
             changes["lease_expires_at"] = lease_end()
@@ -150,10 +150,9 @@ class FeatureRun(models.Model):
         """End the run with tasks that did not run: running -> failed. Return the changes."""
         return self._change_if_held(ended(RunState.FAILED) | {"reason": reason}, [])
 
-    @property
-    def is_lease_over(self) -> bool:
-        """Return whether the lease that this process wrote last has expired, so that a relay may take the run."""
-        return monotonic() - self.held_at > conf.LEASE_SECONDS
+    def has_used_lease(self, fraction: float = 1) -> bool:
+        """Return whether this *fraction* of the lease that this process wrote last has passed; 1: it has expired."""
+        return monotonic() - self.held_at > conf.LEASE_SECONDS * fraction
 
     def renew_lease(self) -> bool:
         """Extend the lease by LEASE_SECONDS. Return whether this claim still holds the run."""
@@ -209,8 +208,7 @@ class FeatureRun(models.Model):
         Take the run from its dead worker: running -> pending, or to *end*. Return False if another process was first.
 
         *settled* is the number of tasks that have ended for good. With *only_if_expired*, do nothing if the lease was
-        renewed.
-        If cancellation was requested, the run ends here.
+        renewed. If cancellation was requested, the run ends here.
         """
         changes = ended(end) if end else released(RunState.PENDING, reason) | {"available_at": Now()}
         changes |= {"position": self.position + settled, "reason": reason}

@@ -10,16 +10,12 @@ from ..models import FeatureRun
 from ..outbox.record import StepLog
 
 
-def _ignore(entry: dict[str, Any], response: HttpResponseBase | None) -> None:
-    """Receive a step's log entry, and do nothing."""
-
-
 @dataclass
 class Attempt:
     """One execution of the steps, with its result so far."""
 
     number: int  # from 1
-    on_step: Callable[[dict[str, Any], HttpResponseBase | None], None] = _ignore  # called after each step
+    on_step: Callable[[dict[str, Any], HttpResponseBase | None], None]  # called after each step
     log: StepLog = field(default_factory=list)
     run: FeatureRun | None = None  # once its row is written
     committed: bool = False

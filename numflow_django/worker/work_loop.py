@@ -20,7 +20,7 @@ from ..db.connections import close_connections
 from ..execution import relay, runner
 from ..execution.batch_claim import BatchClaim
 from ..execution.stop import request_stop
-from ..models import FeatureRun, RunState
+from ..models import FeatureRun
 from ..signals import logger
 from ..text import console
 from .lifetime import Lifetime
@@ -124,18 +124,13 @@ class WorkLoop:
         self._count()
         run = runner.run(run_id, dispatch_no, worker=self._worker)
         if run is not None:
-            self._enqueue_again(run)
+            relay.dispatch_released(run)
 
     def _run_claimed(self, run: FeatureRun) -> None:
         self._count()
         runner.run_claimed(run)
-        self._enqueue_again(run)
+        relay.dispatch_released(run)
 
     def _count(self) -> None:
         self._lifetime.count_run()
         self._runs_left -= 1
-
-    def _enqueue_again(self, run: FeatureRun) -> None:
-        """Enqueue a run that was released unfinished, for example because this work-horse stops."""
-        if run.state == RunState.PENDING:
-            relay.dispatch_due(run)

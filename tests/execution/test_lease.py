@@ -7,7 +7,7 @@ import pytest
 from numflow_django.execution.lease import Lease
 from numflow_django.execution.lease_renewal import LeaseRenewer
 
-RUN = SimpleNamespace(pk=7, held_at=float("inf"))  # so fresh that it is never renewed
+RUN = SimpleNamespace(pk=7, has_used_lease=lambda fraction: False)  # so fresh that it is never renewed
 
 
 @pytest.fixture

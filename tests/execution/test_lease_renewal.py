@@ -29,6 +29,7 @@ class Run:
 
     pk = 7
     _state = SimpleNamespace(db="default")
+    has_used_lease = FeatureRun.has_used_lease
 
     def __init__(self, *answers, held_at=0.0):
         self.answers = list(answers)

@@ -16,6 +16,7 @@ from numflow_django.exceptions import InvalidStepResult, MissingResponseError, R
 from numflow_django.request.attempt import Attempt
 from numflow_django.request.http import describe
 from numflow_django.request.steps import run_steps
+from numflow_django.request.trace import SILENT
 
 
 def step(function, *, number=100, arity=3, is_async=False):
@@ -25,7 +26,7 @@ def step(function, *, number=100, arity=3, is_async=False):
 
 
 def run(*steps, ctx=None, log=None):
-    attempt = Attempt(1, log=[] if log is None else log)
+    attempt = Attempt(1, SILENT.step, log=[] if log is None else log)
     return run_steps(steps, "shop.buy", ctx or Context(), RequestFactory().get("/"), attempt)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 PLANS = Path(os.environ.get("FAULTS_FOLDER", "/nonexistent"), "plans")
 
-#: Of a web process: the plan that the request which it answers named.
+#: Of a web process: the plans that the request which it answers named.
 asked: list[str] = []
 
 
@@ -29,6 +29,12 @@ def reach(edge, name, task="-"):
         plan.unlink()
         what, *seconds = action.split("=")
         ACTIONS[what](*seconds)
+
+
+def reach_asked(edge):
+    """Do what the plans of the request say, if they are about this edge."""
+    for name in asked:
+        reach(edge, name)
 
 
 def _kill_horse():
@@ -119,8 +125,7 @@ def _patch_insert(querysets):
     @wraps(insert)
     def patched(self, **facts):
         run = insert(self, **facts)
-        for name in asked:
-            reach("before-commit", name)
+        reach_asked("before-commit")
         return run
 
     querysets.create_run = patched
@@ -131,10 +136,8 @@ def _patch_push(dispatch):
 
     @wraps(push)
     def patched(run, *, timeout):
-        for name in asked:
-            reach("before-enqueue", name)
+        reach_asked("before-enqueue")
         push(run, timeout=timeout)
-        for name in asked:
-            reach("after-enqueue", name)
+        reach_asked("after-enqueue")
 
     dispatch.push = patched
