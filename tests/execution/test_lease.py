@@ -33,7 +33,7 @@ def test_an_error_ends_the_lease(renewer):
     assert renewer.held == set()
 
 
-def test_a_worker_uses_the_keeper_of_its_process():
+def test_a_worker_uses_the_renewer_of_its_process():
     """Without another renewer, one renewer holds all leases of the process."""
     with Lease(RUN):
         assert LeaseRenewer.of_process().held == {7}

@@ -19,7 +19,7 @@ PATIENCE = 60
 
 
 def free_port():
-    """A port of this host at which nobody listens."""
+    """A port of this host on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

@@ -29,7 +29,7 @@ def missing() -> str:
 
 @pytest.fixture
 def stage() -> Iterator[Any]:
-    """Four hosts; what their processes printed is told when the test fails."""
+    """Four hosts; if the test fails, it shows what their processes printed."""
     if reason := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     pytest.importorskip("psycopg")

@@ -10,7 +10,7 @@ CLONE_NEWNET = 0x40000000
 #: Addresses that exist in these namespaces only.
 ADDRESSES = {"data": "10.77.0.1", "web": "10.77.0.2", "east": "10.77.0.3", "west": "10.77.0.4"}
 
-#: So that nobody has to ask for them: on a network with routers, too, it is not the host itself that would be asked.
+#: Known in advance to all hosts: on a network with routers, too, the host itself would not be asked for its address.
 MACS = {host: f"02:00:00:00:00:0{number}" for number, host in enumerate(ADDRESSES, start=1)}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -71,7 +71,7 @@ class Network:
                 _enter(home)
 
     def cut(self, host):
-        """Let what *host* sends and what is sent to it vanish: nobody is told."""
+        """Drop what *host* sends and what is sent to it, without an error for either side."""
         self._ip(f"link set {host} down")
 
     def heal(self, host):

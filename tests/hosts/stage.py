@@ -149,7 +149,7 @@ class Stage:
         return set(self.ask(query, list(names)))
 
     def is_quiet(self, host):
-        """Whether PostgreSQL is at work for nobody on *host*; what it heard before a cut is done then."""
+        """Return whether PostgreSQL works for no client on *host*, so that all it received before a cut is done."""
         query = "SELECT 1 FROM pg_stat_activity WHERE client_addr = %s AND state = 'active'"
         return not self.ask(query, ADDRESSES[host])
 

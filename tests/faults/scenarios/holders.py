@@ -93,7 +93,7 @@ SCENARIOS = [
         fault="SIGSTOP a holder past its lease, then SIGCONT",
         wanted="fenced, its effect rolled back",
         play=sleeping,
-        # SQLite has one lock for all: while somebody sleeps with it, nobody writes
+        # SQLite has one lock for all: while a holder sleeps with it, no other process writes
         databases=("postgresql", "mysql"),
     )
 ]

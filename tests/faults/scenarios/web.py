@@ -10,7 +10,7 @@ SHARE = 0.3
 
 
 def after_commit(scene):
-    """Every committed request's tasks run, once, although nobody rang for them."""
+    """The tasks of every committed request run once, although the web process did not enqueue them."""
     count = scene.size(500, 60)
     scene.web()
     scene.workers()
